@@ -1,0 +1,1 @@
+"""Seneca: a record keeper for study."""

@@ -1,0 +1,282 @@
+"""Who people are: accounts, their names and roles, and how the first administrator comes to be."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from email_validator import EmailNotValidError, validate_email
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from seneca import passwords, text, units
+from seneca.database import Transaction
+from seneca.errors import (
+    Invalid,
+    LastAdministrator,
+    NameTaken,
+    NoSuchAccount,
+    RegistrationClosed,
+)
+from seneca.text import Email, Username
+from seneca.units import Moment
+
+Role = Annotated[
+    Literal["user", "admin"],
+    Meta(description="`user`: a learner; `admin`: an administrator."),
+]
+
+
+class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request for an account."""
+
+    username: Username
+    email: Email
+    password: passwords.NewPassword
+    role: Role = "user"
+
+
+class Change(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A change to an account, by an administrator: what is left out stays."""
+
+    role: Role | UnsetType = UNSET
+    password: passwords.NewPassword | UnsetType = UNSET
+
+
+class Account(Struct, frozen=True, rename="camel"):
+    """An account, as it is shown."""
+
+    id: str
+    username: str
+    email: str
+    role: Role
+    created_at: str
+
+
+class Learner(Struct, frozen=True):
+    """An account as the one who studies: whose sessions and figures are meant."""
+
+    id: str
+    bucket: int
+
+
+class Credentials(Struct, frozen=True):
+    """What signing in needs to know of an account."""
+
+    id: str
+    bucket: int
+    role: Role
+    password_hash: str | None
+
+
+def check(registration: Registration) -> None:
+    """Check what a type cannot say of a registration.
+
+    Raises:
+        Invalid: the address is not one, or the password is too easily guessed.
+
+    """
+    check_email(registration.email)
+    passwords.check(registration.password, registration.username, registration.email)
+
+
+def check_email(email: str) -> None:
+    """Check an address's syntax (RFC 5321, 5322, 6531); nothing is looked up.
+
+    Raises:
+        Invalid: it is not an address.
+
+    """
+    try:
+        # globally_deliverable=False: a school may use names that the public DNS does not know
+        validate_email(
+            email,
+            check_deliverability=False,
+            test_environment=True,
+            globally_deliverable=False,
+        )
+    except EmailNotValidError as error:
+        raise Invalid.field("email", f"must be an email address: {error}") from None
+
+
+# -- making accounts ---------------------------------------------------------------------------
+
+INSERT_ACCOUNT = """
+INSERT INTO accounts (id, bucket, username, email, role, created_at)
+VALUES (:id, :bucket, :username, :email, :role, :created_at)
+"""
+INSERT_NAME = """
+INSERT INTO account_names (name_key, account_id) VALUES (:key, :id) ON CONFLICT (name_key) DO NOTHING
+"""
+SET_PASSWORD = """
+INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, :hash)
+ON CONFLICT (bucket, account_id) DO UPDATE SET hash = excluded.hash
+"""
+CLAIM_FIRST = """
+INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CONFLICT (name) DO NOTHING
+"""
+
+
+def create(
+    tx: Transaction,
+    *,
+    id: str,  # noqa: A002: the column's name
+    username: str,
+    email: str,
+    role: Role,
+    password_hash: str | None,
+    created_at: int,
+    first_administrator: bool = False,
+) -> None:
+    """Make an account.
+
+    Args:
+        tx: the transaction.
+        id: its identifier.
+        username: unique, in one namespace with addresses, however it is written.
+        email: likewise.
+        role: ``user`` or ``admin``.
+        password_hash: None where it cannot sign in yet.
+        created_at: milliseconds since 1970.
+        first_administrator: it may be made only if no administrator has ever existed.
+
+    Raises:
+        NameTaken: the name or the address is in use.
+        RegistrationClosed: an administrator has existed, so this cannot be the first.
+
+    """
+    bucket = units.bucket_of(id, tx.buckets)
+    if role == "admin":
+        claimed = tx.run(CLAIM_FIRST, id=id)
+        if first_administrator and not claimed:
+            raise RegistrationClosed
+    tx.run(
+        INSERT_ACCOUNT,
+        id=id,
+        bucket=bucket,
+        username=username,
+        email=email,
+        role=role,
+        created_at=created_at,
+    )
+    for key in {text.key(username), text.key(email)}:
+        if not tx.run(INSERT_NAME, key=key, id=id):
+            raise NameTaken
+    if password_hash is not None:
+        tx.run(SET_PASSWORD, bucket=bucket, id=id, hash=password_hash)
+
+
+ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
+
+
+def administrator_existed(tx: Transaction) -> bool:
+    """Whether this database has ever had an administrator."""
+    return tx.one(ADMINISTRATOR_EXISTED) is not None
+
+
+# -- finding them ------------------------------------------------------------------------------
+
+CREDENTIALS = """
+SELECT a.id, a.bucket, a.role, p.hash
+FROM account_names n
+JOIN accounts a ON a.id = n.account_id
+LEFT JOIN passwords p ON p.bucket = a.bucket AND p.account_id = a.id
+WHERE n.name_key = :key
+"""
+
+
+def credentials(tx: Transaction, name: str) -> Credentials | None:
+    """What signing in as this username or address takes, or None."""
+    row = tx.one(CREDENTIALS, key=text.key(name))
+    return None if row is None else Credentials(*row)
+
+
+ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id"
+
+
+def get(tx: Transaction, id: str) -> Account:  # noqa: A002: the column's name
+    """One account.
+
+    Raises:
+        NoSuchAccount: there is none with this id.
+
+    """
+    row = tx.one(ACCOUNT, id=id)
+    if row is None:
+        raise NoSuchAccount
+    return Account(*row[:4], created_at=units.iso(row[4]))
+
+
+def learner(tx: Transaction, id: str) -> Learner:  # noqa: A002: the column's name
+    """An account as a learner. Raises NoSuchAccount."""
+    return Learner(get(tx, id).id, units.bucket_of(id, tx.buckets))
+
+
+PAGE = """
+SELECT id, username, email, role, created_at FROM accounts a
+WHERE (created_at, id) > (:after_time, :after_id)
+  AND (:pattern = '%%' OR EXISTS (SELECT 1 FROM account_names n
+                                  WHERE n.account_id = a.id AND n.name_key LIKE :pattern ESCAPE '\\'))
+ORDER BY created_at, id
+LIMIT :limit
+"""
+
+Place = tuple[Moment, text.Name]
+"""Where a page of accounts ends: creation, id."""
+BEGINNING: Place = (units.EARLIEST, "")
+
+
+class Page(Struct, frozen=True):
+    """Some accounts, and the place after which there are more (None: these are the last)."""
+
+    accounts: list[Account]
+    more_after: Place | None
+
+
+def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
+    """Accounts by creation, then id; those whose name or address contains ``query``."""
+    rows = tx.all(
+        PAGE,
+        pattern=text.like(query),
+        after_time=after[0],
+        after_id=after[1],
+        limit=limit + 1,
+    )
+    shown = rows[:limit]
+    return Page(
+        [Account(*row[:4], created_at=units.iso(row[4])) for row in shown],
+        (shown[-1][4], shown[-1][0]) if len(rows) > limit else None,
+    )
+
+
+# -- changing them -----------------------------------------------------------------------------
+
+SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
+ANOTHER_ADMINISTRATOR = (
+    "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
+)
+
+
+def change(
+    tx: Transaction, id: str, *, role: Role | None, password_hash: str | None
+) -> Account:  # noqa: A002
+    """Change an account's role, its password, or both (None: stays).
+
+    Raises:
+        NoSuchAccount: there is none with this id.
+        LastAdministrator: the role cannot be taken from the only administrator.
+
+    """
+    account = get(tx, id)
+    if role is not None and role != account.role:
+        if role == "admin":
+            tx.run(CLAIM_FIRST, id=id)
+        elif tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
+            raise LastAdministrator
+        tx.run(SET_ROLE, id=id, role=role)
+        account = msgspec.structs.replace(account, role=role)
+    if password_hash is not None:
+        tx.run(
+            SET_PASSWORD,
+            bucket=units.bucket_of(id, tx.buckets),
+            id=id,
+            hash=password_hash,
+        )
+    return account

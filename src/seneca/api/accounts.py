@@ -1,0 +1,225 @@
+"""Accounts and sign-in over HTTP."""
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+from litestar import Request, get, patch, post
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, Meta, Struct
+
+from seneca import accounts, passwords, signins, units
+from seneca.accounts import Account, Change, Registration
+from seneca.api import body, examples, paging, path
+from seneca.api.caller import caller_of
+from seneca.api.operation import Answer, operation
+from seneca.api.registration import check_may_register
+from seneca.api.reply import reply
+from seneca.api.services import now, services
+from seneca.database import Transaction
+from seneca.errors import (
+    Invalid,
+    LastAdministrator,
+    NameTaken,
+    NoSuchAccount,
+    RegistrationClosed,
+    WrongCredentials,
+)
+from seneca.tokens import LIFETIME
+
+AnyRequest = Request[Any, Any, Any]
+TAG = "Accounts and sign-in"
+FAILURE_STEP = (
+    0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
+)
+
+
+class Registered(Struct, frozen=True, rename="camel"):
+    """The answer to a registration."""
+
+    message: str
+    user_id: str
+
+
+class Login(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to sign in. `username` may hold the e-mail address."""
+
+    username: Annotated[str, Meta(max_length=1024)]
+    password: passwords.GivenPassword
+
+
+class SignedIn(Struct, frozen=True, rename="camel"):
+    """The answer to signing in."""
+
+    token: str
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Meta(description="Seconds.")]
+
+
+@post(
+    "/auth/register",
+    opt=operation(
+        tag=TAG,
+        who="anyone",
+        body=Registration,
+        example=examples.REGISTRATION,
+        request_headers=["X-Setup-Token"],
+        answers=[Answer(201, "The account is there.", Registered, examples.REGISTERED)],
+        refusals=[RegistrationClosed, NameTaken],
+    ),
+)
+async def register(request: AnyRequest) -> ASGIResponse:
+    """Register an account.
+
+    Anyone may register a learner (with `SENECA_REGISTRATION=admin`: an administrator may). An administrator is
+    registered by an administrator; the first one with the setup token in `X-Setup-Token`, or from the machine itself.
+    """
+    asked = await body.read(request, Registration)
+    is_first = await check_may_register(request, asked.role)
+    accounts.check(asked)
+    password_hash = await services(request).hashery.hash(asked.password)
+    user_id = units.new_id()
+    await services(request).database.write(
+        accounts.create,
+        id=user_id,
+        username=asked.username,
+        email=asked.email,
+        role=asked.role,
+        password_hash=password_hash,
+        created_at=now(),
+        first_administrator=is_first,
+    )
+    return reply(Registered("User registered successfully", user_id), 201)
+
+
+@post(
+    "/auth/login",
+    status_code=200,
+    opt=operation(
+        tag=TAG,
+        who="anyone",
+        body=Login,
+        example=examples.LOGIN,
+        answers=[Answer(200, "A token.", SignedIn, examples.SIGNED_IN)],
+        refusals=[WrongCredentials],
+    ),
+)
+async def login(request: AnyRequest) -> ASGIResponse:
+    """Sign in with a username or an e-mail address, and a password."""
+    given = await body.read(request, Login)
+    began = time.monotonic()
+    shared = services(request)
+    found = await shared.database.read(accounts.credentials, given.username)
+    if (
+        not await shared.hashery.verify(found and found.password_hash, given.password)
+        or found is None
+    ):
+        elapsed = time.monotonic() - began
+        await asyncio.sleep(-elapsed % FAILURE_STEP)
+        raise WrongCredentials
+    renewed = None
+    if not passwords.is_current(found.password_hash or ""):
+        renewed = await shared.hashery.hash(given.password)
+    moment = now()
+    sign_in, account = await shared.database.write(
+        signins.start, found, given.username, renewed, moment
+    )
+    token = shared.sign_ins.keys.issue(
+        account_id=account.id, role=account.role, sign_in=sign_in, now=moment
+    )
+    return reply(SignedIn(token, "Bearer", LIFETIME))
+
+
+@get(
+    "/auth/me",
+    opt=operation(
+        tag=TAG,
+        who="signed-in",
+        answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
+        refusals=[NoSuchAccount],
+    ),
+)
+async def me(request: AnyRequest) -> ASGIResponse:
+    """Read the caller's account."""
+    return reply(
+        await services(request).database.read(accounts.get, caller_of(request).id)
+    )
+
+
+@get(
+    "/users",
+    opt=operation(
+        tag=TAG,
+        who="admin",
+        query=["limit", "cursor", "q"],
+        answers=[
+            Answer(
+                200,
+                "Accounts, by creation.",
+                list[Account],
+                [examples.ACCOUNT],
+                paging.LINK,
+            )
+        ],
+    ),
+)
+async def page(request: AnyRequest) -> ASGIResponse:
+    """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
+    asked = paging.asked(request)
+    after = asked.after(accounts.Place, accounts.BEGINNING)
+    found = await services(request).database.scan(
+        accounts.page, query=asked.query, after=after, limit=asked.limit
+    )
+    return reply(found.accounts, headers=asked.link(found.more_after))
+
+
+@get(
+    "/users/{userId:str}",
+    opt=operation(
+        tag=TAG,
+        who="admin",
+        answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
+        refusals=[NoSuchAccount],
+    ),
+)
+async def one(request: AnyRequest) -> ASGIResponse:
+    """Read an account."""
+    user_id = path.identifier(request, "userId")
+    return reply(await services(request).database.read(accounts.get, user_id))
+
+
+@patch(
+    "/users/{userId:str}",
+    opt=operation(
+        tag=TAG,
+        who="admin",
+        body=Change,
+        example=examples.ACCOUNT_CHANGE,
+        answers=[Answer(200, "The account as it is now.", Account, examples.ACCOUNT)],
+        refusals=[NoSuchAccount, LastAdministrator],
+    ),
+)
+async def change(request: AnyRequest) -> ASGIResponse:
+    """Change an account's role, its password, or both. Its sign-ins end."""
+    asked = await body.read(request, Change)
+    user_id = path.identifier(request, "userId")
+    role = None if asked.role is UNSET else asked.role
+    if role is None and asked.password is UNSET:
+        raise Invalid.field("", "at least one of role and password is required")
+    shared = services(request)
+    password_hash = None
+    if asked.password is not UNSET:
+        account = await shared.database.read(accounts.get, user_id)
+        passwords.check(asked.password, account.username, account.email)
+        password_hash = await shared.hashery.hash(asked.password)
+
+    def work(tx: Transaction, moment: int) -> tuple[Account, list[str]]:
+        account = accounts.change(tx, user_id, role=role, password_hash=password_hash)
+        return account, signins.end_all(tx, user_id, moment)
+
+    account, ended = await shared.database.write(work, now())
+    shared.sign_ins.forget(ended)
+    return reply(account)
+
+
+ROUTES = [register, login, me, page, one, change]

@@ -1,0 +1,66 @@
+"""Who is asking, and whether they may: the guard of every route."""
+
+from litestar.handlers import BaseRouteHandler
+
+from seneca.api.operation import Operation
+from seneca.api.services import Connection, services
+from seneca.errors import Invalid, NotSignedIn, RoleMayNot
+from seneca.accounts import Learner
+from seneca.tokens import Caller
+
+SIGNED_IN = "caller"
+
+
+def bearer(connection: Connection) -> str | None:
+    """The bearer token that came with the request, or None.
+
+    Raises:
+        NotSignedIn: the Authorization header is of another kind.
+
+    """
+    header = connection.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotSignedIn("The Authorization header must be: Bearer TOKEN.")
+    return token.strip()
+
+
+def signed_in(connection: Connection) -> Caller:
+    """The caller of a request that needs a token.
+
+    Raises:
+        NotSignedIn: there is none, or it is not valid.
+
+    """
+    token = bearer(connection)
+    if token is None:
+        raise NotSignedIn(presented=False)
+    return services(connection).sign_ins.caller(token)
+
+
+def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter."""
+    declared: Operation = handler.opt["operation"]
+    if declared.who != "anyone":
+        caller = signed_in(connection)
+        connection.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
+        if declared.who not in ("signed-in", caller.role):
+            raise RoleMayNot(f"Only the role {declared.who} may do that.")
+    if connection.scope["query_string"]:
+        for name in connection.query_params:
+            if name not in declared.query:
+                raise Invalid.field(name, "is not a query parameter of this path")
+
+
+def caller_of(connection: Connection) -> Caller:
+    """The caller that the guard let through."""
+    caller: Caller = connection.scope[SIGNED_IN]  # type: ignore[literal-required]
+    return caller
+
+
+def learner_of(connection: Connection) -> Learner:
+    """The caller as the learner whose sessions are meant."""
+    caller = caller_of(connection)
+    return Learner(caller.id, caller.bucket)

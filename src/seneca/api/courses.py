@@ -1,0 +1,144 @@
+"""Courses over HTTP."""
+
+from typing import Any
+
+from litestar import Request, delete, get, post, put
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from seneca import courses
+from seneca.api import body, examples, paging, path
+from seneca.api.operation import KIBIBYTE, Answer, operation
+from seneca.api.reply import nothing, reply
+from seneca.api.services import now, services
+from seneca.courses import Course, CourseChange, NewCourse
+from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
+from seneca.text import Name
+
+MOST_BYTES = 1024 * KIBIBYTE
+ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
+
+
+class Created(Struct, frozen=True, rename="camel"):
+    """The answer to a new course."""
+
+    message: str
+    new_course: Course
+
+
+@post(
+    "/course/create",
+    opt=operation(
+        tag="Courses",
+        who="admin",
+        body=NewCourse,
+        example=examples.NEW_COURSE,
+        most_bytes=MOST_BYTES,
+        answers=[Answer(201, "The course.", Created, examples.CREATED_COURSE)],
+        refusals=[TitleTaken],
+    ),
+)
+async def create(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Create a course."""
+    new = await body.read(request, NewCourse, MOST_BYTES)
+    course = await services(request).database.write(courses.create, new, now())
+    return reply(Created("Course created successfully", course), 201)
+
+
+@get(
+    "/course/{courseIdentifier:str}",
+    opt=operation(
+        tag="Courses",
+        who="anyone",
+        request_headers=["If-None-Match"],
+        answers=[
+            Answer(200, "The course.", Course, examples.COURSE, ETAG),
+            Answer(
+                304, "It is still the version that `If-None-Match` names.", headers=ETAG
+            ),
+        ],
+        refusals=[NoSuchCourse],
+    ),
+)
+async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Read a course, by its id or its exact title."""
+    course = await services(request).database.read(
+        courses.get, path.text(request, "courseIdentifier")
+    )
+    etag = {"ETag": course.etag}
+    condition = request.headers.get("if-none-match")
+    if condition is not None and courses.matches(condition, course.etag):
+        return nothing(304, etag)
+    return reply(course, headers=etag)
+
+
+@get(
+    "/course",
+    opt=operation(
+        tag="Courses",
+        who="signed-in",
+        query=["limit", "cursor", "q"],
+        answers=[
+            Answer(
+                200, "Courses, by title.", list[Course], [examples.COURSE], paging.LINK
+            )
+        ],
+    ),
+)
+async def page(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
+    asked = paging.asked(request)
+    after = asked.after(Name, "")
+    found = await services(request).database.scan(
+        courses.page, query=asked.query, after=after, limit=asked.limit
+    )
+    return reply(found.courses, headers=asked.link(found.more_after))
+
+
+@put(
+    "/course/{courseIdentifier:str}",
+    opt=operation(
+        tag="Courses",
+        who="admin",
+        body=CourseChange,
+        example=examples.COURSE_CHANGE,
+        most_bytes=MOST_BYTES,
+        request_headers=["If-Match"],
+        answers=[
+            Answer(200, "The course as it is now.", Course, examples.COURSE, ETAG)
+        ],
+        refusals=[NoSuchCourse, TitleTaken, Stale],
+    ),
+)
+async def change(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Change a course: what is left out stays. With `If-Match`, only if it still is that version."""
+    asked = await body.read(request, CourseChange, MOST_BYTES)
+    identifier, condition = (
+        path.text(request, "courseIdentifier"),
+        request.headers.get("if-match"),
+    )
+    course = await services(request).database.write(
+        courses.change, identifier, asked, condition
+    )
+    return reply(course, headers={"ETag": course.etag})
+
+
+@delete(
+    "/course/{courseIdentifier:str}",
+    status_code=200,  # the framework's word only; the answer below is a 204
+    opt=operation(
+        tag="Courses",
+        who="admin",
+        answers=[Answer(204, "It is gone.")],
+        refusals=[NoSuchCourse, CourseInUse],
+    ),
+)
+async def remove(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Delete a course that no session refers to."""
+    await services(request).database.write(
+        courses.delete, path.text(request, "courseIdentifier")
+    )
+    return nothing()
+
+
+ROUTES = [create, one, page, change, remove]

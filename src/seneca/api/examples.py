@@ -1,0 +1,81 @@
+"""Examples for the OpenAPI document: one learner's afternoon, as the reference service recorded it."""
+
+from typing import Any
+
+_COURSE_ID = "9e263811-0cfb-45f0-a0f9-c155c916dfed"
+_USER_ID = "f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f"
+_SESSION_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+_TOKEN = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxIn0.eyJpZCI6IuKApiIsInJvbGUiOiJ1c2VyIn0.c2lnbmF0dXJl"
+_NEVER_GIVEN: dict[str, Any] = {"answers": [], "isCompleted": False, "score": 0}
+
+REGISTRATION = {
+    "username": "alice",
+    "email": "alice.smith@example.com",
+    "password": "securePassword123",
+}
+REGISTERED = {"message": "User registered successfully", "userId": _USER_ID}
+LOGIN = {"username": "alice", "password": "securePassword123"}
+SIGNED_IN = {"token": _TOKEN, "tokenType": "Bearer", "expiresIn": 3600}
+ACCOUNT = {
+    "id": _USER_ID,
+    "username": "alice",
+    "email": "alice.smith@example.com",
+    "role": "user",
+    "createdAt": "2025-02-20T08:00:00.000Z",
+}
+ACCOUNT_CHANGE = {"role": "admin"}
+
+NEW_COURSE: dict[str, Any] = {
+    "courseTitle": "Mathematics - GCSE",
+    "qualification": "GCSE",
+    "topicsAndModules": [
+        {"topic": "Number", "modules": ["Integers", "Fractions", "Decimals"]}
+    ],
+}
+COURSE = {"id": _COURSE_ID, **NEW_COURSE, "createdAt": "2025-02-20T08:00:00.000Z"}
+CREATED_COURSE = {"message": "Course created successfully", "newCourse": COURSE}
+COURSE_CHANGE = {"qualification": "GCSE (Higher)"}
+
+START = {"courseIdentifier": "Mathematics - GCSE", "topic": "Number"}
+STARTED = {"message": "Session started created successfully", "sessionId": _SESSION_ID}
+_RESULT = {
+    "moduleName": "Integers",
+    "adaptive": {
+        "answers": ["A", "B", "C", "A", "D"],
+        "isCompleted": True,
+        "score": 78,
+    },
+    "quiz": {"answers": ["D", "A", "C", "B"], "isCompleted": True, "score": 74.5},
+}
+UPDATE = {"sessionId": _SESSION_ID, "moduleStats": [_RESULT]}
+UPDATED = {
+    "message": "Session updated successfully",
+    "sessionId": _SESSION_ID,
+    "sessionPoints": 152.5,
+    "updatedModulesStats": [{**_RESULT, "wrongAnswers": _NEVER_GIVEN}],
+}
+END = {"sessionId": _SESSION_ID}
+ENDED = {
+    "message": "Session ended successfully",
+    "sessionId": _SESSION_ID,
+    "sessionEnd": "2025-02-23T12:30:00.000Z",
+}
+SESSION = {
+    "id": _SESSION_ID,
+    "userId": _USER_ID,
+    "courseId": _COURSE_ID,
+    "courseTitle": "Mathematics - GCSE",
+    "topic": "Number",
+    "sessionStart": "2025-02-23T10:00:00.000Z",
+    "sessionEnd": "2025-02-23T12:30:00.000Z",
+    "isEnd": True,
+    "sessionPoints": 152.5,
+    "modulesStats": UPDATED["updatedModulesStats"],
+}
+
+STATISTICS = {
+    "moduleAmount": {"totalModulesStudied": 1, "moduleNames": ["Integers"]},
+    "sessionTime": {"totalDuration": "2 hours 30 minutes", "timeInMinutes": 150},
+    "scores": {"totalSessionPoints": 152.5, "overallAverageScore": 76.25},
+}
+SESSION_STATISTICS = {"sessionId": _SESSION_ID, **STATISTICS}

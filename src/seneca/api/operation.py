@@ -1,0 +1,49 @@
+"""What a route declares beside its handler: who may, what it takes, what it answers.
+
+The guard and the OpenAPI document are both made from this, so that they cannot disagree.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from seneca.errors import Refusal
+
+Who = Literal["anyone", "signed-in", "user", "admin"]
+KIBIBYTE = 1024
+MOST_BYTES = 256 * KIBIBYTE
+
+
+class Answer(Struct, frozen=True):
+    """A success: its status, what it means, the type of its body (None: none; str: plain text), an example."""
+
+    status: int
+    description: str
+    body: Any = None
+    example: object = None
+    headers: Mapping[str, str] = {}
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """A route's declaration."""
+
+    tag: str
+    who: Who
+    answers: Sequence[Answer]
+    refusals: Sequence[type[Refusal]] = ()
+    body: Any = None
+    """The type of the JSON body; None: it takes none."""
+    example: object = None
+    """An example of the body."""
+    any_body: bool = False
+    """A body of any kind is accepted and dropped."""
+    most_bytes: int = MOST_BYTES
+    query: Sequence[str] = ()
+    """The query parameters it knows: names in ``openapi.QUERY``."""
+    request_headers: Sequence[str] = ()
+
+
+def operation(**declared: Any) -> dict[str, Operation]:
+    """The ``opt`` of a route handler."""
+    return {"operation": Operation(**declared)}

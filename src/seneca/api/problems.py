@@ -1,0 +1,84 @@
+"""Refusals as problem details (RFC 9457). The only place where an exception becomes an answer."""
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+)
+
+from seneca.api.reply import encode
+from seneca.errors import Invalid, MethodNotAllowed, NoSuchPath, Refusal
+
+log = structlog.get_logger()
+
+
+class Bug(Refusal):
+    """Something that should not have happened. The log says what, under the request's id."""
+
+    status, code, title = 500, "bug", "Something went wrong on the server"
+
+
+def problem(refusal: Refusal) -> dict[str, object]:
+    """The problem object of a refusal."""
+    return {
+        "type": f"/docs#{refusal.code}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "code": refusal.code,
+        "message": refusal.detail,
+        **refusal.members,
+    }
+
+
+def refuse(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+    """Answer with a refusal."""
+    return Response(
+        encode(problem(refusal)),
+        status_code=refusal.status,
+        headers=refusal.headers,
+        media_type="application/problem+json",
+    )
+
+
+def refuse_framework(
+    request: Request[Any, Any, Any], error: HTTPException
+) -> Response[bytes]:
+    """Answer with what the framework refuses before a handler is found."""
+    match error:
+        case MethodNotAllowedException():
+            methods = {
+                m.strip() for m in (error.headers or {}).get("allow", "").split(",")
+            }
+            allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+            refusal: Refusal = MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
+        case NotFoundException():
+            refusal = NoSuchPath()
+        case _ if error.status_code < 500:
+            refusal = Invalid.field("", error.detail)
+        case _:
+            return report(request, error)
+    return refuse(request, refusal)
+
+
+def report(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Log a bug; tell the client nothing but the request's id."""
+    request_id = request.scope.get("request_id")
+    log.error("bug", request=request_id, exc_info=error)
+    return refuse(
+        request,
+        Bug(
+            f"Something went wrong on the server. Its log says what, under {request_id}."
+        ),
+    )
+
+
+HANDLERS: dict[Any, Any] = {
+    Refusal: refuse,
+    HTTPException: refuse_framework,
+    Exception: report,
+}

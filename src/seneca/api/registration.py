@@ -1,0 +1,85 @@
+"""Who may register an account: the rule for learners, and the one for the first administrator."""
+
+import ipaddress
+import time
+from typing import Any, Final
+
+from litestar import Request
+
+from seneca import accounts, setup
+from seneca.accounts import Role
+from seneca.api.caller import bearer, signed_in
+from seneca.api.services import services
+from seneca.errors import RegistrationClosed
+
+LOCAL_SECONDS: Final = 3600
+FORWARDING: Final = ("origin", "forwarded", "x-real-ip", "via")
+HOW_TO_GO_ON: Final = (
+    "Sign in as an administrator to register another. The first one is registered with the setup token "
+    "(the file setup-token in the data directory) in the header X-Setup-Token, or made with: seneca admin create."
+)
+
+
+async def check_may_register(request: Request[Any, Any, Any], role: Role) -> bool:
+    """Check that the request may register an account of this role.
+
+    Returns:
+        Whether it may only as the first administrator: the write must still find that none has existed.
+
+    Raises:
+        RegistrationClosed: it may not; the text says how to go on.
+        NotSignedIn: it brought a token that is not valid.
+
+    """
+    shared = services(request)
+    if role == "user" and shared.settings.registration == "open":
+        return False
+    if bearer(request) is not None:
+        if signed_in(request).role == "admin":
+            return False
+        raise RegistrationClosed(HOW_TO_GO_ON)
+    if role == "user":
+        raise RegistrationClosed("Here only administrators register learners: ask one.")
+    if await shared.database.read(accounts.administrator_existed):
+        raise RegistrationClosed("Sign in as an administrator to register another.")
+    token = request.headers.get("x-setup-token")
+    if token is not None:
+        if await shared.database.read(setup.is_token, token):
+            return True
+    elif is_local(request):
+        return True
+    raise RegistrationClosed(HOW_TO_GO_ON)
+
+
+def is_local(request: Request[Any, Any, Any]) -> bool:
+    """Whether the request comes straight from this machine, within an hour of the server's start."""
+    shared = services(request)
+    forwarded = any(
+        name in FORWARDING or name.startswith("x-forwarded-")
+        for name in request.headers
+    )
+    return (
+        time.monotonic() - shared.started < LOCAL_SECONDS
+        and is_loopback(shared.settings.host)
+        and request.client is not None
+        and is_loopback(request.client.host)
+        and is_loopback(host_name(request.headers.get("host", "")))
+        and not forwarded
+    )
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or address means this machine to itself."""
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,37 @@
+"""What the routes of one worker share."""
+
+import time
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from msgspec import Struct
+
+from seneca.database import Database
+from seneca.passwords import Hashery
+from seneca.settings import Settings
+from seneca.signins import SignIns
+
+
+class Services(Struct, frozen=True):
+    """Made once, by ``app.create_app``."""
+
+    settings: Settings
+    database: Database
+    sign_ins: SignIns
+    hashery: Hashery
+    started: float
+    """``time.monotonic()`` when the server started."""
+
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+def services(connection: Connection) -> Services:
+    """The services of the application that this request came to."""
+    shared: Services = connection.scope["litestar_app"].state["services"]
+    return shared
+
+
+def now() -> int:
+    """The time, in milliseconds since 1970. Doors read the clock; concepts are told."""
+    return time.time_ns() // 1_000_000

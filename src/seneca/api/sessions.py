@@ -1,0 +1,160 @@
+"""Study sessions over HTTP."""
+
+from decimal import Decimal
+from typing import Any
+
+from litestar import Request, get, post, put
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from seneca import units
+from seneca.api import body, examples, path
+from seneca.api.caller import caller_of, learner_of
+from seneca.api.operation import Answer, operation
+from seneca.api.reply import reply
+from seneca.api.services import now, services
+from seneca.errors import (
+    NoSuchCourse,
+    NoSuchSession,
+    NoSuchTopic,
+    SessionEnded,
+    SessionFull,
+    SessionIdTaken,
+    TooManyNames,
+)
+from seneca.sessions import reading, recording
+from seneca.sessions.results import ModuleResult, read_results
+
+
+class Started(Struct, frozen=True, rename="camel"):
+    """The answer to a start."""
+
+    message: str
+    session_id: str
+
+
+class Updated(Struct, frozen=True, rename="camel"):
+    """The answer to an update."""
+
+    message: str
+    session_id: str
+    session_points: int | Decimal
+    updated_modules_stats: list[ModuleResult]
+
+
+class Ended(Struct, frozen=True, rename="camel"):
+    """The answer to an end."""
+
+    message: str
+    session_id: str
+    session_end: str
+
+
+@post(
+    "/session/startSession",
+    opt=operation(
+        tag="Study sessions",
+        who="user",
+        body=recording.Start,
+        example=examples.START,
+        answers=[
+            Answer(201, "The session has started.", Started, examples.STARTED),
+            Answer(
+                200,
+                "The same start came before: nothing new was started.",
+                Started,
+                examples.STARTED,
+            ),
+        ],
+        refusals=[NoSuchCourse, NoSuchTopic, SessionIdTaken],
+    ),
+)
+async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Start a session.
+
+    A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
+    """
+    asked = await body.read(request, recording.Start)
+    session_id, is_new = await services(request).database.write(
+        recording.start, learner_of(request), asked, now()
+    )
+    return reply(
+        Started("Session started created successfully", session_id),
+        201 if is_new else 200,
+    )
+
+
+@put(
+    "/session/updateSession",
+    opt=operation(
+        tag="Study sessions",
+        who="user",
+        body=recording.Update,
+        example=examples.UPDATE,
+        answers=[Answer(200, "The results are recorded.", Updated, examples.UPDATED)],
+        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyNames],
+    ),
+)
+async def update(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Record results of modules.
+
+    A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
+    """
+    asked = await body.read(request, recording.Update)
+    session_id = str(asked.session_id)
+    given = read_results(asked.module_stats)
+    recorded = await services(request).database.write(
+        recording.record, learner_of(request), session_id, given
+    )
+    return reply(
+        Updated(
+            "Session updated successfully",
+            session_id,
+            units.points(recorded.points),
+            recorded.modules,
+        )
+    )
+
+
+@put(
+    "/session/endSession",
+    opt=operation(
+        tag="Study sessions",
+        who="user",
+        body=recording.End,
+        example=examples.END,
+        answers=[Answer(200, "The session has ended.", Ended, examples.ENDED)],
+        refusals=[NoSuchSession, SessionEnded],
+    ),
+)
+async def end(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """End a session."""
+    session_id = str((await body.read(request, recording.End)).session_id)
+    ended_at = await services(request).database.write(
+        recording.end, learner_of(request), session_id, now()
+    )
+    return reply(Ended("Session ended successfully", session_id, units.iso(ended_at)))
+
+
+@get(
+    "/session/{sessionId:str}",
+    opt=operation(
+        tag="Study sessions",
+        who="signed-in",
+        answers=[Answer(200, "The session.", reading.Session, examples.SESSION)],
+        refusals=[NoSuchSession],
+    ),
+)
+async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Read a session: a learner one of their own, an administrator any.
+
+    Where several learners brought the same id, an administrator gets the one that started first.
+    """
+    learner = None if caller_of(request).role == "admin" else learner_of(request)
+    session_id = path.identifier(request, "sessionId")
+    return reply(
+        await services(request).database.scan(reading.get, learner, session_id)
+    )
+
+
+ROUTES = [start, update, end, one]

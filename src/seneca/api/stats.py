@@ -1,0 +1,204 @@
+"""Statistics over HTTP."""
+
+from typing import Any
+
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
+
+from seneca import accounts, stats
+from seneca.api import examples, paging, path
+from seneca.api.caller import caller_of, learner_of
+from seneca.api.operation import Answer, operation
+from seneca.api.reply import reply
+from seneca.api.services import services
+from seneca.database import Transaction
+from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
+from seneca.sessions import reading
+from seneca.accounts import Learner
+from seneca.stats import SessionStatistics, Statistics
+
+AnyRequest = Request[Any, Any, Any]
+TAG = "Statistics"
+FIGURES = Answer(200, "The statistics.", Statistics, examples.STATISTICS)
+SESSION_FIGURES = Answer(
+    200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS
+)
+SESSIONS = Answer(
+    200,
+    "Sessions, oldest first.",
+    list[reading.Session],
+    [examples.SESSION],
+    paging.LINK,
+)
+PAGED = ["limit", "cursor"]
+
+
+@get(
+    "/stats/sessions/{id:str}",
+    opt=operation(
+        tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchCourse]
+    ),
+)
+async def sessions_of_course(request: AnyRequest) -> ASGIResponse:
+    """List all sessions of the course with this id, else those with this session id."""
+    asked = paging.asked(request)
+    after = asked.after(reading.Place, reading.BEGINNING)
+    page = await services(request).database.scan(
+        reading.page_of_course_or_id, path.identifier(request, "id"), after, asked.limit
+    )
+    return reply(page.sessions, headers=asked.link(page.more_after))
+
+
+@get(
+    "/stats/courses/{courseId:str}",
+    opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[NoSuchCourse]),
+)
+async def course(request: AnyRequest) -> ASGIResponse:
+    """Read a course's statistics: an administrator all learners', a learner their own."""
+    caller = caller_of(request)
+    course_id = path.identifier(request, "courseId")
+    read = services(request).database.read
+    if caller.role == "admin":
+        return reply(await read(stats.of_course, course_id))
+    return reply(await read(stats.of_learner_in_course, caller.id, course_id))
+
+
+@get(
+    "/stats/courses/{courseId:str}/sessions/{sessionId:str}",
+    opt=operation(
+        tag=TAG,
+        who="signed-in",
+        answers=[SESSION_FIGURES],
+        refusals=[NoSuchCourse, NoSuchSession],
+    ),
+)
+async def session(request: AnyRequest) -> ASGIResponse:
+    """Read a session's statistics: an administrator any, a learner their own."""
+    learner = None if caller_of(request).role == "admin" else learner_of(request)
+    return await _session(request, learner)
+
+
+@get(
+    "/stats/user/sessions",
+    opt=operation(tag=TAG, who="user", query=PAGED, answers=[SESSIONS]),
+)
+async def own_sessions(request: AnyRequest) -> ASGIResponse:
+    """List the caller's sessions."""
+    return await _sessions_of(request, learner_of(request))
+
+
+@get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
+async def own(request: AnyRequest) -> ASGIResponse:
+    """Read the caller's statistics over all courses."""
+    return reply(
+        await services(request).database.read(stats.of_learner, caller_of(request).id)
+    )
+
+
+@get(
+    "/stats/user/courses/{courseId:str}",
+    opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[NoSuchCourse]),
+)
+async def own_course(request: AnyRequest) -> ASGIResponse:
+    """Read the caller's statistics of a course."""
+    course_id = path.identifier(request, "courseId")
+    return reply(
+        await services(request).database.read(
+            stats.of_learner_in_course, caller_of(request).id, course_id
+        )
+    )
+
+
+@get(
+    "/stats/user/courses/{courseId:str}/sessions/{sessionId:str}",
+    opt=operation(
+        tag=TAG,
+        who="user",
+        answers=[SESSION_FIGURES],
+        refusals=[NoSuchCourse, NoSuchSession],
+    ),
+)
+async def own_session(request: AnyRequest) -> ASGIResponse:
+    """Read the statistics of one of the caller's sessions."""
+    return await _session(request, learner_of(request))
+
+
+@get(
+    "/stats/users/{userId:str}",
+    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount]),
+)
+async def account(request: AnyRequest) -> ASGIResponse:
+    """Read one account's statistics over all courses."""
+    user_id = path.identifier(request, "userId")
+
+    def read(tx: Transaction) -> Statistics:
+        return stats.of_learner(tx, accounts.get(tx, user_id).id)
+
+    return reply(await services(request).database.read(read))
+
+
+@get(
+    "/stats/users/{userId:str}/courses/{courseId:str}",
+    opt=operation(
+        tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]
+    ),
+)
+async def account_course(request: AnyRequest) -> ASGIResponse:
+    """Read one account's statistics of a course."""
+    user_id, course_id = (
+        path.identifier(request, "userId"),
+        path.identifier(request, "courseId"),
+    )
+
+    def read(tx: Transaction) -> Statistics:
+        return stats.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id)
+
+    return reply(await services(request).database.read(read))
+
+
+@get(
+    "/stats/users/{userId:str}/sessions",
+    opt=operation(
+        tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchAccount]
+    ),
+)
+async def account_sessions(request: AnyRequest) -> ASGIResponse:
+    """List one account's sessions."""
+    user_id = path.identifier(request, "userId")
+    learner = await services(request).database.read(accounts.learner, user_id)
+    return await _sessions_of(request, learner)
+
+
+async def _sessions_of(request: AnyRequest, learner: Learner) -> ASGIResponse:
+    asked = paging.asked(request)
+    after = asked.after(reading.Place, reading.BEGINNING)
+    page = await services(request).database.scan(
+        reading.page_of_learner, learner, after, asked.limit
+    )
+    return reply(page.sessions, headers=asked.link(page.more_after))
+
+
+async def _session(request: AnyRequest, learner: Learner | None) -> ASGIResponse:
+    course_id, session_id = (
+        path.identifier(request, "courseId"),
+        path.identifier(request, "sessionId"),
+    )
+    return reply(
+        await services(request).database.read(
+            stats.of_session, learner, course_id, session_id
+        )
+    )
+
+
+ROUTES = [
+    sessions_of_course,
+    course,
+    session,
+    own_sessions,
+    own,
+    own_course,
+    own_session,
+    account,
+    account_course,
+    account_sessions,
+]

@@ -1,0 +1,99 @@
+"""The only wiring: settings in, an ASGI application out."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from seneca import logs, settings
+from seneca.api import accounts, courses, problems, probes, sessions, stats
+from seneca.api.caller import guard
+from seneca.api.envelope import Envelope
+from seneca.api.openapi import document_routes
+from seneca.api.services import Services
+from seneca.database import open_database
+from seneca.passwords import Hashery
+from seneca.settings import Settings
+from seneca.signins import SignIns
+from seneca.tokens import load_keys
+
+ROUTES = [
+    *accounts.ROUTES,
+    *courses.ROUTES,
+    *sessions.ROUTES,
+    *stats.ROUTES,
+    *probes.ROUTES,
+]
+
+
+def from_environment() -> ASGIApp:
+    """The application of a worker process: its settings come from the environment."""
+    told = settings.read()
+    logs.configure(told.log_format)
+    return create_app(told)
+
+
+def create_app(told: Settings) -> ASGIApp:
+    """An application that answers requests as these settings say.
+
+    Raises:
+        Unusable: the database or the signing key cannot be used.
+
+    """
+    database = open_database(told.database)
+    shared = Services(
+        settings=told,
+        database=database,
+        sign_ins=SignIns(database, load_keys(told), database.buckets),
+        hashery=Hashery(),
+        started=time.monotonic(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await shared.sign_ins.look()
+        watching = asyncio.create_task(shared.sign_ins.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            shared.hashery.close()
+            await asyncio.get_running_loop().run_in_executor(None, database.close)
+
+    return Envelope(
+        Litestar(
+            route_handlers=[*ROUTES, *document_routes(ROUTES)],
+            guards=[guard],
+            exception_handlers=problems.HANDLERS,
+            state=State({"services": shared}),
+            lifespan=[lifespan],
+            cors_config=cors(told.origins),
+            openapi_config=None,
+            logging_config=None,
+        )
+    )
+
+
+def cors(origins: list[str]) -> CORSConfig | None:
+    """What browsers may do from other origins: nothing, unless origins are named."""
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "If-Match",
+            "If-None-Match",
+            "X-Setup-Token",
+        ],
+        expose_headers=["Link", "ETag", "Retry-After", "X-Request-Id"],
+    )

@@ -1,0 +1,281 @@
+"""Courses: what there is to study, its topics, and their modules."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from seneca import text, units
+from seneca.database import BrokenReference, NotUnique, Transaction
+from seneca.errors import (
+    CourseInUse,
+    FieldError,
+    Invalid,
+    NoSuchCourse,
+    Stale,
+    TitleTaken,
+)
+from seneca.text import Line, Name, Title
+
+MOST_TOPICS = 200
+MOST_MODULES = 500
+
+
+class Topic(Struct, frozen=True, forbid_unknown_fields=True):
+    """A topic of a course and the names of its modules."""
+
+    topic: Name
+    modules: Annotated[
+        list[Name], Meta(max_length=MOST_MODULES, description="Distinct names.")
+    ]
+
+
+Topics = Annotated[
+    list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")
+]
+
+
+class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request for a course."""
+
+    course_title: Title
+    qualification: Line
+    topics_and_modules: Topics
+
+
+class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A change to a course: what is left out stays. ``id`` and ``createdAt`` are ignored, as read."""
+
+    course_title: Title | UnsetType = UNSET
+    qualification: Line | UnsetType = UNSET
+    topics_and_modules: Topics | UnsetType = UNSET
+    id: str | None = None
+    created_at: str | None = None
+
+
+class Course(Struct, frozen=True, rename="camel"):
+    """A course, as it is shown."""
+
+    id: str
+    course_title: str
+    qualification: str
+    topics_and_modules: Raw
+    created_at: str
+
+    @property
+    def etag(self) -> str:
+        """A strong validator of its content (RFC 9110, 8.8.3)."""
+        return f'"{hashlib.blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()}"'
+
+
+def check_topics(topics: Sequence[Topic]) -> None:
+    """Check that no two topics, and no two modules of a topic, have one name.
+
+    Raises:
+        Invalid: naming each one that repeats another.
+
+    """
+    errors = [
+        FieldError(f"topicsAndModules[{i}].topic", "must differ from the other topics")
+        for i in _repeated([topic.topic for topic in topics])
+    ]
+    errors += [
+        FieldError(
+            f"topicsAndModules[{i}].modules[{j}]",
+            "must differ from the topic's other modules",
+        )
+        for i, topic in enumerate(topics)
+        for j in _repeated(topic.modules)
+    ]
+    if errors:
+        raise Invalid(errors)
+
+
+def _repeated(names: Sequence[str]) -> list[int]:
+    seen: set[str] = set()
+    repeated = []
+    for index, name in enumerate(names):
+        if name in seen:
+            repeated.append(index)
+        seen.add(name)
+    return repeated
+
+
+INSERT = """
+INSERT INTO courses (id, title, qualification, topics, search_key, created_at)
+VALUES (:id, :title, :qualification, :topics, :search_key, :created_at)
+ON CONFLICT (title) DO NOTHING
+"""
+
+
+def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:  # noqa: A002
+    """Make a course, with this id or a new one.
+
+    Raises:
+        Invalid: names repeat.
+        TitleTaken: another course has the title.
+
+    """
+    check_topics(new.topics_and_modules)
+    course_id = id or units.new_id()
+    topics = msgspec.json.encode(new.topics_and_modules)
+    made = tx.run(
+        INSERT,
+        id=course_id,
+        title=new.course_title,
+        qualification=new.qualification,
+        topics=topics.decode(),
+        search_key=search_key(new.course_title, new.qualification),
+        created_at=now,
+    )
+    if not made:
+        raise TitleTaken
+    return Course(
+        course_id, new.course_title, new.qualification, Raw(topics), units.iso(now)
+    )
+
+
+def search_key(title: str, qualification: str) -> str:
+    """What ``?q=`` is looked for in."""
+    return f"{text.key(title)}\n{text.key(qualification)}"
+
+
+COLUMNS = "id, title, qualification, topics, created_at"
+BY_ID = f"SELECT {COLUMNS} FROM courses WHERE id = :id"
+BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
+
+
+def get(tx: Transaction, identifier: str) -> Course:
+    """The course with this id, else the one with exactly this title.
+
+    Raises:
+        NoSuchCourse: there is neither.
+
+    """
+    id_ = units.identifier(identifier)
+    row = tx.one(BY_ID, id=id_) if id_ else tx.one(BY_TITLE, title=identifier)
+    if row is None:
+        raise NoSuchCourse
+    return _course(row)
+
+
+def _course(row: tuple[str, str, str, str, int]) -> Course:
+    return Course(row[0], row[1], row[2], Raw(row[3].encode()), units.iso(row[4]))
+
+
+PAGE = f"""
+SELECT {COLUMNS} FROM courses
+WHERE title > :after AND search_key LIKE :pattern ESCAPE '\\'
+ORDER BY title
+LIMIT :limit
+"""
+
+
+class Page(Struct, frozen=True):
+    """Some courses, and the title after which there are more (None: these are the last)."""
+
+    courses: list[Course]
+    more_after: str | None
+
+
+PAGE_BYTES = 8 * 1024 * 1024
+
+
+def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
+    """Courses by title, in code points; those whose title or qualification contains ``query``."""
+    taken: list[Course] = []
+    size = 0
+    for row in tx.rows(PAGE, pattern=text.like(query), after=after, limit=limit + 1):
+        course = _course(row)
+        size += len(bytes(course.topics_and_modules))
+        if taken and (len(taken) == limit or size > PAGE_BYTES):
+            return Page(taken, taken[-1].course_title)
+        taken.append(course)
+    return Page(taken, None)
+
+
+UPDATE = """
+UPDATE courses SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key
+WHERE id = :id
+"""
+
+
+def change(
+    tx: Transaction, identifier: str, asked: CourseChange, if_match: str | None
+) -> Course:
+    """Change a course; with ``if_match``, only if it still is that version.
+
+    Raises:
+        Invalid: there is nothing to change, or names repeat.
+        NoSuchCourse: there is no such course.
+        Stale: it has changed since.
+        TitleTaken: another course has the title.
+
+    """
+    given = {
+        name: value
+        for name in ("course_title", "qualification", "topics_and_modules")
+        if (value := getattr(asked, name)) is not UNSET
+    }
+    if not given:
+        raise Invalid.field(
+            "",
+            "at least one of courseTitle, qualification and topicsAndModules is required",
+        )
+    if asked.topics_and_modules is not UNSET:
+        check_topics(asked.topics_and_modules)
+        given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
+    course = get(tx, identifier)
+    if if_match is not None and not matches(if_match, course.etag):
+        raise Stale
+    course = msgspec.structs.replace(course, **given)
+    try:
+        tx.run(
+            UPDATE,
+            id=course.id,
+            title=course.course_title,
+            qualification=course.qualification,
+            topics=bytes(course.topics_and_modules).decode(),
+            search_key=search_key(course.course_title, course.qualification),
+        )
+    except NotUnique:
+        raise TitleTaken from None
+    return course
+
+
+def matches(condition: str, etag: str) -> bool:
+    """Whether ``If-Match`` or ``If-None-Match`` names this version (RFC 9110, 13.1)."""
+    listed = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
+    return condition.strip() == "*" or etag in listed
+
+
+DELETE = "DELETE FROM courses WHERE id = :id"
+
+
+def delete(tx: Transaction, identifier: str) -> None:
+    """Delete a course that no session refers to.
+
+    Raises:
+        NoSuchCourse: there is no such course.
+        CourseInUse: sessions refer to it.
+
+    """
+    course = get(tx, identifier)
+    try:
+        tx.run(DELETE, id=course.id)
+    except BrokenReference:
+        raise CourseInUse from None
+
+
+def topic_names(course: Course) -> set[str]:
+    """The names of a course's topics."""
+    return {entry.topic for entry in _topic_names.decode(course.topics_and_modules)}
+
+
+class _TopicName(Struct):
+    topic: str
+
+
+_topic_names = msgspec.json.Decoder(list[_TopicName])

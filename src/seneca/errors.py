@@ -1,0 +1,266 @@
+"""Every refusal that Seneca can utter. Each owns its status and its stable code.
+
+A refusal is an answer, not a fault: the doors render it (``api.problems`` as problem details,
+the shell as one line and an exit status). Anything else that is raised is a bug.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+
+from seneca import units
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One thing wrong with the input: the field's path (``moduleStats[2].quiz.score``) and the rule."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """Something that was asked for and is not done. Subclasses say what and why.
+
+    Args:
+        detail: one sentence for people, which may say how to go on.
+        members: further facts, added to the answer as they are.
+        headers: HTTP headers that belong to the answer.
+
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        members: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.detail = detail or f"{self.title}."
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+
+# -- 400 ---------------------------------------------------------------------------------------
+
+
+class Malformed(Refusal):
+    """The body is not JSON text that can be read."""
+
+    status, code, title = 400, "malformed", "The body is not valid JSON"
+
+
+class Invalid(Refusal):
+    """The input breaks rules; every entry of ``errors`` names a field and a rule."""
+
+    status, code, title = 400, "invalid-input", "The input is not valid"
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(
+            "; ".join(
+                f"{e.field}: {e.message}" if e.field else e.message for e in self.errors
+            ),
+            members={"errors": self.errors},
+        )
+
+    @classmethod
+    def field(cls, field: str, message: str) -> "Invalid":
+        """The refusal of one field."""
+        return cls([FieldError(field, message)])
+
+
+# -- 401, 403 ----------------------------------------------------------------------------------
+
+
+class NotSignedIn(Refusal):
+    """No token, or one that is not good (any more)."""
+
+    status, code, title = 401, "not-signed-in", "A valid bearer token is needed"
+
+    def __init__(self, detail: str | None = None, *, presented: bool = True) -> None:
+        challenge = 'Bearer realm="seneca"' + (
+            ', error="invalid_token"' if presented else ""
+        )
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class WrongCredentials(Refusal):
+    """No such name, or not its password: which of the two is never said."""
+
+    status, code, title = 401, "wrong-credentials", "Invalid credentials"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Invalid credentials", headers={"WWW-Authenticate": 'Bearer realm="seneca"'}
+        )
+
+
+class RoleMayNot(Refusal):
+    """The caller's role may not do this."""
+
+    status, code, title = 403, "role-may-not", "This role may not do that"
+
+
+class RegistrationClosed(Refusal):
+    """Only an administrator may register this account."""
+
+    status, code, title = (
+        403,
+        "registration-closed",
+        "Only an administrator may register this account",
+    )
+
+
+# -- 404, 405 ----------------------------------------------------------------------------------
+
+
+class NoSuchPath(Refusal):
+    """Nothing lives at this path."""
+
+    status, code, title = 404, "no-such-path", "There is nothing at this path"
+
+
+class NoSuchCourse(Refusal):
+    """No course has this id or title."""
+
+    status, code, title = 404, "no-such-course", "There is no such course"
+
+
+class NoSuchTopic(Refusal):
+    """The course has no topic of this name."""
+
+    status, code, title = 404, "no-such-topic", "The course has no such topic"
+
+
+class NoSuchSession(Refusal):
+    """No session has this id, or it is another learner's: the two look alike."""
+
+    status, code, title = 404, "no-such-session", "There is no such session"
+
+
+class NoSuchAccount(Refusal):
+    """No account has this id."""
+
+    status, code, title = 404, "no-such-account", "There is no such account"
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists, but not with this method."""
+
+    status, code, title = (
+        405,
+        "method-not-allowed",
+        "This path does not take that method",
+    )
+
+
+# -- 409 ---------------------------------------------------------------------------------------
+
+
+class NameTaken(Refusal):
+    """A username or an address is in use; which, is never said."""
+
+    status, code, title = 409, "name-taken", "Username or email already in use"
+
+    def __init__(self) -> None:
+        super().__init__("Username or email already in use")
+
+
+class TitleTaken(Refusal):
+    """Another course has this title."""
+
+    status, code, title = 409, "title-taken", "A course with this title exists already"
+
+
+class CourseInUse(Refusal):
+    """Sessions refer to the course."""
+
+    status, code, title = 409, "course-in-use", "Study sessions refer to this course"
+
+
+class SessionIdTaken(Refusal):
+    """The id that the client brought names something else already."""
+
+    status, code, title = (
+        409,
+        "session-id-taken",
+        "This session id is in use for something else",
+    )
+
+
+class SessionEnded(Refusal):
+    """The session has ended; nothing can be added to it."""
+
+    status, code, title = 409, "session-ended", "The session has ended"
+
+    def __init__(self, ended_at: int) -> None:
+        self.ended_at = ended_at
+        end = units.iso(ended_at)
+        super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
+
+
+class SessionFull(Refusal):
+    """The session would hold more than a session may."""
+
+    status, code, title = 409, "session-full", "The session is full"
+
+
+class TooManyNames(Refusal):
+    """The learner would have results under more module names than a course may have for one learner."""
+
+    status, code, title = (
+        409,
+        "too-many-module-names",
+        "Too many module names for one learner in one course",
+    )
+
+
+class LastAdministrator(Refusal):
+    """The last administrator can be neither demoted nor erased."""
+
+    status, code, title = 409, "last-administrator", "This is the last administrator"
+
+
+# -- 412, 413, 415 -----------------------------------------------------------------------------
+
+
+class Stale(Refusal):
+    """``If-Match`` names a version that is not the stored one."""
+
+    status, code, title = 412, "stale", "It has changed since you read it"
+
+
+class TooLarge(Refusal):
+    """The body is larger than this request may be."""
+
+    status, code, title = 413, "too-large", "The body is too large"
+
+
+class NotJson(Refusal):
+    """The body is announced as something other than JSON."""
+
+    status, code, title = 415, "not-json", "The body must be application/json"
+
+
+# -- 503 and what only the shell meets ---------------------------------------------------------
+
+
+class Unavailable(Refusal):
+    """It cannot be done now; nothing of it was stored, and the same request may be sent again."""
+
+    status, code, title = 503, "unavailable", "The service cannot do this right now"
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Unusable(Refusal):
+    """A setting, file or database that Seneca cannot work with. Met at start, in the shell."""
+
+    status, code, title = 500, "unusable", "Seneca cannot work with this"

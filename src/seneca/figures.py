@@ -1,0 +1,138 @@
+"""Keep the figures true: totals and module names, changed by differences beside what they count.
+
+Every function here runs inside the transaction that records the thing itself. What each figure means is
+said in ``docs/figures.md``; ``audit`` recomputes them all from the recorded rows.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from seneca.database import Transaction
+
+
+class Study(Struct, frozen=True):
+    """One learner's study of one course: what totals are kept of."""
+
+    bucket: int
+    learner_id: str
+    course_id: str
+
+
+class Difference(Struct, frozen=True):
+    """What a change adds to the totals (less than zero: takes away)."""
+
+    sessions: int = 0
+    results: int = 0
+    points: int = 0  # thousandths
+    milliseconds: int = 0
+
+
+class NewNames(Struct, frozen=True):
+    """How many of the module names just counted were new: to the learner, to the course (in this bucket)."""
+
+    to_learner: int = 0
+    to_course: int = 0
+
+
+ADD_TO_LEARNER = """
+INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names)
+VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names)
+ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
+    sessions = learner_totals.sessions + excluded.sessions,
+    results = learner_totals.results + excluded.results,
+    points = learner_totals.points + excluded.points,
+    milliseconds = learner_totals.milliseconds + excluded.milliseconds,
+    names = learner_totals.names + excluded.names
+"""
+ADD_TO_COURSE = """
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
+VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :name_changes)
+ON CONFLICT (course_id, bucket) DO UPDATE SET
+    sessions = course_totals.sessions + excluded.sessions,
+    results = course_totals.results + excluded.results,
+    points = course_totals.points + excluded.points,
+    milliseconds = course_totals.milliseconds + excluded.milliseconds,
+    name_changes = course_totals.name_changes + excluded.name_changes
+"""
+
+
+def add(
+    tx: Transaction, study: Study, difference: Difference, new: NewNames = NewNames()
+) -> None:
+    """Add a difference to the learner's totals and to the course's.
+
+    Args:
+        tx: the transaction that makes the difference.
+        study: whose totals.
+        difference: what to add.
+        new: the names that ``add_names`` found to be new.
+
+    """
+    parameters = {
+        "bucket": study.bucket,
+        "course_id": study.course_id,
+        "sessions": difference.sessions,
+        "results": difference.results,
+        "points": difference.points,
+        "milliseconds": difference.milliseconds,
+    }
+    tx.run(
+        ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters
+    )
+    tx.run(ADD_TO_COURSE, name_changes=new.to_course, **parameters)
+
+
+KNOWN_NAME = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name = :module_name
+"""
+ADD_LEARNER_NAME = """
+INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
+VALUES (:bucket, :learner_id, :course_id, :module_name, 1)
+ON CONFLICT (bucket, learner_id, course_id, module_name) DO UPDATE SET results = learner_names.results + 1
+"""
+ADD_COURSE_NAME = """
+INSERT INTO course_names (course_id, module_name, bucket, learners)
+VALUES (:course_id, :module_name, :bucket, 1)
+ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + 1
+RETURNING learners
+"""
+
+
+def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
+    """Count one more result of the learner under each name."""
+    keys = [
+        {
+            "bucket": study.bucket,
+            "learner_id": study.learner_id,
+            "course_id": study.course_id,
+            "module_name": name,
+        }
+        for name in names
+    ]
+    known = {row[0] for row in tx.each(KNOWN_NAME, keys)}
+    tx.each(ADD_LEARNER_NAME, keys)
+    new = [
+        {"bucket": study.bucket, "course_id": study.course_id, "module_name": name}
+        for name in names
+        if name not in known
+    ]
+    learners = tx.each(ADD_COURSE_NAME, new) if new else []
+    return NewNames(len(new), sum(row[0] == 1 for row in learners))
+
+
+LEARNER_NAMES_KEPT = """
+SELECT names FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+"""
+
+
+def names_of(tx: Transaction, study: Study) -> int:
+    """Under how many module names the learner has results in this course."""
+    row = tx.one(
+        LEARNER_NAMES_KEPT,
+        bucket=study.bucket,
+        learner_id=study.learner_id,
+        course_id=study.course_id,
+    )
+    return 0 if row is None else int(row[0])

@@ -1,0 +1,218 @@
+"""Read sessions: one, or a page of many."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from seneca import units
+from seneca.database import Row, Transaction
+from seneca.errors import NoSuchCourse, NoSuchSession
+from seneca.accounts import Learner
+from seneca.sessions.recording import COURSE_WITH_ID
+from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
+from seneca.text import Name
+from seneca.units import Moment
+
+
+class Session(Struct, frozen=True, rename="camel"):
+    """A session, as it is shown."""
+
+    id: str
+    user_id: str
+    course_id: str
+    course_title: str
+    topic: str
+    session_start: str
+    session_end: str | None
+    is_end: bool
+    session_points: int | Decimal
+    modules_stats: list[ModuleResult]
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+COLUMNS = "bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at, results, points, bytes"
+
+
+class SessionRow(Struct, frozen=True):
+    """A row of sessions: times in milliseconds since 1970, points in thousandths."""
+
+    bucket: int
+    learner_id: str
+    id: str
+    course_id: str
+    course_title: str
+    topic: str
+    started_at: int
+    ended_at: int | None
+    results: int
+    points: int
+    bytes: int
+
+
+OF_LEARNER = f"SELECT {COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id"
+OF_ANYONE = (
+    f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
+)
+
+
+def find(
+    tx: Transaction,
+    learner: Learner | None,
+    id: str,  # noqa: A002: the column's name
+    course_id: str | None = None,
+) -> SessionRow:
+    """A session's row: the learner's, or with None (an administrator asks) anyone's; of that course, if given.
+
+    Where several learners brought the same id, an administrator gets the session that started first.
+
+    Raises:
+        NoSuchSession: there is none.
+
+    """
+    rows = (
+        tx.all(OF_ANYONE, id=id)
+        if learner is None
+        else tx.all(OF_LEARNER, bucket=learner.bucket, learner_id=learner.id, id=id)
+    )
+    for row in (SessionRow(*columns) for columns in rows):
+        if course_id in (None, row.course_id):
+            return row
+    raise NoSuchSession
+
+
+RESULTS = """
+SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
+ORDER BY position
+"""
+
+
+def results_of(tx: Transaction, row: SessionRow) -> list[Stored]:
+    """A session's results, as first recorded."""
+    found = tx.all(
+        RESULTS, bucket=row.bucket, learner_id=row.learner_id, session_id=row.id
+    )
+    return [Stored(*columns) for columns in found]
+
+
+def load(tx: Transaction, row: SessionRow) -> Session:
+    """A session with its results."""
+    return Session(
+        row.id,
+        row.learner_id,
+        row.course_id,
+        row.course_title,
+        row.topic,
+        units.iso(row.started_at),
+        None if row.ended_at is None else units.iso(row.ended_at),
+        row.ended_at is not None,
+        units.points(row.points),
+        [result.shown() for result in results_of(tx, row)],
+    )
+
+
+def get(tx: Transaction, learner: Learner | None, id: str) -> Session:  # noqa: A002: the column's name
+    """One session, of the learner or (None) of anyone. Raises NoSuchSession."""
+    return load(tx, find(tx, learner, id))
+
+
+# -- lists -------------------------------------------------------------------------------------
+
+PAGE_OF_LEARNER = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND (started_at, id) > (:after_time, :after_id)
+ORDER BY started_at, id
+LIMIT :limit
+"""
+PAGE_OF_COURSE = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE course_id = :course_id AND (started_at, id, learner_id) > (:after_time, :after_id, :after_learner)
+ORDER BY started_at, id, learner_id
+LIMIT :limit
+"""
+PAGE_WITH_ID = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE id = :id AND (started_at, learner_id) > (:after_time, :after_learner)
+ORDER BY started_at, learner_id
+LIMIT :limit
+"""
+
+PAGE_BYTES = 8 * 1024 * 1024
+SESSION_BYTES = 400  # about what a session takes on the wire before its results
+
+Place = tuple[Moment, Name, Name]
+"""Where a page of sessions ends: start, id, learner."""
+BEGINNING: Place = (units.EARLIEST, "", "")
+
+
+class Page(Struct, frozen=True):
+    """Some sessions, and the place after which there are more (None: these are the last)."""
+
+    sessions: list[Session]
+    more_after: Place | None
+
+
+def page_of_learner(
+    tx: Transaction, learner: Learner, after: Place, limit: int
+) -> Page:
+    """A learner's sessions, by start, then id."""
+    rows = tx.rows(
+        PAGE_OF_LEARNER,
+        bucket=learner.bucket,
+        learner_id=learner.id,
+        after_time=after[0],
+        after_id=after[1],
+        limit=limit + 1,
+    )
+    return _page(tx, rows, limit)
+
+
+def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> Page:  # noqa: A002
+    """The sessions of the course with this id, else those with this session id.
+
+    Raises:
+        NoSuchCourse: there is neither.
+
+    """
+    if tx.one(COURSE_WITH_ID, id=id):
+        rows = tx.rows(
+            PAGE_OF_COURSE,
+            course_id=id,
+            after_time=after[0],
+            after_id=after[1],
+            after_learner=after[2],
+            limit=limit + 1,
+        )
+        return _page(tx, rows, limit)
+    page = _page(
+        tx,
+        tx.rows(
+            PAGE_WITH_ID,
+            id=id,
+            after_time=after[0],
+            after_learner=after[2],
+            limit=limit + 1,
+        ),
+        limit,
+    )
+    if not page.sessions and after == BEGINNING:
+        raise NoSuchCourse("There is neither a course nor a session with this id.")
+    return page
+
+
+def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page:
+    """Load rows into a page, which ends early where it would grow over ``PAGE_BYTES``."""
+    taken: list[SessionRow] = []
+    size = 0
+    more = False
+    for columns in rows:
+        row = SessionRow(*columns)
+        size += SESSION_BYTES + row.bytes + row.results * 3 * len(NEVER_GIVEN)
+        if taken and (len(taken) == limit or size > PAGE_BYTES):
+            more = True
+            break
+        taken.append(row)
+    place = (taken[-1].started_at, taken[-1].id, taken[-1].learner_id) if more else None
+    return Page([load(tx, row) for row in taken], place)

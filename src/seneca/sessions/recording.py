@@ -1,0 +1,283 @@
+"""Start a session, record results in it, end it."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from seneca import courses, figures, units
+from seneca.accounts import Learner
+from seneca.database import BrokenReference, Row, Transaction
+from seneca.errors import (
+    NoSuchSession,
+    NoSuchTopic,
+    NotSignedIn,
+    SessionEnded,
+    SessionFull,
+    SessionIdTaken,
+    TooManyNames,
+)
+from seneca.figures import Difference, NewNames, Study
+from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored
+from seneca.text import Name
+
+MOST_MODULES = 1000
+MOST_BYTES = 4 * 1024 * 1024
+MOST_NAMES = 2000
+
+
+class Start(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to start a session."""
+
+    course_identifier: Name
+    topic: Name
+    session_id: UUID | UnsetType = UNSET
+
+
+class Update(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to record results."""
+
+    session_id: UUID
+    module_stats: ModuleUpdates
+
+
+class End(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to end a session."""
+
+    session_id: UUID
+
+
+class Recorded(Struct, frozen=True):
+    """What an update left: the session's points in thousandths, and its modules as now stored."""
+
+    points: int
+    modules: list[ModuleResult]
+
+
+# -- starting ----------------------------------------------------------------------------------
+
+EXISTING = """
+SELECT course_id, course_title, topic FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+INSERT = """
+INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
+                      results, points, bytes)
+VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL, 0, 0, 0)
+"""
+COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
+
+
+def start(
+    tx: Transaction, learner: Learner, asked: Start, now: int
+) -> tuple[str, bool]:
+    """Start a session; returns its id, and whether it is new (the same start again starts nothing).
+
+    Raises:
+        NoSuchCourse: there is no such course.
+        NoSuchTopic: the course has no such topic.
+        SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
+
+    """
+    id_ = None if asked.session_id is UNSET else str(asked.session_id)
+    if id_ and (
+        existing := tx.one(
+            EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_
+        )
+    ):
+        _check_same_start(tx, asked, existing)
+        return id_, False
+    course = courses.get(tx, asked.course_identifier)
+    if asked.topic not in courses.topic_names(course):
+        raise NoSuchTopic
+    if id_ and tx.one(COURSE_WITH_ID, id=id_):
+        raise SessionIdTaken("The session id is a course's.")
+    id_ = id_ or units.new_id()
+    try:
+        tx.run(
+            INSERT,
+            bucket=learner.bucket,
+            learner_id=learner.id,
+            id=id_,
+            course_id=course.id,
+            course_title=course.course_title,
+            topic=asked.topic,
+            now=now,
+        )
+    except BrokenReference:  # the course is there, so it is the account that is not
+        raise NotSignedIn("This account does not exist any more.") from None
+    figures.add(
+        tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1)
+    )
+    return id_, True
+
+
+def _check_same_start(tx: Transaction, asked: Start, existing: Row) -> None:
+    """Accept a repeated start, also when the course was renamed or lost the topic since."""
+    course_id, course_title, topic = existing
+    if (
+        asked.course_identifier != course_title
+        and courses.get(tx, asked.course_identifier).id != course_id
+    ):
+        raise SessionIdTaken("You have a session with this id in another course.")
+    if asked.topic != topic:
+        raise SessionIdTaken("You have a session with this id on another topic.")
+
+
+# -- recording ---------------------------------------------------------------------------------
+
+OPEN_SESSION = """
+SELECT course_id, ended_at, results, points, bytes FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
+"""
+STORED_RESULT = """
+SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name = :module_name
+"""
+PUT_RESULT = """
+INSERT INTO results (bucket, learner_id, session_id, module_name, position,
+                     adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
+VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
+        :adaptive, :quiz, :wrong_answers, :adaptive_score, :quiz_score)
+ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
+    adaptive = excluded.adaptive, quiz = excluded.quiz, wrong_answers = excluded.wrong_answers,
+    adaptive_score = excluded.adaptive_score, quiz_score = excluded.quiz_score
+"""
+PUT_FIGURES = """
+UPDATE sessions SET results = :results, points = :points, bytes = :bytes
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
+"""
+
+
+def record(
+    tx: Transaction, learner: Learner, session_id: str, given: Sequence[Stored]
+) -> Recorded:
+    """Record results: each given part replaces the stored one, the others stay.
+
+    Args:
+        tx: the transaction.
+        learner: whose session.
+        session_id: which.
+        given: results from ``read_results``.
+
+    Raises:
+        NoSuchSession: the learner has no session with this id.
+        SessionEnded: it has ended.
+        SessionFull: it would hold too many modules or bytes.
+        TooManyNames: the learner would have results under too many names in this course.
+
+    """
+    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
+    session = tx.one(OPEN_SESSION, **key)
+    if session is None:
+        raise NoSuchSession
+    course_id, ended_at, results, points, size = session
+    if ended_at is not None:
+        raise SessionEnded(ended_at)
+    keys = [{**key, "module_name": module.module_name} for module in given]
+    merge = Merge(
+        {row[0]: Stored(*row) for row in tx.each(STORED_RESULT, keys)}, given, results
+    )
+    points += merge.points
+    check_room(results + len(merge.fresh), size + merge.bytes)
+    tx.run(
+        PUT_FIGURES,
+        results=results + len(merge.fresh),
+        points=points,
+        bytes=size + merge.bytes,
+        **key,
+    )
+    tx.each(
+        PUT_RESULT,
+        [{**key, **msgspec.structs.asdict(result)} for result in merge.merged],
+    )
+    if merge.fresh or merge.points:
+        study = Study(learner.bucket, learner.id, course_id)
+        names = add_names(tx, study, merge.fresh) if merge.fresh else NewNames()
+        figures.add(
+            tx, study, Difference(results=len(merge.fresh), points=merge.points), names
+        )
+    return Recorded(points, [result.shown() for result in merge.merged])
+
+
+class Merge:
+    """Given results merged into stored ones, and the difference that it makes."""
+
+    def __init__(
+        self, stored: dict[str, Stored], given: Sequence[Stored], results: int
+    ) -> None:
+        self.merged: list[Stored] = []
+        self.fresh: list[str] = []
+        self.points = 0  # thousandths
+        self.bytes = 0
+        for new in given:
+            result = stored.get(new.module_name)
+            if result is None:
+                result = Stored(new.module_name, results + len(self.fresh))
+                self.fresh.append(new.module_name)
+            else:
+                self.points -= result.points
+                self.bytes -= result.bytes
+            result.merge(new)
+            self.points += result.points
+            self.bytes += result.bytes
+            self.merged.append(result)
+
+
+def check_room(results: int, size: int) -> None:
+    """Check a session against the most that it may hold.
+
+    Raises:
+        SessionFull: it would hold too many modules or bytes.
+
+    """
+    if results > MOST_MODULES:
+        raise SessionFull(f"A session holds at most {MOST_MODULES:,} modules.")
+    if size > MOST_BYTES:
+        raise SessionFull("A session holds at most 4 MiB of results.")
+
+
+def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
+    """Count results under these names, up to the most names that a learner may have in a course.
+
+    Raises:
+        TooManyNames: there would be more.
+
+    """
+    new = figures.add_names(tx, study, names)
+    if new.to_learner and figures.names_of(tx, study) + new.to_learner > MOST_NAMES:
+        raise TooManyNames(
+            f"A learner has results under at most {MOST_NAMES:,} module names in one course."
+        )
+    return new
+
+
+# -- ending ------------------------------------------------------------------------------------
+
+END = """
+UPDATE sessions SET ended_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id AND ended_at IS NULL
+RETURNING course_id, started_at, ended_at
+"""
+
+
+def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
+    """End a session; returns when it ended, in milliseconds since 1970, never before it started.
+
+    Raises:
+        NoSuchSession: the learner has no session with this id.
+        SessionEnded: it has ended already.
+
+    """
+    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
+    ended = tx.all(END, now=now, **key)
+    if not ended:
+        session = tx.one(OPEN_SESSION, **key)
+        if session is None:
+            raise NoSuchSession
+        raise SessionEnded(session[1])
+    course_id, started_at, ended_at = ended[0]
+    study = Study(learner.bucket, learner.id, course_id)
+    figures.add(tx, study, Difference(milliseconds=ended_at - started_at))
+    return int(ended_at)

@@ -1,0 +1,119 @@
+"""Every setting: its variable, meaning, unit and default. Read once, at start, and frozen."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from seneca.errors import Unusable
+
+PREFIX = "SENECA_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one running Seneca was told. ``SENECA_`` and the upper-case name is the variable."""
+
+    data: Annotated[
+        Path,
+        Meta(
+            description="Directory for the database, the signing key and the setup token."
+        ),
+    ] = Path("seneca-data")
+    database_url: Annotated[
+        str,
+        Meta(
+            description="The database, `sqlite:///PATH`; empty: `seneca.db` in the data directory."
+        ),
+    ] = ""
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = (
+        3000
+    )
+    workers: Annotated[
+        int, Meta(ge=1, le=64, description="Processes that answer requests.")
+    ] = 1
+    secret_key: Annotated[
+        str,
+        Meta(
+            description="Signing keys of 32 characters or more, comma-separated: the first signs, all verify; "
+            "empty: one is made in the data directory."
+        ),
+    ] = ""
+    registration: Annotated[
+        Literal["open", "admin"],
+        Meta(description="Who may register learners: anyone, or administrators only."),
+    ] = "open"
+    allowed_origins: Annotated[
+        str,
+        Meta(
+            description="Origins of browser applications, comma-separated, for CORS; empty: none."
+        ),
+    ] = ""
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(
+            description="Log lines as JSON or as text; `auto`: text on a terminal, else JSON."
+        ),
+    ] = "auto"
+
+    @property
+    def database(self) -> str:
+        """The database's URL, spelled out."""
+        return self.database_url or f"sqlite:///{self.data / 'seneca.db'}"
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins that CORS admits."""
+        return [
+            origin.strip()
+            for origin in self.allowed_origins.split(",")
+            if origin.strip()
+        ]
+
+    def variables(self) -> dict[str, str]:
+        """These settings as environment variables, for the worker processes."""
+        return {
+            variable(name): str(getattr(self, name)) for name in self.__struct_fields__
+        }
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def read(environment: Mapping[str, str] | None = None, **given: object) -> Settings:
+    """The settings from the environment, overridden by what is given (None is: not given).
+
+    Raises:
+        Unusable: a variable is unknown or has a value that it cannot have; it is named.
+
+    """
+    environment = os.environ if environment is None else environment
+    known = {variable(name): name for name in Settings.__struct_fields__}
+    if unknown := sorted(
+        name for name in environment if name.startswith(PREFIX) and name not in known
+    ):
+        raise Unusable(
+            f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}."
+        )
+    values: dict[str, object] = {
+        known[name]: text for name, text in environment.items() if name in known
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    settings = {}
+    for field in msgspec.structs.fields(Settings):
+        if field.name in values:
+            try:
+                settings[field.name] = msgspec.convert(
+                    values[field.name],
+                    field.type,
+                    strict=False,
+                    dec_hook=lambda kind, value: kind(value),
+                )
+            except (msgspec.ValidationError, TypeError) as error:
+                raise Unusable(f"{variable(field.name)}: {error}.") from None
+    return Settings(**settings)

@@ -1,0 +1,185 @@
+"""Read the figures: the statistics, each a read of a bounded number of rows (docs/figures.md)."""
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from seneca import courses, units
+from seneca.database import Transaction
+from seneca.errors import NoSuchCourse
+from seneca.sessions import reading
+from seneca.accounts import Learner
+
+MINUTE = 60_000  # milliseconds
+
+
+class ModuleAmount(Struct, frozen=True, rename="camel"):
+    """The distinct module names that have a result, sorted by code point, and how many they are."""
+
+    total_modules_studied: int
+    module_names: list[str]
+
+
+class SessionTime(Struct, frozen=True, rename="camel"):
+    """The time of ended sessions, in whole minutes."""
+
+    total_duration: str
+    time_in_minutes: int
+
+
+class Scores(Struct, frozen=True, rename="camel"):
+    """The exact sum of points, and the mean of (adaptive + quiz) / 2 over module results."""
+
+    total_session_points: int | Decimal
+    overall_average_score: int | float
+
+
+class Statistics(Struct, frozen=True, rename="camel"):
+    """How it is going."""
+
+    module_amount: ModuleAmount
+    session_time: SessionTime
+    scores: Scores
+
+
+class SessionStatistics(Struct, frozen=True, rename="camel"):
+    """How one session went."""
+
+    session_id: str
+    module_amount: ModuleAmount
+    session_time: SessionTime
+    scores: Scores
+
+
+def statistics(
+    names: list[str], results: int, points: int, milliseconds: int
+) -> Statistics:
+    """The statistics object of sums.
+
+    Args:
+        names: the distinct module names, sorted by code point.
+        results: how many module results there are.
+        points: the sum of their adaptive and quiz scores, in thousandths.
+        milliseconds: the sum of the ended sessions' durations.
+
+    """
+    minutes = milliseconds // MINUTE
+    return Statistics(
+        ModuleAmount(len(names), names),
+        SessionTime(f"{minutes // 60} hours {minutes % 60} minutes", minutes),
+        Scores(units.points(points), units.mean(points, results)),
+    )
+
+
+COURSE_TOTALS = """
+SELECT coalesce(sum(t.results), 0), coalesce(sum(t.points), 0), coalesce(sum(t.milliseconds), 0)
+FROM courses c
+LEFT JOIN course_totals t ON t.course_id = c.id
+WHERE c.id = :course_id
+GROUP BY c.id
+"""
+COURSE_NAMES = """
+SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER BY module_name
+"""
+
+
+def of_course(tx: Transaction, course_id: str) -> Statistics:
+    """All learners' statistics of a course.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+
+    """
+    totals = tx.one(COURSE_TOTALS, course_id=course_id)
+    if totals is None:
+        raise NoSuchCourse
+    names = [row[0] for row in tx.all(COURSE_NAMES, course_id=course_id)]
+    return statistics(names, *totals)
+
+
+LEARNER_IN_COURSE_TOTALS = """
+SELECT coalesce(t.results, 0), coalesce(t.points, 0), coalesce(t.milliseconds, 0)
+FROM courses c
+LEFT JOIN learner_totals t ON t.bucket = :bucket AND t.learner_id = :learner_id AND t.course_id = c.id
+WHERE c.id = :course_id
+"""
+LEARNER_IN_COURSE_NAMES = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+ORDER BY module_name
+"""
+
+
+def of_learner_in_course(
+    tx: Transaction, learner_id: str, course_id: str
+) -> Statistics:
+    """One learner's statistics of a course.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+
+    """
+    key = {
+        "bucket": units.bucket_of(learner_id, tx.buckets),
+        "learner_id": learner_id,
+        "course_id": course_id,
+    }
+    totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
+    if totals is None:
+        raise NoSuchCourse
+    return statistics(
+        [row[0] for row in tx.all(LEARNER_IN_COURSE_NAMES, **key)], *totals
+    )
+
+
+LEARNER_TOTALS = """
+SELECT coalesce(sum(results), 0), coalesce(sum(points), 0), coalesce(sum(milliseconds), 0)
+FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id
+"""
+LEARNER_NAMES = """
+SELECT DISTINCT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id
+ORDER BY module_name
+"""
+
+
+def of_learner(tx: Transaction, learner_id: str) -> Statistics:
+    """One learner's statistics over all courses."""
+    key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
+    totals = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0)
+    return statistics([row[0] for row in tx.all(LEARNER_NAMES, **key)], *totals)
+
+
+SESSION_NAMES = """
+SELECT module_name FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
+ORDER BY module_name
+"""
+
+
+def of_session(
+    tx: Transaction, learner: Learner | None, course_id: str, session_id: str
+) -> SessionStatistics:
+    """The statistics of one session of a course: the learner's, or (None) anyone's.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+        NoSuchSession: the course has no such session.
+
+    """
+    courses.get(tx, course_id)
+    session = reading.find(tx, learner, session_id, course_id)
+    names = tx.all(
+        SESSION_NAMES,
+        bucket=session.bucket,
+        learner_id=session.learner_id,
+        session_id=session.id,
+    )
+    duration = 0 if session.ended_at is None else session.ended_at - session.started_at
+    whole = statistics(
+        [row[0] for row in names], session.results, session.points, duration
+    )
+    return SessionStatistics(
+        session.id, whole.module_amount, whole.session_time, whole.scores
+    )

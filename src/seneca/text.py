@@ -1,0 +1,50 @@
+"""The kinds of text that input is made of, and the rule of each, as types that check themselves.
+
+The patterns mean the same to Python and to JSON Schema. ``RULES`` says each in words.
+"""
+
+import unicodedata
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+_CONTROL: Final = r"\u0000-\u001f\u007f-\u009f"
+NO_NUL: Final = r"^[^\u0000]*$"
+NO_CONTROL: Final = rf"^[^{_CONTROL}]*$(?!\n)"
+NO_SPACE: Final = rf"^[^\s{_CONTROL}]*$(?!\n)"
+TITLE: Final = rf"^(?!create$|[0-9a-fA-F]{{8}}(-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}$)[^/{_CONTROL}]*$(?!\n)"
+
+RULES: Final = {
+    NO_NUL: "must not contain the character NUL",
+    NO_CONTROL: "must not contain control characters",
+    NO_SPACE: "must not contain white space or control characters",
+    TITLE: "must not contain control characters or '/', be 'create', or have the form of a UUID",
+}
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_NUL)]
+Line = Annotated[str, Meta(min_length=1, max_length=200, pattern=NO_CONTROL)]
+Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=TITLE)]
+Answer = Annotated[str, Meta(max_length=1000, pattern=NO_NUL)]
+Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_SPACE)]
+Email = Annotated[
+    str,
+    Meta(
+        min_length=3,
+        max_length=254,
+        pattern=NO_SPACE,
+        extra_json_schema={"format": "email"},
+    ),
+]
+
+
+def key(text: str) -> str:
+    """The form in which names are compared: NFKC, case-folded, and NFKC again (UAX 15, UAX 31)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def like(fragment: str) -> str:
+    r"""A LIKE pattern, with ``\`` as its escape, for keys that contain the fragment's key."""
+    escaped = (
+        key(fragment).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    )
+    return f"%{escaped}%"

@@ -1,0 +1,159 @@
+"""Bearer tokens: signed with a key of this installation, readable by the reference's clients.
+
+A token is a JWT (RFC 7519), HS256, whose payload carries ``id`` and ``role`` beside the usual claims.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+from msgspec import Struct
+
+from seneca import units
+from seneca.accounts import Role
+from seneca.errors import NotSignedIn, Unusable
+from seneca.settings import Settings
+
+ISSUER: Final = "seneca"
+LIFETIME: Final = 3600  # seconds; the reference's clients know no refresh
+FEWEST_CHARACTERS: Final = 32
+FEWEST_DISTINCT: Final = 10
+KEY_FILE: Final = "secret-key"
+_WELL_KNOWN: Final = re.compile(
+    r"change.?me|your.?(256.bit.)?secret|example|insecure|0123456789abcdef0123456789",
+    re.I,
+)
+
+
+class Caller(Struct, frozen=True):
+    """Who is asking: what a verified token says."""
+
+    id: str
+    role: Role
+    bucket: int
+    sign_in: str
+
+
+class Key(Struct, frozen=True):
+    """A signing key and the short name under which tokens refer to it."""
+
+    id: str
+    secret: bytes
+
+    @classmethod
+    def of(cls, text: str) -> "Key":
+        """The key of a secret text; its name is the start of the text's SHA-256."""
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], text.encode())
+
+
+class Keys:
+    """The keys of this installation: the first signs, all verify. Several are how keys rotate."""
+
+    def __init__(self, keys: list[Key]) -> None:
+        self._signing = keys[0]
+        self._by_id = {key.id: key for key in keys}
+
+    def issue(self, *, account_id: str, role: Role, sign_in: str, now: int) -> str:
+        """A token for a sign-in, good for ``LIFETIME`` seconds from ``now`` (milliseconds since 1970)."""
+        issued = now // 1000
+        claims = {
+            "id": account_id,
+            "role": role,
+            "iss": ISSUER,
+            "aud": ISSUER,
+            "sub": account_id,
+            "sid": sign_in,
+            "jti": units.new_id(),
+            "iat": issued,
+            "exp": issued + LIFETIME,
+        }
+        return jwt.encode(
+            claims,
+            self._signing.secret,
+            algorithm="HS256",
+            headers={"kid": self._signing.id},
+        )
+
+    def verify(self, token: str, buckets: int) -> tuple[Caller, int]:
+        """Whose token it is, and when it expires (seconds since 1970).
+
+        Raises:
+            NotSignedIn: it is not one of ours, was changed, or has expired.
+
+        """
+        try:
+            key = self._by_id[jwt.get_unverified_header(token)["kid"]]
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.secret,
+                algorithms=["HS256"],
+                issuer=ISSUER,
+                audience=ISSUER,
+                options={"require": ["exp", "iat", "sub", "sid"], "verify_iat": False},
+            )
+        except jwt.ExpiredSignatureError:
+            raise NotSignedIn("The token has expired. Sign in again.") from None
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+            raise NotSignedIn("The token is not valid. Sign in again.") from None
+        account = claims["sub"]
+        return Caller(
+            account, claims["role"], units.bucket_of(account, buckets), claims["sid"]
+        ), claims["exp"]
+
+
+def load_keys(settings: Settings) -> Keys:
+    """The keys that the settings name, else the one in the data directory, made if it is not there.
+
+    Raises:
+        Unusable: a key is too short or too well known, or the file cannot be read or made.
+
+    """
+    if settings.secret_key:
+        texts = [text.strip() for text in settings.secret_key.split(",")]
+        for text in texts:
+            _check(text)
+    else:
+        path = settings.data / KEY_FILE
+        try:
+            texts = [read_or_make(path, secrets.token_hex(32))]
+        except OSError as error:
+            raise Unusable(
+                f"The signing key {path} can be neither read nor made: {error.strerror}."
+            ) from error
+        _check(texts[0])
+    return Keys([Key.of(text) for text in texts])
+
+
+def read_or_make(path: Path, text: str) -> str:
+    """The text of a private file, made with this text if it is not there; one process makes it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(
+        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+    ) as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)  # whole or not at all, and only if it is not there yet
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _check(text: str) -> None:
+    if (
+        len(text) < FEWEST_CHARACTERS
+        or len(set(text)) < FEWEST_DISTINCT
+        or _WELL_KNOWN.search(text)
+    ):
+        raise Unusable(
+            "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "
+            "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+        )

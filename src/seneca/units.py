@@ -1,0 +1,100 @@
+"""The units that are stored, and how they are written: times, scores, identifiers.
+
+Times are stored as whole milliseconds since 1970 (UTC), scores as whole thousandths,
+identifiers as lower-case UUID text. On the wire they are ISO 8601, plain numbers, and UUIDs.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Final
+from zlib import crc32
+
+import uuid_utils
+from msgspec import Meta
+
+MOST_POINTS: Final = 1_000_000
+EARLIEST: Final = -62_135_596_800_000  # the year 1, as far back as ``datetime`` goes
+LATEST: Final = 253_402_300_799_999  # the year 9999
+
+Moment = Annotated[int, Meta(ge=EARLIEST, le=LATEST)]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+
+def new_id() -> str:
+    """A fresh identifier: a UUID of version 7 (RFC 9562), which sorts by time of creation."""
+    return str(uuid_utils.uuid7())
+
+
+def identifier(text: str) -> str | None:
+    """The stored form of a UUID in its usual 36-character form, or None if it is not one."""
+    lowered = text.lower()
+    return lowered if _UUID.fullmatch(lowered) else None
+
+
+def bucket_of(account_id: str, buckets: int) -> int:
+    """The bucket, 0 to ``buckets - 1``, in which everything about an account is kept.
+
+    CRC-32 of the identifier's text, modulo the number of buckets. Both are fixed when a
+    database is created: changing either would lose sight of what is stored.
+    """
+    return crc32(account_id.encode()) % buckets
+
+
+def iso(milliseconds: int) -> str:
+    """ISO 8601 in UTC with milliseconds and ``Z``, of milliseconds since 1970."""
+    text = (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(
+        timespec="milliseconds"
+    )
+    return text.removesuffix("+00:00") + "Z"
+
+
+def milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970 of an aware ``datetime`` (finer parts are cut)."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def thousandths(score: object) -> int:
+    """A score, as it was written in JSON, in whole thousandths.
+
+    Takes what the decoder makes of a JSON number: an ``int``, or a ``Decimal`` where it had a
+    fraction or an exponent.
+
+    Raises:
+        ValueError: with the rule that was broken, ready to be shown.
+
+    """
+    if type(score) is int:
+        if -MOST_POINTS <= score <= MOST_POINTS:
+            return score * 1000
+        raise ValueError("must be from -1,000,000 to 1,000,000")
+    if not isinstance(score, Decimal):
+        raise ValueError("must be a number")  # noqa: TRY004: the caller shows the rule, whatever broke it
+    if not -MOST_POINTS <= score <= MOST_POINTS:
+        raise ValueError("must be from -1,000,000 to 1,000,000")
+    if score.adjusted() < -1000:  # 1e-999999: too small to scale, and not zero
+        scaled = Decimal("0.5") if score else Decimal(0)
+    else:
+        scaled = score.scaleb(3)
+    if scaled != scaled.to_integral_value():
+        raise ValueError("must have at most three decimals")
+    return int(scaled)
+
+
+def points(thousandths: int) -> int | Decimal:
+    """The number that is shown for a sum of thousandths: exact, and whole where it is whole."""
+    whole, rest = divmod(thousandths, 1000)
+    return whole if rest == 0 else Decimal(thousandths).scaleb(-3).normalize()
+
+
+def mean(thousandths: int, results: int) -> int | float:
+    """The mean over module results of (adaptive + quiz) / 2, from their sum in thousandths.
+
+    Python divides two integers to the nearest double, so no rounding happens before the last.
+    """
+    if results == 0:
+        return 0
+    value = thousandths / (2000 * results)
+    return int(value) if value.is_integer() else value
