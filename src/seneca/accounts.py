@@ -249,14 +249,10 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
 # -- changing them -----------------------------------------------------------------------------
 
 SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
-ANOTHER_ADMINISTRATOR = (
-    "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
-)
+ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
 
 
-def change(
-    tx: Transaction, id: str, *, role: Role | None, password_hash: str | None
-) -> Account:  # noqa: A002
+def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:  # noqa: A002
     """Change an account's role, its password, or both (None: stays).
 
     Raises:

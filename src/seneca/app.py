@@ -70,7 +70,7 @@ def create_app(told: Settings) -> ASGIApp:
     return Envelope(
         Litestar(
             route_handlers=[*ROUTES, *document_routes(ROUTES)],
-            guards=[guard],
+            before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problems.HANDLERS,
             state=State({"services": shared}),
             lifespan=[lifespan],

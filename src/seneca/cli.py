@@ -17,9 +17,7 @@ app = typer.Typer(
 )
 
 Data = Annotated[Optional[Path], typer.Option(help="Directory for database and keys.")]
-DatabaseUrl = Annotated[
-    Optional[str], typer.Option("--database", help="sqlite:///PATH.")
-]
+DatabaseUrl = Annotated[Optional[str], typer.Option("--database", help="sqlite:///PATH.")]
 
 
 @app.command()
@@ -33,11 +31,7 @@ def serve(
     """Answer requests until told to stop."""
     from seneca import server
 
-    server.serve(
-        settings.read(
-            data=data, database_url=database, host=host, port=port, workers=workers
-        )
-    )
+    server.serve(settings.read(data=data, database_url=database, host=host, port=port, workers=workers))
 
 
 @app.command()

@@ -27,14 +27,10 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     """A topic of a course and the names of its modules."""
 
     topic: Name
-    modules: Annotated[
-        list[Name], Meta(max_length=MOST_MODULES, description="Distinct names.")
-    ]
+    modules: Annotated[list[Name], Meta(max_length=MOST_MODULES, description="Distinct names.")]
 
 
-Topics = Annotated[
-    list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")
-]
+Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]
 
 
 class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -132,9 +128,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
     )
     if not made:
         raise TitleTaken
-    return Course(
-        course_id, new.course_title, new.qualification, Raw(topics), units.iso(now)
-    )
+    return Course(course_id, new.course_title, new.qualification, Raw(topics), units.iso(now))
 
 
 def search_key(title: str, qualification: str) -> str:
@@ -202,9 +196,7 @@ WHERE id = :id
 """
 
 
-def change(
-    tx: Transaction, identifier: str, asked: CourseChange, if_match: str | None
-) -> Course:
+def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str | None) -> Course:
     """Change a course; with ``if_match``, only if it still is that version.
 
     Raises:

@@ -63,9 +63,7 @@ class Invalid(Refusal):
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
         super().__init__(
-            "; ".join(
-                f"{e.field}: {e.message}" if e.field else e.message for e in self.errors
-            ),
+            "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors),
             members={"errors": self.errors},
         )
 
@@ -84,9 +82,7 @@ class NotSignedIn(Refusal):
     status, code, title = 401, "not-signed-in", "A valid bearer token is needed"
 
     def __init__(self, detail: str | None = None, *, presented: bool = True) -> None:
-        challenge = 'Bearer realm="seneca"' + (
-            ', error="invalid_token"' if presented else ""
-        )
+        challenge = 'Bearer realm="seneca"' + (', error="invalid_token"' if presented else "")
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
 
 
@@ -96,9 +92,7 @@ class WrongCredentials(Refusal):
     status, code, title = 401, "wrong-credentials", "Invalid credentials"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Invalid credentials", headers={"WWW-Authenticate": 'Bearer realm="seneca"'}
-        )
+        super().__init__("Invalid credentials", headers={"WWW-Authenticate": 'Bearer realm="seneca"'})
 
 
 class RoleMayNot(Refusal):

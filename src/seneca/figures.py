@@ -57,9 +57,7 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def add(
-    tx: Transaction, study: Study, difference: Difference, new: NewNames = NewNames()
-) -> None:
+def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = NewNames()) -> None:
     """Add a difference to the learner's totals and to the course's.
 
     Args:
@@ -77,9 +75,7 @@ def add(
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.run(
-        ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters
-    )
+    tx.run(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters)
     tx.run(ADD_TO_COURSE, name_changes=new.to_course, **parameters)
 
 

@@ -32,9 +32,7 @@ NewPassword = Annotated[
 ]
 GivenPassword = Annotated[
     str,
-    Meta(
-        max_length=1024, pattern=text.NO_NUL, extra_json_schema={"format": "password"}
-    ),
+    Meta(max_length=1024, pattern=text.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
 THREADS: Final = 2
@@ -44,9 +42,7 @@ MOST_PASSES: Final = 5
 MOST_ROUNDS: Final = 14
 BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
 
-_ARGON2: Final = PasswordHasher(
-    time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID
-)
+_ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 _BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 
 
@@ -132,9 +128,7 @@ class Hashery:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= MOST_WAITING:
-            raise Unavailable(
-                "Too many sign-ins are waiting. Try again.", retry_after=5
-            )
+            raise Unavailable("Too many sign-ins are waiting. Try again.", retry_after=5)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

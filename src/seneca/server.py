@@ -62,12 +62,8 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Unusable(
-                f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port."
-            ) from error
-        raise Unusable(
-            f"Cannot listen on {host}, port {port}: {error.strerror}."
-        ) from error
+            raise Unusable(f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port.") from error
+        raise Unusable(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
 
 
 def welcome(told: Settings, token: str | None) -> None:
@@ -83,19 +79,11 @@ def welcome(told: Settings, token: str | None) -> None:
 
 def granian_log(told: Settings) -> dict[str, Any]:
     """Granian's own few lines, in the form of ours."""
-    as_text = told.log_format == "text" or (
-        told.log_format == "auto" and sys.stderr.isatty()
-    )
-    json = (
-        '{"timestamp": "%(asctime)s", "level": "%(levelname)s", "event": "%(message)s"}'
-    )
+    as_text = told.log_format == "text" or (told.log_format == "auto" and sys.stderr.isatty())
+    json = '{"timestamp": "%(asctime)s", "level": "%(levelname)s", "event": "%(message)s"}'
     return {
         "version": 1,
-        "formatters": {
-            "generic": {
-                "format": "%(asctime)s [%(levelname)s] %(message)s" if as_text else json
-            }
-        },
+        "formatters": {"generic": {"format": "%(asctime)s [%(levelname)s] %(message)s" if as_text else json}},
         "handlers": {
             "console": {
                 "class": "logging.StreamHandler",
@@ -103,7 +91,5 @@ def granian_log(told: Settings) -> dict[str, Any]:
                 "stream": "ext://sys.stderr",
             }
         },
-        "loggers": {
-            "_granian": {"handlers": ["console"], "level": "INFO", "propagate": False}
-        },
+        "loggers": {"_granian": {"handlers": ["console"], "level": "INFO", "propagate": False}},
     }

@@ -18,23 +18,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data: Annotated[
         Path,
-        Meta(
-            description="Directory for the database, the signing key and the setup token."
-        ),
+        Meta(description="Directory for the database, the signing key and the setup token."),
     ] = Path("seneca-data")
     database_url: Annotated[
         str,
-        Meta(
-            description="The database, `sqlite:///PATH`; empty: `seneca.db` in the data directory."
-        ),
+        Meta(description="The database, `sqlite:///PATH`; empty: `seneca.db` in the data directory."),
     ] = ""
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = (
-        3000
-    )
-    workers: Annotated[
-        int, Meta(ge=1, le=64, description="Processes that answer requests.")
-    ] = 1
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
+    workers: Annotated[int, Meta(ge=1, le=64, description="Processes that answer requests.")] = 1
     secret_key: Annotated[
         str,
         Meta(
@@ -48,15 +40,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "open"
     allowed_origins: Annotated[
         str,
-        Meta(
-            description="Origins of browser applications, comma-separated, for CORS; empty: none."
-        ),
+        Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),
     ] = ""
     log_format: Annotated[
         Literal["auto", "json", "text"],
-        Meta(
-            description="Log lines as JSON or as text; `auto`: text on a terminal, else JSON."
-        ),
+        Meta(description="Log lines as JSON or as text; `auto`: text on a terminal, else JSON."),
     ] = "auto"
 
     @property
@@ -67,17 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def origins(self) -> list[str]:
         """The origins that CORS admits."""
-        return [
-            origin.strip()
-            for origin in self.allowed_origins.split(",")
-            if origin.strip()
-        ]
+        return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for the worker processes."""
-        return {
-            variable(name): str(getattr(self, name)) for name in self.__struct_fields__
-        }
+        return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
 
 
 def variable(name: str) -> str:
@@ -94,15 +76,9 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
     """
     environment = os.environ if environment is None else environment
     known = {variable(name): name for name in Settings.__struct_fields__}
-    if unknown := sorted(
-        name for name in environment if name.startswith(PREFIX) and name not in known
-    ):
-        raise Unusable(
-            f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}."
-        )
-    values: dict[str, object] = {
-        known[name]: text for name, text in environment.items() if name in known
-    }
+    if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
+        raise Unusable(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
+    values: dict[str, object] = {known[name]: text for name, text in environment.items() if name in known}
     values |= {name: value for name, value in given.items() if value is not None}
     settings = {}
     for field in msgspec.structs.fields(Settings):

@@ -28,9 +28,7 @@ INSERT INTO sign_ins (bucket, account_id, id, started_at) VALUES (:bucket, :acco
 """
 
 
-def start(
-    tx: Transaction, verified: Credentials, name: str, new_hash: str | None, now: int
-) -> tuple[str, Credentials]:
+def start(tx: Transaction, verified: Credentials, name: str, new_hash: str | None, now: int) -> tuple[str, Credentials]:
     """Record a sign-in whose password was verified a moment ago; returns its id and the account as it is now.
 
     Args:
@@ -51,9 +49,7 @@ def start(
     ):
         raise WrongCredentials
     if new_hash is not None:
-        tx.run(
-            accounts.SET_PASSWORD, bucket=current.bucket, id=current.id, hash=new_hash
-        )
+        tx.run(accounts.SET_PASSWORD, bucket=current.bucket, id=current.id, hash=new_hash)
     id_ = units.new_id()
     tx.run(START, bucket=current.bucket, account_id=current.id, id=id_, now=now)
     return id_, current
@@ -68,9 +64,7 @@ RETURNING id
 def end_all(tx: Transaction, account_id: str, now: int) -> list[str]:
     """End every sign-in of an account; returns their ids, for ``SignIns.forget``."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    return [
-        row[0] for row in tx.all(END_ALL, bucket=bucket, account_id=account_id, now=now)
-    ]
+    return [row[0] for row in tx.all(END_ALL, bucket=bucket, account_id=account_id, now=now)]
 
 
 ENDED = "SELECT id FROM sign_ins WHERE ended_at >= :since"
@@ -113,9 +107,7 @@ class SignIns:
         if caller.sign_in in self._ended:
             raise NotSignedIn("This sign-in has ended. Sign in again.")
         if time.monotonic() - self._looked > BLIND_AFTER:
-            raise Unavailable(
-                "Sign-ins cannot be checked right now. Try again.", retry_after=2
-            )
+            raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
         return caller
 
     def forget(self, sign_ins: list[str]) -> None:
@@ -127,9 +119,7 @@ class SignIns:
         since = int(time.time() * 1000) - (LIFETIME + 60) * 1000
         before = set(self._ended)
         found = await self._database.read(ended, since)
-        self._ended = found | (
-            self._ended - before
-        )  # what was forgotten while we looked stays
+        self._ended = found | (self._ended - before)  # what was forgotten while we looked stays
         self._looked = time.monotonic()
 
     async def watch(self) -> None:

@@ -51,9 +51,7 @@ class SessionStatistics(Struct, frozen=True, rename="camel"):
     scores: Scores
 
 
-def statistics(
-    names: list[str], results: int, points: int, milliseconds: int
-) -> Statistics:
+def statistics(names: list[str], results: int, points: int, milliseconds: int) -> Statistics:
     """The statistics object of sums.
 
     Args:
@@ -110,9 +108,7 @@ ORDER BY module_name
 """
 
 
-def of_learner_in_course(
-    tx: Transaction, learner_id: str, course_id: str
-) -> Statistics:
+def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str) -> Statistics:
     """One learner's statistics of a course.
 
     Raises:
@@ -127,9 +123,7 @@ def of_learner_in_course(
     totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
     if totals is None:
         raise NoSuchCourse
-    return statistics(
-        [row[0] for row in tx.all(LEARNER_IN_COURSE_NAMES, **key)], *totals
-    )
+    return statistics([row[0] for row in tx.all(LEARNER_IN_COURSE_NAMES, **key)], *totals)
 
 
 LEARNER_TOTALS = """
@@ -158,9 +152,7 @@ ORDER BY module_name
 """
 
 
-def of_session(
-    tx: Transaction, learner: Learner | None, course_id: str, session_id: str
-) -> SessionStatistics:
+def of_session(tx: Transaction, learner: Learner | None, course_id: str, session_id: str) -> SessionStatistics:
     """The statistics of one session of a course: the learner's, or (None) anyone's.
 
     Raises:
@@ -177,9 +169,5 @@ def of_session(
         session_id=session.id,
     )
     duration = 0 if session.ended_at is None else session.ended_at - session.started_at
-    whole = statistics(
-        [row[0] for row in names], session.results, session.points, duration
-    )
-    return SessionStatistics(
-        session.id, whole.module_amount, whole.session_time, whole.scores
-    )
+    whole = statistics([row[0] for row in names], session.results, session.points, duration)
+    return SessionStatistics(session.id, whole.module_amount, whole.session_time, whole.scores)

@@ -44,7 +44,5 @@ def key(text: str) -> str:
 
 def like(fragment: str) -> str:
     r"""A LIKE pattern, with ``\`` as its escape, for keys that contain the fragment's key."""
-    escaped = (
-        key(fragment).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    )
+    escaped = key(fragment).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

@@ -100,9 +100,7 @@ class Keys:
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
             raise NotSignedIn("The token is not valid. Sign in again.") from None
         account = claims["sub"]
-        return Caller(
-            account, claims["role"], units.bucket_of(account, buckets), claims["sid"]
-        ), claims["exp"]
+        return Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"]), claims["exp"]
 
 
 def load_keys(settings: Settings) -> Keys:
@@ -121,9 +119,7 @@ def load_keys(settings: Settings) -> Keys:
         try:
             texts = [read_or_make(path, secrets.token_hex(32))]
         except OSError as error:
-            raise Unusable(
-                f"The signing key {path} can be neither read nor made: {error.strerror}."
-            ) from error
+            raise Unusable(f"The signing key {path} can be neither read nor made: {error.strerror}.") from error
         _check(texts[0])
     return Keys([Key.of(text) for text in texts])
 
@@ -132,9 +128,7 @@ def read_or_make(path: Path, text: str) -> str:
     """The text of a private file, made with this text if it is not there; one process makes it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(
-        os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
-    ) as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -148,11 +142,7 @@ def read_or_make(path: Path, text: str) -> str:
 
 
 def _check(text: str) -> None:
-    if (
-        len(text) < FEWEST_CHARACTERS
-        or len(set(text)) < FEWEST_DISTINCT
-        or _WELL_KNOWN.search(text)
-    ):
+    if len(text) < FEWEST_CHARACTERS or len(set(text)) < FEWEST_DISTINCT or _WELL_KNOWN.search(text):
         raise Unusable(
             "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "
             "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"

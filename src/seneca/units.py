@@ -45,9 +45,7 @@ def bucket_of(account_id: str, buckets: int) -> int:
 
 def iso(milliseconds: int) -> str:
     """ISO 8601 in UTC with milliseconds and ``Z``, of milliseconds since 1970."""
-    text = (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(
-        timespec="milliseconds"
-    )
+    text = (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
     return text.removesuffix("+00:00") + "Z"
 
 

@@ -29,9 +29,7 @@ from seneca.tokens import LIFETIME
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Accounts and sign-in"
-FAILURE_STEP = (
-    0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
-)
+FAILURE_STEP = 0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
 
 
 class Registered(Struct, frozen=True, rename="camel"):
@@ -110,10 +108,7 @@ async def login(request: AnyRequest) -> ASGIResponse:
     began = time.monotonic()
     shared = services(request)
     found = await shared.database.read(accounts.credentials, given.username)
-    if (
-        not await shared.hashery.verify(found and found.password_hash, given.password)
-        or found is None
-    ):
+    if not await shared.hashery.verify(found and found.password_hash, given.password) or found is None:
         elapsed = time.monotonic() - began
         await asyncio.sleep(-elapsed % FAILURE_STEP)
         raise WrongCredentials
@@ -121,12 +116,8 @@ async def login(request: AnyRequest) -> ASGIResponse:
     if not passwords.is_current(found.password_hash or ""):
         renewed = await shared.hashery.hash(given.password)
     moment = now()
-    sign_in, account = await shared.database.write(
-        signins.start, found, given.username, renewed, moment
-    )
-    token = shared.sign_ins.keys.issue(
-        account_id=account.id, role=account.role, sign_in=sign_in, now=moment
-    )
+    sign_in, account = await shared.database.write(signins.start, found, given.username, renewed, moment)
+    token = shared.sign_ins.keys.issue(account_id=account.id, role=account.role, sign_in=sign_in, now=moment)
     return reply(SignedIn(token, "Bearer", LIFETIME))
 
 
@@ -141,9 +132,7 @@ async def login(request: AnyRequest) -> ASGIResponse:
 )
 async def me(request: AnyRequest) -> ASGIResponse:
     """Read the caller's account."""
-    return reply(
-        await services(request).database.read(accounts.get, caller_of(request).id)
-    )
+    return reply(await services(request).database.read(accounts.get, caller_of(request).id))
 
 
 @get(
@@ -167,9 +156,7 @@ async def page(request: AnyRequest) -> ASGIResponse:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(accounts.Place, accounts.BEGINNING)
-    found = await services(request).database.scan(
-        accounts.page, query=asked.query, after=after, limit=asked.limit
-    )
+    found = await services(request).database.scan(accounts.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.accounts, headers=asked.link(found.more_after))
 
 

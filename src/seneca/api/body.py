@@ -19,9 +19,7 @@ MOST_DROPPED = 16 * 1024 * 1024
 DROP_SECONDS = 10
 
 
-async def read(
-    request: Request[Any, Any, Any], kind: type[T], most_bytes: int = MOST_BYTES
-) -> T:
+async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int = MOST_BYTES) -> T:
     """The body, as this type.
 
     Raises:
@@ -70,19 +68,13 @@ async def drop(request: Request[Any, Any, Any]) -> None:
 
 def check_media_type(headers: Mapping[str, str]) -> None:
     """Check that the body is announced as JSON in UTF-8. Raises NotJson."""
-    media_type, *parameters = (
-        part.strip().lower() for part in headers.get("content-type", "").split(";")
-    )
-    charsets = [
-        p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")
-    ]
+    media_type, *parameters = (part.strip().lower() for part in headers.get("content-type", "").split(";"))
+    charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
     is_json = media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
     )
     if not is_json or any(charset not in ("utf-8", "utf8") for charset in charsets):
-        raise NotJson(
-            "The body must be JSON in UTF-8, with Content-Type: application/json."
-        )
+        raise NotJson("The body must be JSON in UTF-8, with Content-Type: application/json.")
 
 
 def decode(raw: bytes, kind: type[T]) -> T:
@@ -118,9 +110,7 @@ def _exact(literal: str) -> Decimal:
 
 
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_FIELD = re.compile(
-    r"(Object missing required field|Object contains unknown field) `(.*)`", re.DOTALL
-)
+_FIELD = re.compile(r"(Object missing required field|Object contains unknown field) `(.*)`", re.DOTALL)
 _TYPES = {
     "str": "a string",
     "int": "a whole number",
@@ -144,9 +134,7 @@ def explain(message: str) -> FieldError:
     said = message[: where.start()] if where else message
     if match := _FIELD.fullmatch(said):
         field = f"{path}.{match[2]}" if path else match[2]
-        return FieldError(
-            field, "is required" if "missing" in match[1] else "is not a known member"
-        )
+        return FieldError(field, "is required" if "missing" in match[1] else "is not a known member")
     return FieldError(path, _rule(said))
 
 
@@ -158,14 +146,10 @@ def _rule(said: str) -> str:
         return f"must have {'at most' if match[2] == '<=' else 'at least'} {int(match[3]):,} {unit}"
     if match := re.fullmatch(r"Expected `str` matching regex '(.*)'", said, re.DOTALL):
         return RULES.get(
-            match[1].encode().decode("unicode_escape")
-            if match[1] not in RULES
-            else match[1],
+            match[1].encode().decode("unicode_escape") if match[1] not in RULES else match[1],
             said,
         )
     if match := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", said):
-        wanted = " or ".join(
-            _TYPES.get(name.strip(), name.strip()) for name in match[1].split("|")
-        )
+        wanted = " or ".join(_TYPES.get(name.strip(), name.strip()) for name in match[1].split("|"))
         return f"must be {wanted}, not {_TYPES.get(match[2], match[2])}"
     return said[:1].lower() + said[1:]

@@ -1,6 +1,8 @@
 """Who is asking, and whether they may: the guard of every route."""
 
-from litestar.handlers import BaseRouteHandler
+from typing import Any
+
+from litestar import Request
 
 from seneca.api.operation import Operation
 from seneca.api.services import Connection, services
@@ -40,16 +42,18 @@ def signed_in(connection: Connection) -> Caller:
     return services(connection).sign_ins.caller(token)
 
 
-def guard(connection: Connection, handler: BaseRouteHandler) -> None:
+async def guard(request: Request[Any, Any, Any]) -> None:
     """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter."""
-    declared: Operation = handler.opt["operation"]
+    declared: Operation | None = request.scope["route_handler"].opt.get("operation")
+    if declared is None:  # OPTIONS, which the framework answers
+        return
     if declared.who != "anyone":
-        caller = signed_in(connection)
-        connection.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
+        caller = signed_in(request)
+        request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
         if declared.who not in ("signed-in", caller.role):
             raise RoleMayNot(f"Only the role {declared.who} may do that.")
-    if connection.scope["query_string"]:
-        for name in connection.query_params:
+    if request.scope["query_string"]:
+        for name in request.query_params:
             if name not in declared.query:
                 raise Invalid.field(name, "is not a query parameter of this path")
 

@@ -53,18 +53,14 @@ async def create(request: Request[Any, Any, Any]) -> ASGIResponse:
         request_headers=["If-None-Match"],
         answers=[
             Answer(200, "The course.", Course, examples.COURSE, ETAG),
-            Answer(
-                304, "It is still the version that `If-None-Match` names.", headers=ETAG
-            ),
+            Answer(304, "It is still the version that `If-None-Match` names.", headers=ETAG),
         ],
         refusals=[NoSuchCourse],
     ),
 )
 async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
     """Read a course, by its id or its exact title."""
-    course = await services(request).database.read(
-        courses.get, path.text(request, "courseIdentifier")
-    )
+    course = await services(request).database.read(courses.get, path.text(request, "courseIdentifier"))
     etag = {"ETag": course.etag}
     condition = request.headers.get("if-none-match")
     if condition is not None and courses.matches(condition, course.etag):
@@ -78,20 +74,14 @@ async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
         tag="Courses",
         who="signed-in",
         query=["limit", "cursor", "q"],
-        answers=[
-            Answer(
-                200, "Courses, by title.", list[Course], [examples.COURSE], paging.LINK
-            )
-        ],
+        answers=[Answer(200, "Courses, by title.", list[Course], [examples.COURSE], paging.LINK)],
     ),
 )
 async def page(request: Request[Any, Any, Any]) -> ASGIResponse:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(Name, "")
-    found = await services(request).database.scan(
-        courses.page, query=asked.query, after=after, limit=asked.limit
-    )
+    found = await services(request).database.scan(courses.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.courses, headers=asked.link(found.more_after))
 
 
@@ -104,9 +94,7 @@ async def page(request: Request[Any, Any, Any]) -> ASGIResponse:
         example=examples.COURSE_CHANGE,
         most_bytes=MOST_BYTES,
         request_headers=["If-Match"],
-        answers=[
-            Answer(200, "The course as it is now.", Course, examples.COURSE, ETAG)
-        ],
+        answers=[Answer(200, "The course as it is now.", Course, examples.COURSE, ETAG)],
         refusals=[NoSuchCourse, TitleTaken, Stale],
     ),
 )
@@ -117,9 +105,7 @@ async def change(request: Request[Any, Any, Any]) -> ASGIResponse:
         path.text(request, "courseIdentifier"),
         request.headers.get("if-match"),
     )
-    course = await services(request).database.write(
-        courses.change, identifier, asked, condition
-    )
+    course = await services(request).database.write(courses.change, identifier, asked, condition)
     return reply(course, headers={"ETag": course.etag})
 
 
@@ -135,9 +121,7 @@ async def change(request: Request[Any, Any, Any]) -> ASGIResponse:
 )
 async def remove(request: Request[Any, Any, Any]) -> ASGIResponse:
     """Delete a course that no session refers to."""
-    await services(request).database.write(
-        courses.delete, path.text(request, "courseIdentifier")
-    )
+    await services(request).database.write(courses.delete, path.text(request, "courseIdentifier"))
     return nothing()
 
 

@@ -28,9 +28,7 @@ ACCOUNT_CHANGE = {"role": "admin"}
 NEW_COURSE: dict[str, Any] = {
     "courseTitle": "Mathematics - GCSE",
     "qualification": "GCSE",
-    "topicsAndModules": [
-        {"topic": "Number", "modules": ["Integers", "Fractions", "Decimals"]}
-    ],
+    "topicsAndModules": [{"topic": "Number", "modules": ["Integers", "Fractions", "Decimals"]}],
 }
 COURSE = {"id": _COURSE_ID, **NEW_COURSE, "createdAt": "2025-02-20T08:00:00.000Z"}
 CREATED_COURSE = {"message": "Course created successfully", "newCourse": COURSE}

@@ -68,9 +68,7 @@ class Problem(Struct, frozen=True):
     code: str
     message: str
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
-    session_end: str | msgspec.UnsetType = msgspec.field(
-        name="sessionEnd", default=msgspec.UNSET
-    )
+    session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
 
 
 def refusals_of(declared: Operation) -> list[type[Refusal]]:
@@ -91,12 +89,8 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
     """The OpenAPI document of these routes."""
     declared = [(route, route.opt["operation"]) for route in routes]
     bodies = [d.body for _, d in declared if d.body is not None]
-    answers = [
-        a.body for _, d in declared for a in d.answers if a.body not in (None, str)
-    ]
-    _, components = msgspec.json.schema_components(
-        [Problem, *bodies, *answers], ref_template=SCHEMAS
-    )
+    answers = [a.body for _, d in declared for a in d.answers if a.body not in (None, str)]
+    _, components = msgspec.json.schema_components([Problem, *bodies, *answers], ref_template=SCHEMAS)
     _mend(components)
     paths: dict[str, dict[str, Any]] = {}
     for route, operation_ in declared:
@@ -116,18 +110,14 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-            },
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
 def _mend(components: dict[str, Any]) -> None:
     """Say what the types cannot: stored JSON is spliced into answers unparsed, exact numbers are Decimal."""
-    components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"][
-        "properties"
-    ]["topicsAndModules"]
+    components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
     part = {"$ref": SCHEMAS.format(name="Part")}
     for name in ("adaptive", "quiz", "wrongAnswers"):
         components["ModuleResult"]["properties"][name] = part
@@ -140,9 +130,7 @@ def _mend(components: dict[str, Any]) -> None:
                 schema["properties"][name] = UUID
 
 
-def _operation(
-    route: HTTPRouteHandler, declared: Operation, path: str
-) -> dict[str, Any]:
+def _operation(route: HTTPRouteHandler, declared: Operation, path: str) -> dict[str, Any]:
     name = getattr(route.fn, "__name__", "")
     module = getattr(route.fn, "__module__", "").rpartition(".")[2]
     summary, _, description = (route.fn.__doc__ or "").strip().partition("\n")
@@ -150,10 +138,7 @@ def _operation(
         "operationId": f"{module}_{name}",
         "tags": [declared.tag],
         "summary": summary.rstrip("."),
-        "description": "\n".join(
-            line.strip() for line in description.strip().splitlines()
-        )
-        + _who(declared),
+        "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _who(declared),
         "parameters": _parameters(declared, path),
         "responses": _responses(declared),
     }
@@ -162,9 +147,7 @@ def _operation(
     elif "X-Setup-Token" in declared.request_headers:
         made["security"] = [{}, {"bearer": []}]
     if declared.body is not None:
-        (schema,), _ = msgspec.json.schema_components(
-            [declared.body], ref_template=SCHEMAS
-        )
+        (schema,), _ = msgspec.json.schema_components([declared.body], ref_template=SCHEMAS)
         content = {
             "schema": schema,
             "examples": {"example": {"value": declared.example}},
@@ -199,14 +182,8 @@ def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
         }
 
     return [
-        *(
-            {"name": n, "in": "path", "required": True, "schema": schema(n)}
-            for n in re.findall(r"\{(\w+)\}", path)
-        ),
-        *(
-            {"name": n, "in": "query", "required": False, **QUERY[n]}
-            for n in declared.query
-        ),
+        *({"name": n, "in": "path", "required": True, "schema": schema(n)} for n in re.findall(r"\{(\w+)\}", path)),
+        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in declared.query),
         *(
             {
                 "name": n,
@@ -229,11 +206,7 @@ def _responses(declared: Operation) -> dict[str, Any]:
         responses[str(status)] = {
             "description": " ".join(f"{r.title} (`{r.code}`)." for r in refusals),
             "headers": _headers(REFUSAL_HEADERS.get(status, {})),
-            "content": {
-                "application/problem+json": {
-                    "schema": {"$ref": SCHEMAS.format(name="Problem")}
-                }
-            },
+            "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
         }
     return responses
 
@@ -243,13 +216,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     if answer.headers:
         made["headers"] = _headers(answer.headers)
     if answer.body is str:
-        made["content"] = {
-            "text/plain": {"schema": {"type": "string"}, "example": answer.example}
-        }
+        made["content"] = {"text/plain": {"schema": {"type": "string"}, "example": answer.example}}
     elif answer.body is not None:
-        (schema,), _ = msgspec.json.schema_components(
-            [answer.body], ref_template=SCHEMAS
-        )
+        (schema,), _ = msgspec.json.schema_components([answer.body], ref_template=SCHEMAS)
         made["content"] = {
             "application/json": {
                 "schema": schema,
@@ -260,10 +229,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _headers(described: Any) -> dict[str, Any]:
-    return {
-        name: {"description": text, "schema": {"type": "string"}}
-        for name, text in described.items()
-    }
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in described.items()}
 
 
 # -- serving it --------------------------------------------------------------------------------
@@ -286,17 +252,13 @@ def document_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler
 
     @get("/docs.css", opt=_open("The page's style."))
     async def docs_css() -> ASGIResponse:
-        return ASGIResponse(
-            body=_templates().get_template("docs.css").render(), media_type="text/css"
-        )
+        return ASGIResponse(body=_templates().get_template("docs.css").render(), media_type="text/css")
 
     return [openapi_json, docs, docs_css]
 
 
 def _open(description: str) -> dict[str, Operation]:
-    return operation(
-        tag="Documentation", who="anyone", answers=[Answer(200, description)]
-    )
+    return operation(tag="Documentation", who="anyone", answers=[Answer(200, description)])
 
 
 @cache
@@ -311,11 +273,7 @@ def _templates() -> Environment:
 
 def render(described: dict[str, Any]) -> str:
     """The page for people. It needs nothing from elsewhere."""
-    return (
-        _templates()
-        .get_template("docs.html")
-        .render(api=described, refusals=_all_refusals(), pretty=_pretty)
-    )
+    return _templates().get_template("docs.html").render(api=described, refusals=_all_refusals(), pretty=_pretty)
 
 
 def _all_refusals() -> list[type[Refusal]]:

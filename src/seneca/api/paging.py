@@ -47,21 +47,15 @@ class Asked(Struct, frozen=True):
         except (ValueError, binascii.Error, msgspec.DecodeError):
             scope, place = "", beginning
         if scope != self.scope:
-            raise Invalid.field(
-                "cursor", "must be the cursor of this list's Link header"
-            )
+            raise Invalid.field("cursor", "must be the cursor of this list's Link header")
         return place
 
     def link(self, place: object) -> dict[str, str]:
         """The headers that lead to the page after this place (None: there is none)."""
         if place is None:
             return {}
-        cursor = base64.b64encode(
-            msgspec.json.encode((self.scope, place)), b"-_"
-        ).decode()
-        query = {"limit": str(self.limit), "cursor": cursor} | (
-            {"q": self.query} if self.query else {}
-        )
+        cursor = base64.b64encode(msgspec.json.encode((self.scope, place)), b"-_").decode()
+        query = {"limit": str(self.limit), "cursor": cursor} | ({"q": self.query} if self.query else {})
         return {"Link": f'<{quote(self.path)}?{urlencode(query)}>; rel="next"'}
 
 
@@ -77,16 +71,9 @@ def asked(request: Request[Any, Any, Any]) -> Asked:
         if len(given.getall(name)) > 1:
             raise Invalid.field(name, "must be given once")
     limit = given.get("limit", str(DEFAULT))
-    if not (
-        limit.isascii()
-        and limit.isdigit()
-        and len(limit) <= 4
-        and 1 <= int(limit) <= MOST
-    ):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST):
         raise Invalid.field("limit", f"must be a whole number from 1 to {MOST:,}")
     query = given.get("q", "")
     if len(query) > MOST_QUERY or "\0" in query:
-        raise Invalid.field(
-            "q", f"must have at most {MOST_QUERY} characters, and none of them NUL"
-        )
+        raise Invalid.field("q", f"must have at most {MOST_QUERY} characters, and none of them NUL")
     return Asked(request.scope["path"], int(limit), given.get("cursor"), query)

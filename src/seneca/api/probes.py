@@ -46,9 +46,7 @@ async def any_data(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 @get(
     "/test/user",
-    opt=_plain(
-        "Token probes", "user", "The token is a learner's.", "User Functionality"
-    ),
+    opt=_plain("Token probes", "user", "The token is a learner's.", "User Functionality"),
 )
 async def user_token() -> ASGIResponse:
     """Try a learner's token."""

@@ -45,15 +45,11 @@ def refuse(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     )
 
 
-def refuse_framework(
-    request: Request[Any, Any, Any], error: HTTPException
-) -> Response[bytes]:
+def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer with what the framework refuses before a handler is found."""
     match error:
         case MethodNotAllowedException():
-            methods = {
-                m.strip() for m in (error.headers or {}).get("allow", "").split(",")
-            }
+            methods = {m.strip() for m in (error.headers or {}).get("allow", "").split(",")}
             allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
             refusal: Refusal = MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
         case NotFoundException():
@@ -71,9 +67,7 @@ def report(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     log.error("bug", request=request_id, exc_info=error)
     return refuse(
         request,
-        Bug(
-            f"Something went wrong on the server. Its log says what, under {request_id}."
-        ),
+        Bug(f"Something went wrong on the server. Its log says what, under {request_id}."),
     )
 
 

@@ -54,10 +54,7 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
 def is_local(request: Request[Any, Any, Any]) -> bool:
     """Whether the request comes straight from this machine, within an hour of the server's start."""
     shared = services(request)
-    forwarded = any(
-        name in FORWARDING or name.startswith("x-forwarded-")
-        for name in request.headers
-    )
+    forwarded = any(name in FORWARDING or name.startswith("x-forwarded-") for name in request.headers)
     return (
         time.monotonic() - shared.started < LOCAL_SECONDS
         and is_loopback(shared.settings.host)

@@ -14,9 +14,7 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def reply(
-    value: object, status: int = 200, headers: Mapping[str, str] | None = None
-) -> ASGIResponse:
+def reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> ASGIResponse:
     """An answer with a JSON body."""
     return ASGIResponse(
         body=_encoder.encode(value),
@@ -31,8 +29,6 @@ def text(body: str) -> ASGIResponse:
     return ASGIResponse(body=body, media_type="text/plain")
 
 
-def nothing(
-    status: int = 204, headers: Mapping[str, str] | None = None
-) -> ASGIResponse:
+def nothing(status: int = 204, headers: Mapping[str, str] | None = None) -> ASGIResponse:
     """An answer without a body."""
     return ASGIResponse(body=b"", status_code=status, headers=dict(headers or {}))

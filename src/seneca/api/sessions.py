@@ -75,9 +75,7 @@ async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
     A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
     """
     asked = await body.read(request, recording.Start)
-    session_id, is_new = await services(request).database.write(
-        recording.start, learner_of(request), asked, now()
-    )
+    session_id, is_new = await services(request).database.write(recording.start, learner_of(request), asked, now())
     return reply(
         Started("Session started created successfully", session_id),
         201 if is_new else 200,
@@ -103,9 +101,7 @@ async def update(request: Request[Any, Any, Any]) -> ASGIResponse:
     asked = await body.read(request, recording.Update)
     session_id = str(asked.session_id)
     given = read_results(asked.module_stats)
-    recorded = await services(request).database.write(
-        recording.record, learner_of(request), session_id, given
-    )
+    recorded = await services(request).database.write(recording.record, learner_of(request), session_id, given)
     return reply(
         Updated(
             "Session updated successfully",
@@ -130,9 +126,7 @@ async def update(request: Request[Any, Any, Any]) -> ASGIResponse:
 async def end(request: Request[Any, Any, Any]) -> ASGIResponse:
     """End a session."""
     session_id = str((await body.read(request, recording.End)).session_id)
-    ended_at = await services(request).database.write(
-        recording.end, learner_of(request), session_id, now()
-    )
+    ended_at = await services(request).database.write(recording.end, learner_of(request), session_id, now())
     return reply(Ended("Session ended successfully", session_id, units.iso(ended_at)))
 
 
@@ -152,9 +146,7 @@ async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
     """
     learner = None if caller_of(request).role == "admin" else learner_of(request)
     session_id = path.identifier(request, "sessionId")
-    return reply(
-        await services(request).database.scan(reading.get, learner, session_id)
-    )
+    return reply(await services(request).database.scan(reading.get, learner, session_id))
 
 
 ROUTES = [start, update, end, one]

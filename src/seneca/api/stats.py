@@ -20,9 +20,7 @@ from seneca.stats import SessionStatistics, Statistics
 AnyRequest = Request[Any, Any, Any]
 TAG = "Statistics"
 FIGURES = Answer(200, "The statistics.", Statistics, examples.STATISTICS)
-SESSION_FIGURES = Answer(
-    200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS
-)
+SESSION_FIGURES = Answer(200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS)
 SESSIONS = Answer(
     200,
     "Sessions, oldest first.",
@@ -35,9 +33,7 @@ PAGED = ["limit", "cursor"]
 
 @get(
     "/stats/sessions/{id:str}",
-    opt=operation(
-        tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchCourse]
-    ),
+    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchCourse]),
 )
 async def sessions_of_course(request: AnyRequest) -> ASGIResponse:
     """List all sessions of the course with this id, else those with this session id."""
@@ -90,9 +86,7 @@ async def own_sessions(request: AnyRequest) -> ASGIResponse:
 @get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
 async def own(request: AnyRequest) -> ASGIResponse:
     """Read the caller's statistics over all courses."""
-    return reply(
-        await services(request).database.read(stats.of_learner, caller_of(request).id)
-    )
+    return reply(await services(request).database.read(stats.of_learner, caller_of(request).id))
 
 
 @get(
@@ -102,11 +96,7 @@ async def own(request: AnyRequest) -> ASGIResponse:
 async def own_course(request: AnyRequest) -> ASGIResponse:
     """Read the caller's statistics of a course."""
     course_id = path.identifier(request, "courseId")
-    return reply(
-        await services(request).database.read(
-            stats.of_learner_in_course, caller_of(request).id, course_id
-        )
-    )
+    return reply(await services(request).database.read(stats.of_learner_in_course, caller_of(request).id, course_id))
 
 
 @get(
@@ -139,9 +129,7 @@ async def account(request: AnyRequest) -> ASGIResponse:
 
 @get(
     "/stats/users/{userId:str}/courses/{courseId:str}",
-    opt=operation(
-        tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]
-    ),
+    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]),
 )
 async def account_course(request: AnyRequest) -> ASGIResponse:
     """Read one account's statistics of a course."""
@@ -158,9 +146,7 @@ async def account_course(request: AnyRequest) -> ASGIResponse:
 
 @get(
     "/stats/users/{userId:str}/sessions",
-    opt=operation(
-        tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchAccount]
-    ),
+    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchAccount]),
 )
 async def account_sessions(request: AnyRequest) -> ASGIResponse:
     """List one account's sessions."""
@@ -172,9 +158,7 @@ async def account_sessions(request: AnyRequest) -> ASGIResponse:
 async def _sessions_of(request: AnyRequest, learner: Learner) -> ASGIResponse:
     asked = paging.asked(request)
     after = asked.after(reading.Place, reading.BEGINNING)
-    page = await services(request).database.scan(
-        reading.page_of_learner, learner, after, asked.limit
-    )
+    page = await services(request).database.scan(reading.page_of_learner, learner, after, asked.limit)
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 
@@ -183,11 +167,7 @@ async def _session(request: AnyRequest, learner: Learner | None) -> ASGIResponse
         path.identifier(request, "courseId"),
         path.identifier(request, "sessionId"),
     )
-    return reply(
-        await services(request).database.read(
-            stats.of_session, learner, course_id, session_id
-        )
-    )
+    return reply(await services(request).database.read(stats.of_session, learner, course_id, session_id))
 
 
 ROUTES = [

@@ -48,9 +48,7 @@ def apply(tx: Schema, engine: str) -> int:
     latest = int(str(row[0])) if row else 0
     migrations = known(engine)
     if latest > migrations[-1][0]:
-        raise Unusable(
-            f"The database has schema {latest}, newer than this program knows. Use a newer Seneca."
-        )
+        raise Unusable(f"The database has schema {latest}, newer than this program knows. Use a newer Seneca.")
     missing = [m for m in migrations if m[0] > latest]
     for number, name, sql in missing:
         tx.script(sql)

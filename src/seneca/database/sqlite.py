@@ -72,28 +72,18 @@ def check_version(version: int) -> None:
         Unusable: this one has the bug.
 
     """
-    mended = (
-        version >= 3_051_003
-        or 3_044_006 <= version < 3_045_000
-        or 3_050_007 <= version < 3_051_000
-    )
+    mended = version >= 3_051_003 or 3_044_006 <= version < 3_045_000 or 3_050_007 <= version < 3_051_000
     if not mended:
         text = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
-        raise Unusable(
-            f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer."
-        )
+        raise Unusable(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
 
 
 def fault(error: apsw.Error) -> Exception:
     """What a fault of the engine means to a client: try again later. Anything else is a bug, as it was."""
     if isinstance(error, apsw.BusyError):
-        return Unavailable(
-            "The database is busy with another write. Try again.", retry_after=5
-        )
+        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
     if isinstance(error, apsw.FullError):
-        return Unavailable(
-            "The disk is full: nothing can be stored now.", retry_after=30
-        )
+        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
     if isinstance(error, _FAULTS):
         return Unavailable("The database cannot be used right now.", retry_after=5)
     return error
@@ -102,9 +92,7 @@ def fault(error: apsw.Error) -> Exception:
 class SqliteTransaction:
     """A connection, seen by concept functions. Begins and commits nothing itself."""
 
-    def __init__(
-        self, connection: apsw.Connection, buckets: int, memory: dict[Any, Any]
-    ) -> None:
+    def __init__(self, connection: apsw.Connection, buckets: int, memory: dict[Any, Any]) -> None:
         self.connection = connection
         self.buckets = buckets
         self.memory = memory
@@ -186,9 +174,7 @@ class Sqlite:
             self.path.chmod(0o600)
             connection.close()
         except (OSError, apsw.Error) as error:
-            raise Unusable(
-                f"The database {self.path} cannot be used: {error}."
-            ) from error
+            raise Unusable(f"The database {self.path} cannot be used: {error}.") from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
         return applied
@@ -306,7 +292,5 @@ def _immediate(connection: apsw.Connection) -> Iterator[None]:
 
 
 def _version() -> int:
-    major, minor, patch = (
-        int(part) for part in apsw.sqlite_lib_version().split(".")[:3]
-    )
+    major, minor, patch = (int(part) for part in apsw.sqlite_lib_version().split(".")[:3])
     return major * 1_000_000 + minor * 1000 + patch

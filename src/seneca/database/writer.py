@@ -122,11 +122,7 @@ class Writer:
                 self._execute("BEGIN IMMEDIATE")
             except apsw.Error as error:
                 oldest = time.monotonic() - PATIENCE
-                refused = [
-                    r
-                    for r in batch
-                    if r.arrived <= oldest or not isinstance(error, apsw.BusyError)
-                ]
+                refused = [r for r in batch if r.arrived <= oldest or not isinstance(error, apsw.BusyError)]
                 for request in refused:
                     request.error = fault(error)
                 deliver(refused)

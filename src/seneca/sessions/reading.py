@@ -52,9 +52,7 @@ class SessionRow(Struct, frozen=True):
 
 
 OF_LEARNER = f"SELECT {COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id"
-OF_ANYONE = (
-    f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
-)
+OF_ANYONE = f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
 
 
 def find(
@@ -91,9 +89,7 @@ ORDER BY position
 
 def results_of(tx: Transaction, row: SessionRow) -> list[Stored]:
     """A session's results, as first recorded."""
-    found = tx.all(
-        RESULTS, bucket=row.bucket, learner_id=row.learner_id, session_id=row.id
-    )
+    found = tx.all(RESULTS, bucket=row.bucket, learner_id=row.learner_id, session_id=row.id)
     return [Stored(*columns) for columns in found]
 
 
@@ -154,9 +150,7 @@ class Page(Struct, frozen=True):
     more_after: Place | None
 
 
-def page_of_learner(
-    tx: Transaction, learner: Learner, after: Place, limit: int
-) -> Page:
+def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int) -> Page:
     """A learner's sessions, by start, then id."""
     rows = tx.rows(
         PAGE_OF_LEARNER,

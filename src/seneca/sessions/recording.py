@@ -69,9 +69,7 @@ VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
 
 
-def start(
-    tx: Transaction, learner: Learner, asked: Start, now: int
-) -> tuple[str, bool]:
+def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[str, bool]:
     """Start a session; returns its id, and whether it is new (the same start again starts nothing).
 
     Raises:
@@ -81,11 +79,7 @@ def start(
 
     """
     id_ = None if asked.session_id is UNSET else str(asked.session_id)
-    if id_ and (
-        existing := tx.one(
-            EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_
-        )
-    ):
+    if id_ and (existing := tx.one(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)):
         _check_same_start(tx, asked, existing)
         return id_, False
     course = courses.get(tx, asked.course_identifier)
@@ -107,19 +101,14 @@ def start(
         )
     except BrokenReference:  # the course is there, so it is the account that is not
         raise NotSignedIn("This account does not exist any more.") from None
-    figures.add(
-        tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1)
-    )
+    figures.add(tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1))
     return id_, True
 
 
 def _check_same_start(tx: Transaction, asked: Start, existing: Row) -> None:
     """Accept a repeated start, also when the course was renamed or lost the topic since."""
     course_id, course_title, topic = existing
-    if (
-        asked.course_identifier != course_title
-        and courses.get(tx, asked.course_identifier).id != course_id
-    ):
+    if asked.course_identifier != course_title and courses.get(tx, asked.course_identifier).id != course_id:
         raise SessionIdTaken("You have a session with this id in another course.")
     if asked.topic != topic:
         raise SessionIdTaken("You have a session with this id on another topic.")
@@ -150,9 +139,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
 
 
-def record(
-    tx: Transaction, learner: Learner, session_id: str, given: Sequence[Stored]
-) -> Recorded:
+def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[Stored]) -> Recorded:
     """Record results: each given part replaces the stored one, the others stay.
 
     Args:
@@ -176,9 +163,7 @@ def record(
     if ended_at is not None:
         raise SessionEnded(ended_at)
     keys = [{**key, "module_name": module.module_name} for module in given]
-    merge = Merge(
-        {row[0]: Stored(*row) for row in tx.each(STORED_RESULT, keys)}, given, results
-    )
+    merge = Merge({row[0]: Stored(*row) for row in tx.each(STORED_RESULT, keys)}, given, results)
     points += merge.points
     check_room(results + len(merge.fresh), size + merge.bytes)
     tx.run(
@@ -195,18 +180,14 @@ def record(
     if merge.fresh or merge.points:
         study = Study(learner.bucket, learner.id, course_id)
         names = add_names(tx, study, merge.fresh) if merge.fresh else NewNames()
-        figures.add(
-            tx, study, Difference(results=len(merge.fresh), points=merge.points), names
-        )
+        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), names)
     return Recorded(points, [result.shown() for result in merge.merged])
 
 
 class Merge:
     """Given results merged into stored ones, and the difference that it makes."""
 
-    def __init__(
-        self, stored: dict[str, Stored], given: Sequence[Stored], results: int
-    ) -> None:
+    def __init__(self, stored: dict[str, Stored], given: Sequence[Stored], results: int) -> None:
         self.merged: list[Stored] = []
         self.fresh: list[str] = []
         self.points = 0  # thousandths
@@ -247,9 +228,7 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
     """
     new = figures.add_names(tx, study, names)
     if new.to_learner and figures.names_of(tx, study) + new.to_learner > MOST_NAMES:
-        raise TooManyNames(
-            f"A learner has results under at most {MOST_NAMES:,} module names in one course."
-        )
+        raise TooManyNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
     return new
 
 

@@ -119,9 +119,7 @@ def _shown(part: str | None) -> Raw:
     return NEVER_GIVEN if part is None else Raw(part.encode())
 
 
-def read_results(
-    modules: Sequence[ModuleUpdate], field: str = "moduleStats"
-) -> list[Stored]:
+def read_results(modules: Sequence[ModuleUpdate], field: str = "moduleStats") -> list[Stored]:
     """Check modules beyond their types, and bring them into the form in which they are stored.
 
     Args:
@@ -137,11 +135,7 @@ def read_results(
     names: set[str] = set()
     for index, module in enumerate(modules):
         if module.module_name in names:
-            errors.append(
-                FieldError(
-                    f"{field}[{index}].moduleName", "must differ from the other modules"
-                )
-            )
+            errors.append(FieldError(f"{field}[{index}].moduleName", "must differ from the other modules"))
         names.add(module.module_name)
         parts = []
         for name, part in (

@@ -1,0 +1,5 @@
+"""``python -m seneca``."""
+
+from seneca.cli import main
+
+main()

@@ -1,0 +1,261 @@
+"""The cast and the stage: Alice learns, Tara administers, Charlie is a stranger; a real server, a real database.
+
+One server runs for each test process. Tests make their own learners and courses, so that they need not clean up.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+import httpx
+import pytest
+
+PASSWORD = "securePassword123"
+NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
+_numbers = itertools.count(1)
+
+
+def unique(stem: str) -> str:
+    """A name that no other test has."""
+    return f"{stem}-{os.getpid()}-{next(_numbers)}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running `seneca serve`, and the files behind it."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """What is stored, read past the server."""
+        connection = apsw.Connection(str(self.data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5000)
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        finally:
+            connection.close()
+
+    def log_lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(timeout=40)
+
+
+def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a seneca command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "seneca", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+def start_server(data: Path, *arguments: str, port: int | None = None, **environment: str) -> Server:
+    """Start `seneca serve` on a data directory; returns when it answers."""
+    port = port or free_port()
+    data.mkdir(parents=True, exist_ok=True)
+    log = data / "serve.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seneca", "serve", "--data", str(data), "--port", str(port), *arguments],
+            stdout=output,
+            stderr=output,
+            env=os.environ | environment,
+        )
+    server = Server(process, data, port, log)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{server.url}/health", timeout=1).status_code == 200:
+                return server
+        except httpx.TransportError:
+            pass
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.kill()
+    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def running(data: Path, *arguments: str, **environment: str) -> Iterator[Server]:
+    """A server for one test, stopped at the end."""
+    server = start_server(data, *arguments, **environment)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@dataclass
+class Person:
+    """Someone with a token: requests in their name."""
+
+    client: httpx.Client
+    token: str | None = None
+    id: str = ""
+    username: str = ""
+    email: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = dict(self.headers)
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        headers |= options.pop("headers", {})
+        return self.client.request(method, path, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **(options if json is None else options | {"json": json}))
+
+    def put(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        return self.request("PUT", path, **(options if json is None else options | {"json": json}))
+
+    def patch(self, path: str, json: Any = None, **options: Any) -> httpx.Response:
+        return self.request("PATCH", path, **(options if json is None else options | {"json": json}))
+
+    def delete(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("DELETE", path, **options)
+
+    # -- what learners do ----------------------------------------------------------------------
+
+    def start(self, course: dict[str, Any], **members: Any) -> str:
+        """Start a session on the course's first topic; returns its id."""
+        topic = course["topicsAndModules"][0]["topic"]
+        answer = self.post("/session/startSession", {"courseIdentifier": course["id"], "topic": topic} | members)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["sessionId"])
+
+    def update(self, session_id: str, *modules: dict[str, Any]) -> dict[str, Any]:
+        """Record results; returns the answer."""
+        answer = self.put("/session/updateSession", {"sessionId": session_id, "moduleStats": list(modules)})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def end(self, session_id: str) -> str:
+        """End a session; returns its end."""
+        answer = self.put("/session/endSession", {"sessionId": session_id})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["sessionEnd"])
+
+
+def sign_up(client: httpx.Client, stem: str, *, role: str = "user", by: Person | None = None) -> Person:
+    """Register an account and sign in."""
+    name = unique(stem)
+    email = f"{name}@example.org"
+    body = {"username": name, "email": email, "password": PASSWORD, "role": role}
+    registered = (by or Person(client)).post("/auth/register", body)
+    assert registered.status_code == 201, registered.text
+    return sign_in(client, name, email, registered.json()["userId"])
+
+
+def sign_in(client: httpx.Client, username: str, email: str = "", id: str = "") -> Person:  # noqa: A002
+    answer = client.post("/auth/login", json={"username": username, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return Person(client, answer.json()["token"], id, username, email)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("seneca")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tara(client: httpx.Client) -> Person:
+    """The administrator (the first one: registered straight from this machine)."""
+    return sign_up(client, "tara", role="admin")
+
+
+@pytest.fixture
+def nobody(client: httpx.Client) -> Person:
+    """Someone without a token."""
+    return Person(client)
+
+
+@pytest.fixture
+def alice(client: httpx.Client, tara: Person) -> Person:
+    """A learner, new for each test."""
+    return sign_up(client, "alice")
+
+
+@pytest.fixture
+def charlie(client: httpx.Client, tara: Person) -> Person:
+    """Another learner, new for each test."""
+    return sign_up(client, "charlie")
+
+
+def make_course(tara: Person, **members: Any) -> dict[str, Any]:
+    """A course of two topics, new."""
+    body = {
+        "courseTitle": unique("Mathematics"),
+        "qualification": "GCSE",
+        "topicsAndModules": [
+            {"topic": "Number", "modules": ["Integers", "Fractions"]},
+            {"topic": "Algebra", "modules": ["Equations"]},
+        ],
+    } | members
+    answer = tara.post("/course/create", body)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json()["newCourse"])
+
+
+@pytest.fixture
+def course(tara: Person) -> dict[str, Any]:
+    return make_course(tara)
+
+
+def refused(answer: httpx.Response, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    """Assert that an answer is this refusal, whole; returns its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = dict(answer.json())
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["message"] == body["detail"] != ""
+    assert body["type"]
+    assert body["title"]
+    if field is not None:
+        assert field in [error["field"] for error in body["errors"]], body
+        assert all(error["message"] for error in body["errors"])
+    if status == 401:
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    return body
