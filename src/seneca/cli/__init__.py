@@ -1,0 +1,38 @@
+"""The shell's door: one command for each thing that the person who runs Seneca does.
+
+Data goes to standard output, progress and messages to standard error. Exit statuses: 0 done, 1 refused or failed with
+one clear line, 2 wrong usage.
+"""
+
+import sys
+
+import typer
+
+from seneca.cli import accounts, figures, serving
+from seneca.errors import Refusal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Seneca: a record keeper for study. Every option has an environment variable.",
+)
+app.command()(serving.serve)
+app.command()(serving.migrate)
+app.add_typer(accounts.app, name="admin")
+app.add_typer(figures.app, name="stats")
+
+
+def main() -> None:
+    """Run a command."""
+    try:
+        app()
+    except Refusal as refusal:
+        print(f"seneca: {refusal.detail}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has gone
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,93 @@
+"""``seneca admin``: make an administrator, reset a password."""
+
+import getpass
+import secrets
+import sys
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+
+from seneca import accounts, passwords, setup, signins, units
+from seneca.accounts import Registration
+from seneca.cli.options import Data, Url, opened
+from seneca.decoding import explain
+from seneca.errors import Invalid, NoSuchAccount
+
+app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The username.")],
+    email: Annotated[str, typer.Argument(help="The e-mail address.")],
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Make an administrator.
+
+    The password is asked for on a terminal, else read from standard input; left empty, one is made and printed.
+    """
+    with opened(data, url) as (told, database):
+        password = new_password()
+        accounts.check(registration(name, email, password))
+        account_id = units.new_id()
+        with database.writing() as tx:
+            accounts.create(
+                tx,
+                id=account_id,
+                username=name,
+                email=email,
+                role="admin",
+                password_hash=passwords.hash_password(password),
+                created_at=now(),
+            )
+        setup.discard(told.data)
+    print(f"Administrator {name} made: {account_id}", file=sys.stderr)
+
+
+@app.command("password")
+def set_password(
+    name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
+) -> None:
+    """Set an account's password; its sign-ins end."""
+    with opened(data, url) as (_, database):
+        with database.reading() as tx:
+            found = accounts.credentials(tx, name)
+            if found is None:
+                raise NoSuchAccount(f"There is no account named {name}.")
+            account = accounts.get(tx, found.id)
+        password = new_password()
+        passwords.check_new(password, account.username, account.email)
+        password_hash = passwords.hash_password(password)
+        with database.writing() as tx:
+            accounts.change(tx, found.id, role=None, password_hash=password_hash)
+            signins.end_all(tx, found.id, now())
+    print(f"Password of {account.username} set.", file=sys.stderr)
+
+
+def registration(name: str, email: str, password: str) -> Registration:
+    """A registration whose members obey their types. Raises Invalid."""
+    given = {"username": name, "email": email, "password": password, "role": "admin"}
+    try:
+        return msgspec.convert(given, Registration)
+    except msgspec.ValidationError as error:
+        raise Invalid([explain(str(error))]) from None
+
+
+def new_password() -> str:
+    """A new password, from the terminal or standard input; an empty one is made up, and printed."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("New password (empty: make one up): ")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        password = secrets.token_urlsafe(15)
+        print(password)
+    return password
+
+
+def now() -> int:
+    """The time, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

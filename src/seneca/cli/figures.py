@@ -1,0 +1,32 @@
+"""``seneca stats``: prove the figures, put them right."""
+
+import sys
+
+import typer
+
+from seneca import audit
+from seneca.cli.options import Data, Url, opened, steps
+from seneca.errors import FiguresDiffer
+
+app = typer.Typer(no_args_is_help=True, help="Prove the figures, put them right.", rich_markup_mode=None)
+
+
+@app.command()
+def verify(data: Data = None, url: Url = None) -> None:
+    """Compute every figure anew from the recorded rows and name each that differs (exit status 1)."""
+    found = 0
+    with opened(data, url) as (_, database), database.reading() as tx, steps() as step:
+        for difference in audit.differences(tx, lambda table: step(f"verifying {table}")):
+            print(difference)
+            found += 1
+    if found:
+        raise FiguresDiffer(f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild")
+    print("All figures agree with the recorded rows.", file=sys.stderr)
+
+
+@app.command()
+def rebuild(data: Data = None, url: Url = None) -> None:
+    """Compute every figure anew from the recorded rows. Other writes wait meanwhile."""
+    with opened(data, url) as (_, database), database.writing() as tx, steps() as step:
+        audit.rebuild(tx, lambda table: step(f"rebuilding {table}"))
+    print("All figures are rebuilt.", file=sys.stderr)

@@ -1,0 +1,45 @@
+"""Options that every command takes, and what they open."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from seneca import settings
+from seneca.database import Database, open_database
+from seneca.settings import Settings
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Directory of the database and the keys.", envvar="SENECA_DATA")
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--database", help="sqlite:///PATH; default: seneca.db in --data.", envvar="SENECA_DATABASE_URL"),
+]
+
+console = Console(stderr=True)
+
+
+@contextmanager
+def opened(data: Path | None, url: str | None) -> Iterator[tuple[Settings, Database]]:
+    """The settings, and the database that they name, made or brought up to date where needed."""
+    told = settings.read(data=data, database_url=url)
+    database = open_database(told.database)
+    try:
+        yield told, database
+    finally:
+        database.close()
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Show which step a long command is at."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+    ) as progress:
+        task = progress.add_task("")
+        yield lambda step: progress.update(task, description=step)

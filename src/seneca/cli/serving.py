@@ -1,0 +1,31 @@
+"""``seneca serve`` and ``seneca migrate``."""
+
+from typing import Annotated
+
+import typer
+
+from seneca import settings
+from seneca.cli.options import Data, Url, opened
+
+
+def serve(
+    data: Data = None,
+    url: Url = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).", envvar="SENECA_HOST")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default: 3000).", envvar="SENECA_PORT")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer (default: 1).", envvar="SENECA_WORKERS")
+    ] = None,
+) -> None:
+    """Answer requests until told to stop."""
+    from seneca import server
+
+    server.serve(settings.read(data=data, database_url=url, host=host, port=port, workers=workers))
+
+
+def migrate(data: Data = None, url: Url = None) -> None:
+    """Bring the database's schema up to date. Every other command does so by itself."""
+    with opened(data, url) as (_, database):
+        print(f"{database.applied} migrations applied." if database.applied else "The schema is up to date.")
