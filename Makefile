@@ -1,0 +1,60 @@
+# Everything starts here. Needs Python >= 3.11, make, and a network for packages.
+PYTHON ?= python3
+UV := .tools/bin/uv
+BIN := .venv/bin
+DATA ?= var
+PORT ?= 3000
+
+.PHONY: help setup run test check fix bench bench-rivals soak wrk chromium clean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(UV):
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.venv/.ready: $(UV) pyproject.toml uv.lock
+	$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+setup: .venv/.ready ## install everything into .venv
+
+run: setup ## serve on port 3000, with demo data in an empty database
+	@$(BIN)/seneca demo --data $(DATA) --if-empty
+	@exec $(BIN)/seneca serve --data $(DATA) --port $(PORT)
+
+test: setup chromium ## run every test
+	$(BIN)/pytest
+
+check: setup ## format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(UV) lock --check --quiet
+
+fix: setup ## format, and mend what can be mended by itself
+	$(BIN)/ruff check --fix --unsafe-fixes .
+	$(BIN)/ruff format .
+
+bench: setup wrk ## measure, and print a table
+	$(BIN)/python -m bench
+
+bench-rivals: setup wrk ## the same beside PocketBase
+	$(BIN)/python -m bench --rivals
+
+soak: setup ## the long proofs, by hand
+	$(BIN)/pytest -m soak --override-ini addopts="--strict-markers --strict-config" tests
+
+wrk: ## the load generator, a Debian package
+	@command -v wrk >/dev/null || $(APT) install --yes --quiet wrk
+
+chromium: ## the browser of the tests, a Debian package
+	@command -v chromium >/dev/null || $(APT) install --yes --quiet --no-install-recommends chromium
+
+APT = sh -c 'run=; [ "$$(id -u)" = 0 ] || run=sudo; $$run apt-get update -q && exec $$run env DEBIAN_FRONTEND=noninteractive apt-get "$$@"' apt-get
+
+clean: ## remove what was made (not the data)
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
