@@ -4,9 +4,11 @@ Every function here runs inside the transaction that records the thing itself. W
 said in ``docs/figures.md``; ``audit`` recomputes them all from the recorded rows.
 """
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from seneca.database import Transaction
 
@@ -26,6 +28,14 @@ class Difference(Struct, frozen=True):
     results: int = 0
     points: int = 0  # thousandths
     milliseconds: int = 0
+
+    def __add__(self, other: "Difference") -> "Difference":
+        return Difference(
+            self.sessions + other.sessions,
+            self.results + other.results,
+            self.points + other.points,
+            self.milliseconds + other.milliseconds,
+        )
 
 
 class NewNames(Struct, frozen=True):
@@ -57,7 +67,7 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = NewNames()) -> None:
+def add(tx: Transaction, study: Study, difference: Difference, new: NewNames | None = None) -> None:
     """Add a difference to the learner's totals and to the course's.
 
     Args:
@@ -75,46 +85,39 @@ def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = N
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.run(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters)
-    tx.run(ADD_TO_COURSE, name_changes=new.to_course, **parameters)
+    tx.run(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner if new else 0, **parameters)
+    tx.run(ADD_TO_COURSE, name_changes=new.to_course if new else 0, **parameters)
 
 
-KNOWN_NAME = """
+KNOWN_NAMES = """
 SELECT module_name FROM learner_names
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name = :module_name
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name IN (:values)
 """
-ADD_LEARNER_NAME = """
+ADD_LEARNER_NAMES = """
 INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
-VALUES (:bucket, :learner_id, :course_id, :module_name, 1)
-ON CONFLICT (bucket, learner_id, course_id, module_name) DO UPDATE SET results = learner_names.results + 1
+VALUES (:bucket, :learner_id, :course_id, :module_name, :results)
+ON CONFLICT (bucket, learner_id, course_id, module_name) DO UPDATE SET
+    results = learner_names.results + excluded.results
 """
-ADD_COURSE_NAME = """
+ADD_COURSE_NAMES = """
 INSERT INTO course_names (course_id, module_name, bucket, learners)
-VALUES (:course_id, :module_name, :bucket, 1)
-ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + 1
+VALUES (:course_id, :module_name, :bucket, :learners)
+ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + excluded.learners
 RETURNING learners
 """
 
 
-def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
-    """Count one more result of the learner under each name."""
-    keys = [
-        {
-            "bucket": study.bucket,
-            "learner_id": study.learner_id,
-            "course_id": study.course_id,
-            "module_name": name,
-        }
-        for name in names
-    ]
-    known = {row[0] for row in tx.each(KNOWN_NAME, keys)}
-    tx.each(ADD_LEARNER_NAME, keys)
+def add_names(tx: Transaction, study: Study, names: Mapping[str, int]) -> NewNames:
+    """Count so many more results of the learner under each name."""
+    key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
+    known = {row[0] for row in tx.among(KNOWN_NAMES, list(names), **key)}
+    tx.insert(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": n} for name, n in names.items()])
     new = [
-        {"bucket": study.bucket, "course_id": study.course_id, "module_name": name}
+        {"bucket": study.bucket, "course_id": study.course_id, "module_name": name, "learners": 1}
         for name in names
         if name not in known
     ]
-    learners = tx.each(ADD_COURSE_NAME, new) if new else []
+    learners = tx.insert(ADD_COURSE_NAMES, new)
     return NewNames(len(new), sum(row[0] == 1 for row in learners))
 
 
@@ -132,3 +135,53 @@ def names_of(tx: Transaction, study: Study) -> int:
         course_id=study.course_id,
     )
     return 0 if row is None else int(row[0])
+
+
+NAMES_KEPT = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+"""
+
+
+def names_in(tx: Transaction, study: Study) -> set[str]:
+    """The module names under which the learner has results in this course."""
+    rows = tx.all(NAMES_KEPT, bucket=study.bucket, learner_id=study.learner_id, course_id=study.course_id)
+    return {row[0] for row in rows}
+
+
+class Changes:
+    """Differences that many sessions make, summed up for each study and then written together."""
+
+    def __init__(self) -> None:
+        self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
+        self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
+
+    def add(self, study: Study, difference: Difference, names: Iterable[str]) -> None:
+        """Add a difference, and one more result under each name."""
+        self._differences[study] += difference
+        self._names[study].update(names)
+
+    def write(self, tx: Transaction) -> None:
+        """Add all of it to what is kept."""
+        learners: list[dict[str, object]] = []
+        courses: defaultdict[tuple[str, int], Difference] = defaultdict(Difference)
+        name_changes: Counter[tuple[str, int]] = Counter()
+        for study, difference in self._differences.items():
+            new = add_names(tx, study, self._names[study])
+            learners.append({**asdict(study), **asdict(difference), "names": new.to_learner})
+            course = study.course_id, study.bucket
+            courses[course] += difference
+            name_changes[course] += new.to_course
+        tx.insert(ADD_TO_LEARNER, learners)
+        tx.insert(
+            ADD_TO_COURSE,
+            [
+                {
+                    "course_id": course[0],
+                    "bucket": course[1],
+                    **asdict(difference),
+                    "name_changes": name_changes[course],
+                }
+                for course, difference in courses.items()
+            ],
+        )

@@ -5,8 +5,10 @@ on which thread and connection, begins and commits, and turns the engine's fault
 ``errors.Unavailable``. Concept functions never commit.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -58,12 +60,29 @@ class Transaction(Protocol):
 
         """
 
-    def each(self, sql: str, parameters: Iterable[Parameters], /) -> list[Row]:
-        """Run a statement once for each set of parameters; returns all rows, in order."""
+    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+        """Run ``INSERT … VALUES (:a, :b) …`` with many rows at once, in few statements; returns what it RETURNs.
+
+        Raises:
+            NotUnique: a unique constraint would break.
+            BrokenReference: a foreign key would break.
+
+        """
+
+    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+        """Every row of a statement with ``IN (:values)``, in few statements."""
 
 
 class Database(Protocol):
     """An open database."""
+
+    @property
+    def applied(self) -> int:
+        """How many migrations were applied when it was opened."""
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets it has; fixed when it was created."""
 
     async def read(
         self,
@@ -102,6 +121,29 @@ class Database(Protocol):
         """Finish what is under way and let go of every connection."""
 
 
+MOST_TOGETHER = 100  # rows, or values, of one statement
+
+_GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
+_PARAMETER = re.compile(r":(\w+)")
+
+
+@lru_cache(1024)
+def many_rows(sql: str, rows: int) -> tuple[str, tuple[str, ...]]:
+    """An INSERT of one row, made one of many: its text with ``?`` parameters, and their names in each row."""
+    group = _GROUP.search(sql)
+    assert group is not None, sql
+    names = tuple(_PARAMETER.findall(group[1]))
+    one = _PARAMETER.sub("?", group[1])
+    return f"{sql[: group.start(1)]}{', '.join([one] * rows)}{sql[group.end(1) :]}", names
+
+
+@lru_cache(1024)
+def many_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
+    """A statement with ``IN (:values)``, made one of that many values: its text, and the parameters' names."""
+    names = tuple(f"value_{index}" for index in range(values))
+    return sql.replace("(:values)", f"({', '.join(f':{name}' for name in names)})"), names
+
+
 def open_database(url: str) -> "Sqlite":
     """Open the database of this URL, made or brought up to date where needed.
 
@@ -112,6 +154,6 @@ def open_database(url: str) -> "Sqlite":
     scheme, separator, path = url.partition(":///")
     if scheme != "sqlite" or not separator or not path:
         raise Unusable("SENECA_DATABASE_URL must be of the form sqlite:///PATH.")
-    from seneca.database.sqlite import Sqlite  # noqa: PLC0415: each engine loads only its own driver
+    from seneca.database.sqlite import Sqlite
 
     return Sqlite(Path(path))

@@ -7,7 +7,7 @@ threads with connections of their own.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from seneca.database import (
+    MOST_TOGETHER,
     BrokenReference,
     NotUnique,
     Parameters,
     Row,
     Transaction,
+    many_rows,
+    many_values,
     migrations,
 )
 from seneca.errors import Unavailable, Unusable
@@ -100,9 +103,8 @@ class SqliteTransaction:
 
     def one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
-        for row in self._execute(sql, parameters):
-            return row
-        return None
+        row: Row | None = self._execute(sql, parameters).fetchone()
+        return row
 
     def all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
@@ -120,12 +122,26 @@ class SqliteTransaction:
             raise _constraint(error) from error
         return self.connection.changes()
 
-    def each(self, sql: str, parameters: Iterable[Parameters], /) -> list[Row]:
-        """Run a statement once for each set of parameters; returns all rows."""
-        try:
-            return self.connection.executemany(sql, parameters).fetchall()
-        except apsw.ConstraintError as error:
-            raise _constraint(error) from error
+    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+        """Insert many rows at once."""
+        returned: list[Row] = []
+        for start in range(0, len(rows), MOST_TOGETHER):
+            together = rows[start : start + MOST_TOGETHER]
+            text, names = many_rows(sql, len(together))
+            try:
+                returned += self._execute(text, [row[name] for row in together for name in names]).fetchall()
+            except apsw.ConstraintError as error:
+                raise _constraint(error) from error
+        return returned
+
+    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+        """Every row of a statement with ``IN (:values)``."""
+        found: list[Row] = []
+        for start in range(0, len(values), MOST_TOGETHER):
+            together = values[start : start + MOST_TOGETHER]
+            text, names = many_values(sql, len(together))
+            found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
+        return found
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""
@@ -133,10 +149,15 @@ class SqliteTransaction:
             pass
 
 
+def _extended(error: apsw.Error) -> int:
+    """SQLite's extended result code, which apsw's types do not know of."""
+    return int(getattr(error, "extendedresult", 0))
+
+
 def _constraint(error: apsw.ConstraintError) -> Exception:
-    if error.extendedresult in _UNIQUE:
+    if _extended(error) in _UNIQUE:
         return NotUnique()
-    if error.extendedresult == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
+    if _extended(error) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
         return BrokenReference()
     return error
 
@@ -180,8 +201,11 @@ class Sqlite:
         return applied
 
     def transaction(self) -> SqliteTransaction:
-        """A connection of one's own, ready for concept functions."""
-        return SqliteTransaction(self._connect(), self.buckets, self.memory)
+        """A connection of one's own, ready for concept functions. Raises Unavailable."""
+        try:
+            return SqliteTransaction(self._connect(), self.buckets, self.memory)
+        except apsw.Error as error:
+            raise fault(error) from error
 
     # -- for the server ------------------------------------------------------------------------
 
@@ -222,9 +246,9 @@ class Sqlite:
     ) -> T:
         """Hand a write to the writer thread; returns when it is on disk."""
         if self._writer is None:
-            from seneca.database.writer import Writer  # noqa: PLC0415: the shell needs none
+            from seneca.database.writer import Writer
 
-            self._writer = Writer(self.transaction())
+            self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
 
     @staticmethod
@@ -239,7 +263,8 @@ class Sqlite:
             try:
                 return f(tx, *args, **kwargs)
             finally:
-                tx.connection.execute("COMMIT")
+                if tx.connection.in_transaction:  # some faults end it by themselves
+                    tx.connection.execute("COMMIT")
         except apsw.Error as error:
             raise fault(error) from error
 

@@ -1,13 +1,15 @@
 """SQLite's one writer: a thread that commits all waiting requests with a single sync (group commit).
 
 Each request has a savepoint of its own, so that one that is refused takes nothing of the others
-with it. Nobody is answered before COMMIT has returned.
+with it. Nobody is answered before COMMIT has returned. The thread outlives every fault: of a request,
+of the disk, and of its own connection, which it then replaces.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -35,7 +37,7 @@ class Request:
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.arrived = time.monotonic()
         self.result: Any = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
 
 class TransactionLost(Exception):
@@ -43,12 +45,18 @@ class TransactionLost(Exception):
 
 
 class Writer:
-    """The thread, and the queue before it."""
+    """The thread, and the queue before it.
 
-    def __init__(self, tx: SqliteTransaction) -> None:
-        self._tx = tx
-        self._execute = tx.connection.execute
+    Args:
+        connect: makes a connection for the thread; called again when one has become unusable.
+
+    """
+
+    def __init__(self, connect: Callable[[], SqliteTransaction]) -> None:
+        self._connect = connect
+        self._tx: SqliteTransaction | None = None
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._gate = threading.Lock()  # nothing is queued behind the word to stop
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="seneca-writer")
         self._thread.start()
@@ -66,18 +74,21 @@ class Writer:
             Unavailable: too many writes wait, or the server is stopping.
 
         """
-        if self._stopping or self._queue.qsize() >= MOST_WAITING:
-            raise Unavailable("Too many writes are waiting. Try again.")
         request = Request(lambda tx: f(tx, *args, **kwargs))
-        self._queue.put(request)
+        with self._gate:
+            if self._stopping or self._queue.qsize() >= MOST_WAITING:
+                raise Unavailable("Too many writes are waiting. Try again.")
+            self._queue.put(request)
         return request.future
 
     def stop(self) -> None:
         """Commit what waits, then end the thread."""
-        self._stopping = True
-        self._queue.put(None)
+        with self._gate:
+            self._stopping = True
+            self._queue.put(None)
         self._thread.join()
-        self._tx.connection.close()
+        if self._tx is not None:
+            self._tx.connection.close()
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -98,69 +109,100 @@ class Writer:
 
     def _commit(self, batch: list[Request]) -> None:
         """Run a batch in one transaction; if that is lost on the way, each request in one of its own."""
-        batch = self._begin(batch)
         try:
+            batch = self._begin(batch)
+            tx = self._connected()
             for request in batch:
-                self._attempt(request)
+                attempt(tx, request)
             if batch:
-                self._execute("COMMIT")
-        except (apsw.Error, TransactionLost) as error:
-            if self._tx.connection.in_transaction:
-                self._execute("ROLLBACK")
+                tx.connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - no fault may end the only writer
+            self._undo()
             if len(batch) > 1:
                 for request in batch:
                     self._commit([request])
                 return
-            if isinstance(error, apsw.Error):
-                batch[0].error = fault(error)
+            for request in batch:
+                request.error = request.error or meaning(error)
         deliver(batch)
 
     def _begin(self, batch: list[Request]) -> list[Request]:
         """Take the write lock. On the way others join, and who has waited too long is refused."""
         while batch:
             try:
-                self._execute("BEGIN IMMEDIATE")
-            except apsw.Error as error:
+                self._connected().connection.execute("BEGIN IMMEDIATE")
+            except (apsw.Error, Unavailable) as error:
                 oldest = time.monotonic() - PATIENCE
-                refused = [r for r in batch if r.arrived <= oldest or not isinstance(error, apsw.BusyError)]
-                for request in refused:
-                    request.error = fault(error)
-                deliver(refused)
+                is_busy = isinstance(error, apsw.BusyError)
+                for request in batch:
+                    request.error = None if is_busy and request.arrived > oldest else meaning(error)
+                deliver([r for r in batch if r.error is not None])
+                if not is_busy:
+                    self._undo()
                 batch = self._gather([r for r in batch if r.error is None])
             else:
                 break
         return batch
 
-    def _attempt(self, request: Request) -> None:
-        """Run one request inside a savepoint.
+    def _connected(self) -> SqliteTransaction:
+        if self._tx is None:
+            self._tx = self._connect()
+        return self._tx
 
-        Raises:
-            TransactionLost: SQLite has undone the whole transaction, the other requests' part too.
-
-        """
-        self._execute("SAVEPOINT request")
-        request.result = request.error = None
+    def _undo(self) -> None:
+        """Undo what the transaction holds; a connection that cannot even do that is given up."""
+        if self._tx is None:
+            return
+        connection = self._tx.connection
         try:
-            request.result = request.work(self._tx)
-        except Exception as error:  # noqa: BLE001: whatever the outcome is, it belongs to the request
-            request.error = fault(error) if isinstance(error, apsw.Error) else error
-            if not self._tx.connection.in_transaction:
-                raise TransactionLost from error
-            self._execute("ROLLBACK TO request")
-        self._execute("RELEASE request")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            connection.close(force=True)
+            self._tx = None
+
+
+def attempt(tx: SqliteTransaction, request: Request) -> None:
+    """Run one request inside a savepoint.
+
+    Raises:
+        TransactionLost: SQLite has undone the whole transaction, the other requests' part too.
+
+    """
+    tx.connection.execute("SAVEPOINT request")
+    request.result = request.error = None
+    try:
+        request.result = request.work(tx)
+    except BaseException as error:  # whatever the outcome is, it belongs to the request
+        request.error = meaning(error)
+        if not tx.connection.in_transaction:
+            raise TransactionLost from error
+        tx.connection.execute("ROLLBACK TO request")
+    tx.connection.execute("RELEASE request")
+
+
+def meaning(error: BaseException) -> Exception:
+    """What a request answers that ended in this error."""
+    if isinstance(error, apsw.Error):
+        return fault(error)
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"A write raised {type(error).__name__}, which no future can carry: {error}")
 
 
 def deliver(requests: list[Request]) -> None:
     """Hand outcomes to the event loop that waits for them, waking it once."""
-    if requests and not (loop := requests[0].loop).is_closed():
-        loop.call_soon_threadsafe(_resolve, requests)
+    if requests:
+        outcomes = [(r.future, r.result, r.error) for r in requests]
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            requests[0].loop.call_soon_threadsafe(_resolve, outcomes)
 
 
-def _resolve(requests: list[Request]) -> None:
-    for request in requests:
-        if request.future.done():  # the client has gone
+def _resolve(outcomes: list[tuple["asyncio.Future[Any]", Any, Exception | None]]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # the client has gone
             continue
-        if request.error is not None:
-            request.future.set_exception(request.error)
+        if error is not None:
+            future.set_exception(error)
         else:
-            request.future.set_result(request.result)
+            future.set_result(result)

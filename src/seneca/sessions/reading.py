@@ -6,9 +6,9 @@ from decimal import Decimal
 from msgspec import Struct
 
 from seneca import units
+from seneca.accounts import Learner
 from seneca.database import Row, Transaction
 from seneca.errors import NoSuchCourse, NoSuchSession
-from seneca.accounts import Learner
 from seneca.sessions.recording import COURSE_WITH_ID
 from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
 from seneca.text import Name
@@ -58,7 +58,7 @@ OF_ANYONE = f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at,
 def find(
     tx: Transaction,
     learner: Learner | None,
-    id: str,  # noqa: A002: the column's name
+    id: str,
     course_id: str | None = None,
 ) -> SessionRow:
     """A session's row: the learner's, or with None (an administrator asks) anyone's; of that course, if given.
@@ -109,7 +109,7 @@ def load(tx: Transaction, row: SessionRow) -> Session:
     )
 
 
-def get(tx: Transaction, learner: Learner | None, id: str) -> Session:  # noqa: A002: the column's name
+def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
     """One session, of the learner or (None) of anyone. Raises NoSuchSession."""
     return load(tx, find(tx, learner, id))
 
@@ -163,7 +163,7 @@ def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int)
     return _page(tx, rows, limit)
 
 
-def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> Page:  # noqa: A002
+def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> Page:
     """The sessions of the course with this id, else those with this session id.
 
     Raises:

@@ -120,9 +120,9 @@ OPEN_SESSION = """
 SELECT course_id, ended_at, results, points, bytes FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
-STORED_RESULT = """
+STORED_RESULTS = """
 SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
-WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name = :module_name
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
 """
 PUT_RESULT = """
 INSERT INTO results (bucket, learner_id, session_id, module_name, position,
@@ -162,8 +162,8 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     course_id, ended_at, results, points, size = session
     if ended_at is not None:
         raise SessionEnded(ended_at)
-    keys = [{**key, "module_name": module.module_name} for module in given]
-    merge = Merge({row[0]: Stored(*row) for row in tx.each(STORED_RESULT, keys)}, given, results)
+    stored = tx.among(STORED_RESULTS, [module.module_name for module in given], **key)
+    merge = Merge({row[0]: Stored(*row) for row in stored}, given, results)
     points += merge.points
     check_room(results + len(merge.fresh), size + merge.bytes)
     tx.run(
@@ -173,13 +173,13 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
         bytes=size + merge.bytes,
         **key,
     )
-    tx.each(
+    tx.insert(
         PUT_RESULT,
         [{**key, **msgspec.structs.asdict(result)} for result in merge.merged],
     )
     if merge.fresh or merge.points:
         study = Study(learner.bucket, learner.id, course_id)
-        names = add_names(tx, study, merge.fresh) if merge.fresh else NewNames()
+        names = add_names(tx, study, merge.fresh) if merge.fresh else None
         figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), names)
     return Recorded(points, [result.shown() for result in merge.merged])
 
@@ -226,7 +226,7 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
         TooManyNames: there would be more.
 
     """
-    new = figures.add_names(tx, study, names)
+    new = figures.add_names(tx, study, dict.fromkeys(names, 1))
     if new.to_learner and figures.names_of(tx, study) + new.to_learner > MOST_NAMES:
         raise TooManyNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
     return new
