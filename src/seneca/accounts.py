@@ -3,11 +3,11 @@
 from typing import Annotated, Literal
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca import passwords, text, units
-from seneca.database import Transaction
+from seneca.database import Row, Transaction
 from seneca.errors import (
     Invalid,
     LastAdministrator,
@@ -17,6 +17,8 @@ from seneca.errors import (
 )
 from seneca.text import Email, Username
 from seneca.units import Moment
+
+SPECIAL_USE_DOMAIN_NAMES.clear()  # schools use .local and .test; nothing is ever sent
 
 Role = Annotated[
     Literal["user", "admin"],
@@ -105,7 +107,7 @@ VALUES (:id, :bucket, :username, :email, :role, :created_at)
 INSERT_NAME = """
 INSERT INTO account_names (name_key, account_id) VALUES (:key, :id) ON CONFLICT (name_key) DO NOTHING
 """
-SET_PASSWORD = """
+PUT_HASH = """
 INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, :hash)
 ON CONFLICT (bucket, account_id) DO UPDATE SET hash = excluded.hash
 """
@@ -117,7 +119,7 @@ INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CO
 def create(
     tx: Transaction,
     *,
-    id: str,  # noqa: A002: the column's name
+    id: str,
     username: str,
     email: str,
     role: Role,
@@ -160,7 +162,7 @@ def create(
         if not tx.run(INSERT_NAME, key=key, id=id):
             raise NameTaken
     if password_hash is not None:
-        tx.run(SET_PASSWORD, bucket=bucket, id=id, hash=password_hash)
+        tx.run(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
 
 
 ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
@@ -191,7 +193,12 @@ def credentials(tx: Transaction, name: str) -> Credentials | None:
 ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id"
 
 
-def get(tx: Transaction, id: str) -> Account:  # noqa: A002: the column's name
+def _account(row: Row) -> Account:
+    id_, username, email, role, created_at = row
+    return Account(id_, username, email, role, units.iso(created_at))
+
+
+def get(tx: Transaction, id: str) -> Account:
     """One account.
 
     Raises:
@@ -201,10 +208,10 @@ def get(tx: Transaction, id: str) -> Account:  # noqa: A002: the column's name
     row = tx.one(ACCOUNT, id=id)
     if row is None:
         raise NoSuchAccount
-    return Account(*row[:4], created_at=units.iso(row[4]))
+    return _account(row)
 
 
-def learner(tx: Transaction, id: str) -> Learner:  # noqa: A002: the column's name
+def learner(tx: Transaction, id: str) -> Learner:
     """An account as a learner. Raises NoSuchAccount."""
     return Learner(get(tx, id).id, units.bucket_of(id, tx.buckets))
 
@@ -241,7 +248,7 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
     )
     shown = rows[:limit]
     return Page(
-        [Account(*row[:4], created_at=units.iso(row[4])) for row in shown],
+        [_account(row) for row in shown],
         (shown[-1][4], shown[-1][0]) if len(rows) > limit else None,
     )
 
@@ -252,7 +259,7 @@ SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
 ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
 
 
-def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:  # noqa: A002
+def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:
     """Change an account's role, its password, or both (None: stays).
 
     Raises:
@@ -270,7 +277,7 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:
         tx.run(
-            SET_PASSWORD,
+            PUT_HASH,
             bucket=units.bucket_of(id, tx.buckets),
             id=id,
             hash=password_hash,

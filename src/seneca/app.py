@@ -1,6 +1,8 @@
 """The only wiring: settings in, an ASGI application out."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,10 +13,10 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from seneca import logs, settings
-from seneca.api import accounts, courses, problems, probes, sessions, stats
+from seneca.api import accounts, courses, probes, problems, sessions, stats
 from seneca.api.caller import guard
+from seneca.api.documentation import documentation
 from seneca.api.envelope import Envelope
-from seneca.api.openapi import document_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.passwords import Hashery
@@ -57,19 +59,20 @@ def create_app(told: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await shared.sign_ins.look()
-        watching = asyncio.create_task(shared.sign_ins.watch())
+        tasks = [asyncio.create_task(shared.sign_ins.watch()), asyncio.create_task(follow(os.getppid()))]
         try:
             yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             shared.hashery.close()
             await asyncio.get_running_loop().run_in_executor(None, database.close)
 
     return Envelope(
         Litestar(
-            route_handlers=[*ROUTES, *document_routes(ROUTES)],
+            route_handlers=[*ROUTES, *documentation(ROUTES)],
             before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problems.HANDLERS,
             state=State({"services": shared}),
@@ -79,6 +82,13 @@ def create_app(told: Settings) -> ASGIApp:
             logging_config=None,
         )
     )
+
+
+async def follow(parent: int) -> None:
+    """Stop this worker once the process that started it was killed, or it would keep the port taken."""
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def cors(origins: list[str]) -> CORSConfig | None:

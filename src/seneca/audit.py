@@ -171,17 +171,22 @@ FROM ({OF_SESSIONS}) t
 WHERE sessions.bucket = t.bucket AND sessions.learner_id = t.learner_id AND sessions.id = t.id
     AND (sessions.results <> t.results OR sessions.points <> t.points OR sessions.bytes <> t.bytes)
 """,
+    # name_changes never falls: processes remember names by it
     "learner_totals": f"""
-DELETE FROM learner_totals;
-INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names)
-{OF_LEARNERS}
+UPDATE learner_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
+    name_changes = name_changes + 1;
+INSERT INTO learner_totals
+    (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
+SELECT bucket, learner_id, course_id, sessions, results, points, milliseconds, names, 1
+FROM ({OF_LEARNERS}) truth WHERE true
+ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
+    points = excluded.points, milliseconds = excluded.milliseconds, names = excluded.names
 """,
     "learner_names": f"""
 DELETE FROM learner_names;
 INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
 {OF_LEARNERS_NAMES}
 """,
-    # name_changes never falls: processes remember names by it
     "course_totals": f"""
 UPDATE course_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, name_changes = name_changes + 1;
 INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)

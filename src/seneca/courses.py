@@ -106,7 +106,7 @@ ON CONFLICT (title) DO NOTHING
 """
 
 
-def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:  # noqa: A002
+def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:
     """Make a course, with this id or a new one.
 
     Raises:
@@ -219,10 +219,8 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     if asked.topics_and_modules is not UNSET:
         check_topics(asked.topics_and_modules)
         given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
-    course = get(tx, identifier)
-    if if_match is not None and not matches(if_match, course.etag):
-        raise Stale
-    course = msgspec.structs.replace(course, **given)
+    stored = get(tx, identifier)
+    course = msgspec.structs.replace(stored, **given)
     try:
         tx.run(
             UPDATE,
@@ -234,12 +232,14 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
         )
     except NotUnique:
         raise TitleTaken from None
+    if if_match is not None and not matches(if_match, stored.etag, weakly=False):
+        raise Stale  # last, as RFC 9110 (13.2.1) has it; this undoes the change
     return course
 
 
-def matches(condition: str, etag: str) -> bool:
-    """Whether ``If-Match`` or ``If-None-Match`` names this version (RFC 9110, 13.1)."""
-    listed = [tag.strip().removeprefix("W/") for tag in condition.split(",")]
+def matches(condition: str, etag: str, *, weakly: bool = True) -> bool:
+    """Whether ``If-None-Match`` or, not ``weakly``, ``If-Match`` names this version (RFC 9110, 13.1)."""
+    listed = [tag.strip().removeprefix("W/" if weakly else "") for tag in condition.split(",")]
     return condition.strip() == "*" or etag in listed
 
 

@@ -242,7 +242,7 @@ class NotJson(Refusal):
     status, code, title = 415, "not-json", "The body must be application/json"
 
 
-# -- 503 and what only the shell meets ---------------------------------------------------------
+# -- 503 ---------------------------------------------------------------------------------------
 
 
 class Unavailable(Refusal):
@@ -254,7 +254,16 @@ class Unavailable(Refusal):
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
+# -- what only the shell meets (the status is never sent) --------------------------------------
+
+
 class Unusable(Refusal):
-    """A setting, file or database that Seneca cannot work with. Met at start, in the shell."""
+    """A setting, file or database that Seneca cannot work with. Met in the shell only."""
 
     status, code, title = 500, "unusable", "Seneca cannot work with this"
+
+
+class FiguresDiffer(Refusal):
+    """Kept figures are not what the recorded rows say."""
+
+    status, code, title = 500, "figures-differ", "Figures differ from the recorded rows"

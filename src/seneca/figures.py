@@ -46,14 +46,15 @@ class NewNames(Struct, frozen=True):
 
 
 ADD_TO_LEARNER = """
-INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names)
-VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names)
+INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
+VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :names)
 ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
     sessions = learner_totals.sessions + excluded.sessions,
     results = learner_totals.results + excluded.results,
     points = learner_totals.points + excluded.points,
     milliseconds = learner_totals.milliseconds + excluded.milliseconds,
-    names = learner_totals.names + excluded.names
+    names = learner_totals.names + excluded.names,
+    name_changes = learner_totals.name_changes + excluded.name_changes
 """
 ADD_TO_COURSE = """
 INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)

@@ -49,7 +49,7 @@ _BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
 @cache
 def _common() -> frozenset[str]:
     """The 30,000 commonest passwords of leaked lists."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415: 60 ms that a start need not wait for
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
     return frozenset(FREQUENCY_LISTS["passwords"])
 
@@ -61,11 +61,15 @@ def check(password: str, username: str, email: str, field: str = "password") -> 
         Invalid: it is a common one, or the account's own name or address.
 
     """
-    key = text.key(password)
-    if key in _common():
-        raise Invalid.field(field, "is among the most common passwords")
-    if key in (text.key(username), text.key(email)):
+    check_common(password, field)
+    if text.key(password) in (text.key(username), text.key(email)):
         raise Invalid.field(field, "must not be the username or the email address")
+
+
+def check_common(password: str, field: str = "password") -> None:
+    """Refuse a new password that is a common one. Raises Invalid."""
+    if text.key(password) in _common():
+        raise Invalid.field(field, "is among the most common passwords")
 
 
 def hash_password(password: str) -> str:

@@ -1,5 +1,6 @@
 """The setup token: one for each database, with which its first administrator may be registered."""
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -44,6 +45,12 @@ def prepare(database: Database, data: Path) -> str | None:
     with database.writing() as writing:
         writing.run(STORE, hash=_hash(token))
     return token
+
+
+def discard(data: Path) -> None:
+    """Remove the token's file, now that there is an administrator. If it cannot be, the next start tries again."""
+    with contextlib.suppress(OSError):
+        (data / FILE).unlink()
 
 
 def is_token(tx: Transaction, given: str) -> bool:

@@ -14,7 +14,7 @@ import structlog
 from seneca import accounts, units
 from seneca.accounts import Credentials
 from seneca.database import Database, Transaction
-from seneca.errors import NotSignedIn, Unavailable, WrongCredentials
+from seneca.errors import NotSignedIn, Unavailable
 from seneca.tokens import LIFETIME, Caller, Keys
 
 LOOK_EVERY: Final = 2.0  # seconds
@@ -28,7 +28,9 @@ INSERT INTO sign_ins (bucket, account_id, id, started_at) VALUES (:bucket, :acco
 """
 
 
-def start(tx: Transaction, verified: Credentials, name: str, new_hash: str | None, now: int) -> tuple[str, Credentials]:
+def start(
+    tx: Transaction, verified: Credentials, name: str, new_hash: str | None, now: int
+) -> tuple[str, Credentials] | None:
     """Record a sign-in whose password was verified a moment ago; returns its id and the account as it is now.
 
     Args:
@@ -38,8 +40,8 @@ def start(tx: Transaction, verified: Credentials, name: str, new_hash: str | Non
         new_hash: the password's renewed hash, where the stored one is of an older kind.
         now: milliseconds since 1970.
 
-    Raises:
-        WrongCredentials: meanwhile the password was changed, or the name is gone.
+    Returns:
+        None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
 
     """
     current = accounts.credentials(tx, name)
@@ -47,9 +49,9 @@ def start(tx: Transaction, verified: Credentials, name: str, new_hash: str | Non
         verified.id,
         verified.password_hash,
     ):
-        raise WrongCredentials
+        return None
     if new_hash is not None:
-        tx.run(accounts.SET_PASSWORD, bucket=current.bucket, id=current.id, hash=new_hash)
+        tx.run(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
     id_ = units.new_id()
     tx.run(START, bucket=current.bucket, account_id=current.id, id=id_, now=now)
     return id_, current

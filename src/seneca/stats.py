@@ -5,10 +5,10 @@ from decimal import Decimal
 from msgspec import Struct
 
 from seneca import courses, units
-from seneca.database import Transaction
+from seneca.accounts import Learner
+from seneca.database import Row, Transaction
 from seneca.errors import NoSuchCourse
 from seneca.sessions import reading
-from seneca.accounts import Learner
 
 MINUTE = 60_000  # milliseconds
 
@@ -70,7 +70,8 @@ def statistics(names: list[str], results: int, points: int, milliseconds: int) -
 
 
 COURSE_TOTALS = """
-SELECT coalesce(sum(t.results), 0), coalesce(sum(t.points), 0), coalesce(sum(t.milliseconds), 0)
+SELECT coalesce(sum(t.name_changes), 0), coalesce(sum(t.results), 0), coalesce(sum(t.points), 0),
+    coalesce(sum(t.milliseconds), 0)
 FROM courses c
 LEFT JOIN course_totals t ON t.course_id = c.id
 WHERE c.id = :course_id
@@ -91,12 +92,17 @@ def of_course(tx: Transaction, course_id: str) -> Statistics:
     totals = tx.one(COURSE_TOTALS, course_id=course_id)
     if totals is None:
         raise NoSuchCourse
-    names = [row[0] for row in tx.all(COURSE_NAMES, course_id=course_id)]
-    return statistics(names, *totals)
+    changes, results, points, milliseconds = totals
+    names = tx.memory.recall(course_id, changes, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)))
+    return statistics(names, results, points, milliseconds)
+
+
+def _column(rows: list[Row]) -> list[str]:
+    return [row[0] for row in rows]
 
 
 LEARNER_IN_COURSE_TOTALS = """
-SELECT coalesce(t.results, 0), coalesce(t.points, 0), coalesce(t.milliseconds, 0)
+SELECT coalesce(t.name_changes, 0), coalesce(t.results, 0), coalesce(t.points, 0), coalesce(t.milliseconds, 0)
 FROM courses c
 LEFT JOIN learner_totals t ON t.bucket = :bucket AND t.learner_id = :learner_id AND t.course_id = c.id
 WHERE c.id = :course_id
@@ -123,7 +129,9 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str) -> St
     totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
     if totals is None:
         raise NoSuchCourse
-    return statistics([row[0] for row in tx.all(LEARNER_IN_COURSE_NAMES, **key)], *totals)
+    changes, results, points, milliseconds = totals
+    names = tx.memory.recall((learner_id, course_id), changes, lambda: _column(tx.all(LEARNER_IN_COURSE_NAMES, **key)))
+    return statistics(names, results, points, milliseconds)
 
 
 LEARNER_TOTALS = """
@@ -142,7 +150,7 @@ def of_learner(tx: Transaction, learner_id: str) -> Statistics:
     """One learner's statistics over all courses."""
     key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
     totals = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0)
-    return statistics([row[0] for row in tx.all(LEARNER_NAMES, **key)], *totals)
+    return statistics(_column(tx.all(LEARNER_NAMES, **key)), *totals)
 
 
 SESSION_NAMES = """
@@ -169,5 +177,5 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         session_id=session.id,
     )
     duration = 0 if session.ended_at is None else session.ended_at - session.started_at
-    whole = statistics([row[0] for row in names], session.results, session.points, duration)
+    whole = statistics(_column(names), session.results, session.points, duration)
     return SessionStatistics(session.id, whole.module_amount, whole.session_time, whole.scores)

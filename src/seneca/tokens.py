@@ -25,7 +25,7 @@ FEWEST_DISTINCT: Final = 10
 KEY_FILE: Final = "secret-key"
 _WELL_KNOWN: Final = re.compile(
     r"change.?me|your.?(256.bit.)?secret|example|insecure|0123456789abcdef0123456789",
-    re.I,
+    re.IGNORECASE,
 )
 
 

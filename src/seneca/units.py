@@ -6,7 +6,7 @@ identifiers as lower-case UUID text. On the wire they are ISO 8601, plain number
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Annotated, Final
 from zlib import crc32
 
@@ -20,6 +20,9 @@ LATEST: Final = 253_402_300_799_999  # the year 9999
 Moment = Annotated[int, Meta(ge=EARLIEST, le=LATEST)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.,](?P<fraction>\d{1,30}))?)?(Z|[+-]\d\d:?\d\d)", re.ASCII)
+_THOUSANDTH: Final = Decimal("0.001")
+_EXACT: Final = Context(prec=20, traps=[Inexact])
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -49,6 +52,27 @@ def iso(milliseconds: int) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def from_iso(text: str) -> int:
+    """Milliseconds since 1970 of an ISO 8601 time with a zone, such as ``2026-11-23T13:42:55.919Z``.
+
+    Raises:
+        ValueError: with the rule that was broken, ready to be shown.
+
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("must be an ISO 8601 time with its zone, such as 2026-11-23T13:42:55.919Z")
+    if (match["fraction"] or "")[3:].strip("0"):
+        raise ValueError("must not be finer than milliseconds")
+    try:
+        moment = milliseconds(datetime.fromisoformat(text))
+    except ValueError:
+        raise ValueError("must be a time that exists") from None
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("must be in the years 1 to 9999, in UTC")
+    return moment
+
+
 def milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970 of an aware ``datetime`` (finer parts are cut)."""
     return (moment - _EPOCH) // _MILLISECOND
@@ -69,16 +93,13 @@ def thousandths(score: object) -> int:
             return score * 1000
         raise ValueError("must be from -1,000,000 to 1,000,000")
     if not isinstance(score, Decimal):
-        raise ValueError("must be a number")  # noqa: TRY004: the caller shows the rule, whatever broke it
+        raise ValueError("must be a number")  # noqa: TRY004 the caller shows the rule, whatever broke it
     if not -MOST_POINTS <= score <= MOST_POINTS:
         raise ValueError("must be from -1,000,000 to 1,000,000")
-    if score.adjusted() < -1000:  # 1e-999999: too small to scale, and not zero
-        scaled = Decimal("0.5") if score else Decimal(0)
-    else:
-        scaled = score.scaleb(3)
-    if scaled != scaled.to_integral_value():
-        raise ValueError("must have at most three decimals")
-    return int(scaled)
+    try:
+        return int(_EXACT.quantize(score, _THOUSANDTH).scaleb(3))
+    except Inexact:
+        raise ValueError("must have at most three decimals") from None
 
 
 def points(thousandths: int) -> int | Decimal:

@@ -4,10 +4,10 @@ from typing import Any
 
 from litestar import Request
 
+from seneca.accounts import Learner
 from seneca.api.operation import Operation
 from seneca.api.services import Connection, services
 from seneca.errors import Invalid, NotSignedIn, RoleMayNot
-from seneca.accounts import Learner
 from seneca.tokens import Caller
 
 SIGNED_IN = "caller"
@@ -52,7 +52,14 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
         if declared.who not in ("signed-in", caller.role):
             raise RoleMayNot(f"Only the role {declared.who} may do that.")
+    if declared.body is None and not declared.any_body:  # with a body, its size and kind are judged first
+        check_query(request)
+
+
+def check_query(request: Request[Any, Any, Any]) -> None:
+    """Refuse query parameters that the route does not know. Raises Invalid."""
     if request.scope["query_string"]:
+        declared: Operation = request.scope["route_handler"].opt["operation"]
         for name in request.query_params:
             if name not in declared.query:
                 raise Invalid.field(name, "is not a query parameter of this path")

@@ -1,12 +1,13 @@
 """What surrounds every request: its id, its log line, security headers, and HEAD for every GET."""
 
+import asyncio
 import os
 import time
 from itertools import count
 from typing import Any
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Send
 
 from seneca.api.caller import SIGNED_IN
 
@@ -22,6 +23,10 @@ HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 
+BODILESS = ("GET", "HEAD", "OPTIONS")
+MOST_DROPPED = 16 * 1024 * 1024
+DROP_SECONDS = 10
+
 
 class Envelope:
     """An ASGI application around another."""
@@ -31,23 +36,32 @@ class Envelope:
         self._prefix = os.urandom(4).hex()
         self._count = count(1)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer a request, and log it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
         request_id = f"{self._prefix}-{next(self._count):x}"
-        scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key]
+        scope["request_id"] = request_id
         method = scope["method"]
         if is_head := method == "HEAD":
             scope["method"] = "GET"
         status = 0
+        unread = method not in BODILESS
+
+        async def receive_in() -> Any:
+            nonlocal unread
+            message: Any = await receive()
+            unread = message.get("more_body", False)
+            return message
 
         async def send_out(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if unread:  # refused before its end: an ordinary client sees the answer only once all is sent
+                    await drop(receive)
                 message["headers"] = [
                     *message["headers"],
                     *HEADERS,
@@ -58,16 +72,29 @@ class Envelope:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_out)
+            await self.app(scope, receive_in, send_out)
         finally:
-            shared: Any = scope
-            caller = shared.get(SIGNED_IN)
+            caller = scope.get(SIGNED_IN)
             log.info(
                 "request",
                 request=request_id,
                 method=method,
-                route=shared.get("path_template"),
+                route=scope.get("path_template"),
                 status=status,
                 ms=round((time.perf_counter() - began) * 1000, 2),
                 account=caller and caller.id,
             )
+
+
+async def drop(receive: Receive) -> None:
+    """Read what is left of a body and forget it, up to a limit of bytes and of time."""
+    size = 0
+    try:
+        async with asyncio.timeout(DROP_SECONDS):
+            while size < MOST_DROPPED:
+                message: Any = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        pass

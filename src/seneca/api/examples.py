@@ -5,7 +5,7 @@ from typing import Any
 _COURSE_ID = "9e263811-0cfb-45f0-a0f9-c155c916dfed"
 _USER_ID = "f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f"
 _SESSION_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
-_TOKEN = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxIn0.eyJpZCI6IuKApiIsInJvbGUiOiJ1c2VyIn0.c2lnbmF0dXJl"
+_JWT = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxIn0.eyJpZCI6IuKApiIsInJvbGUiOiJ1c2VyIn0.c2lnbmF0dXJl"
 _NEVER_GIVEN: dict[str, Any] = {"answers": [], "isCompleted": False, "score": 0}
 
 REGISTRATION = {
@@ -15,7 +15,7 @@ REGISTRATION = {
 }
 REGISTERED = {"message": "User registered successfully", "userId": _USER_ID}
 LOGIN = {"username": "alice", "password": "securePassword123"}
-SIGNED_IN = {"token": _TOKEN, "tokenType": "Bearer", "expiresIn": 3600}
+SIGNED_IN = {"token": _JWT, "tokenType": "Bearer", "expiresIn": 3600}
 ACCOUNT = {
     "id": _USER_ID,
     "username": "alice",

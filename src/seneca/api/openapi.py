@@ -1,22 +1,17 @@
-"""The OpenAPI 3.1 document, made from what the routes declare, and a page that people can read."""
+"""The OpenAPI 3.1 document, made from what the routes declare."""
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, PackageLoader, select_autoescape
-from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from seneca import errors
 from seneca.api import paging
-from seneca.api.operation import Answer, Operation, operation
-from seneca.api.reply import encode
+from seneca.api.operation import Answer, Operation
 from seneca.errors import FieldError, Refusal
 
 SCHEMAS: Final = "#/components/schemas/{name}"
@@ -230,58 +225,3 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 def _headers(described: Any) -> dict[str, Any]:
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in described.items()}
-
-
-# -- serving it --------------------------------------------------------------------------------
-
-
-def document_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """The routes that serve the document of these routes, as JSON and as a page."""
-
-    @cache
-    def described() -> dict[str, Any]:
-        return document(routes)
-
-    @get("/openapi.json", opt=_open("The OpenAPI document."))
-    async def openapi_json() -> ASGIResponse:
-        return ASGIResponse(body=encode(described()), media_type="application/json")
-
-    @get("/docs", opt=_open("This documentation as a page."))
-    async def docs() -> ASGIResponse:
-        return ASGIResponse(body=render(described()), media_type="text/html")
-
-    @get("/docs.css", opt=_open("The page's style."))
-    async def docs_css() -> ASGIResponse:
-        return ASGIResponse(body=_templates().get_template("docs.css").render(), media_type="text/css")
-
-    return [openapi_json, docs, docs_css]
-
-
-def _open(description: str) -> dict[str, Operation]:
-    return operation(tag="Documentation", who="anyone", answers=[Answer(200, description)])
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("seneca.api"),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def render(described: dict[str, Any]) -> str:
-    """The page for people. It needs nothing from elsewhere."""
-    return _templates().get_template("docs.html").render(api=described, refusals=_all_refusals(), pretty=_pretty)
-
-
-def _all_refusals() -> list[type[Refusal]]:
-    from seneca.api.problems import Bug  # noqa: PLC0415
-
-    kinds = [kind for kind in Refusal.__subclasses__() if kind is not errors.Unusable]
-    return sorted({*kinds, Bug}, key=lambda kind: (kind.status, kind.code))
-
-
-def _pretty(value: object) -> str:
-    return msgspec.json.format(encode(value), indent=2).decode()

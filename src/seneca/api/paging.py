@@ -30,7 +30,7 @@ class Asked(Struct, frozen=True):
         """Which list a cursor belongs to."""
         return f"{self.path}?{self.query}"
 
-    def after(self, kind: type[T], beginning: T) -> T:
+    def after(self, kind: Any, beginning: T) -> T:
         """The place after which the page begins.
 
         Raises:
@@ -48,7 +48,8 @@ class Asked(Struct, frozen=True):
             scope, place = "", beginning
         if scope != self.scope:
             raise Invalid.field("cursor", "must be the cursor of this list's Link header")
-        return place
+        found: T = place
+        return found
 
     def link(self, place: object) -> dict[str, str]:
         """The headers that lead to the page after this place (None: there is none)."""

@@ -6,6 +6,7 @@ from litestar import Request, get, post
 from litestar.response.base import ASGIResponse
 
 from seneca.api import body, reply
+from seneca.api.caller import check_query
 from seneca.api.operation import MOST_BYTES, Answer, operation
 
 
@@ -41,6 +42,7 @@ async def any_token() -> ASGIResponse:
 async def any_data(request: Request[Any, Any, Any]) -> ASGIResponse:
     """Try a token with a body, which is dropped."""
     await body.receive(request, MOST_BYTES)
+    check_query(request)
     return reply.text("OK")
 
 

@@ -6,6 +6,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from seneca import accounts, stats
+from seneca.accounts import Learner
 from seneca.api import examples, paging, path
 from seneca.api.caller import caller_of, learner_of
 from seneca.api.operation import Answer, operation
@@ -14,7 +15,6 @@ from seneca.api.services import services
 from seneca.database import Transaction
 from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
 from seneca.sessions import reading
-from seneca.accounts import Learner
 from seneca.stats import SessionStatistics, Statistics
 
 AnyRequest = Request[Any, Any, Any]

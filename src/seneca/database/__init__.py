@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from seneca.database.memory import Memory
 from seneca.errors import Unusable
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Transaction(Protocol):
         """How many buckets this database has; fixed when it was created."""
 
     @property
-    def memory(self) -> dict[Any, Any]:
-        """What this process remembers beside the database: only for what can be checked to be current."""
+    def memory(self) -> Memory:
+        """What this process remembers, where a row just read says that it is still so."""
 
     def one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
@@ -26,6 +26,7 @@ from seneca.database import (
     many_values,
     migrations,
 )
+from seneca.database.memory import Memory
 from seneca.errors import Unavailable, Unusable
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def fault(error: apsw.Error) -> Exception:
 class SqliteTransaction:
     """A connection, seen by concept functions. Begins and commits nothing itself."""
 
-    def __init__(self, connection: apsw.Connection, buckets: int, memory: dict[Any, Any]) -> None:
+    def __init__(self, connection: apsw.Connection, buckets: int, memory: Memory) -> None:
         self.connection = connection
         self.buckets = buckets
         self.memory = memory
@@ -168,7 +169,7 @@ class Sqlite:
     def __init__(self, path: Path) -> None:
         check_version(_version())
         self.path = path
-        self.memory: dict[Any, Any] = {}
+        self.memory = Memory()
         self.applied = self._migrate()
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
@@ -188,7 +189,7 @@ class Sqlite:
             connection = self._connect()
             connection.set_busy_timeout(30_000)  # several processes may start at once
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            tx = SqliteTransaction(connection, 0, {})
+            tx = SqliteTransaction(connection, 0, self.memory)
             with _immediate(connection):
                 applied = migrations.apply(tx, "sqlite")
                 row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")

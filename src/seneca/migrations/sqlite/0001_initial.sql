@@ -93,6 +93,7 @@ CREATE TABLE learner_totals (    -- of one learner in one course
     points INTEGER NOT NULL,
     milliseconds INTEGER NOT NULL,
     names INTEGER NOT NULL,      -- how many rows learner_names has
+    name_changes INTEGER NOT NULL,  -- how often it gained or lost one; never falls
     PRIMARY KEY (bucket, learner_id, course_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,75 @@
+"""The API's documentation over HTTP: the OpenAPI document, and a page that people can read."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, select_autoescape
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from markupsafe import Markup, escape
+
+from seneca import errors
+from seneca.api.openapi import document
+from seneca.api.operation import Answer, Operation, operation
+from seneca.api.problems import Bug
+from seneca.api.reply import encode
+from seneca.errors import Refusal
+
+
+def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """The routes that serve the documentation of these routes."""
+
+    @cache
+    def described() -> dict[str, Any]:
+        return document(routes)
+
+    @get("/openapi.json", opt=_open("The OpenAPI document."))
+    async def openapi_json() -> ASGIResponse:
+        return ASGIResponse(body=encode(described()), media_type="application/json")
+
+    @get("/docs", opt=_open("This documentation as a page."))
+    async def docs() -> ASGIResponse:
+        return ASGIResponse(body=render(described()), media_type="text/html")
+
+    @get("/docs.css", opt=_open("The page's style."))
+    async def docs_css() -> ASGIResponse:
+        return ASGIResponse(body=_templates().get_template("docs.css").render(), media_type="text/css")
+
+    return [openapi_json, docs, docs_css]
+
+
+def _open(description: str) -> dict[str, Operation]:
+    return operation(tag="Documentation", who="anyone", answers=[Answer(200, description)])
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("seneca.api"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters["marked"] = _marked
+    return templates
+
+
+def _marked(text: str) -> Markup:
+    """Text for the page: what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped before
+
+
+def render(described: dict[str, Any]) -> str:
+    """The page for people. It needs nothing from elsewhere."""
+    kinds = [*Refusal.__subclasses__(), Bug]
+    refusals = {kind for kind in kinds if kind not in (errors.Unusable, errors.FiguresDiffer)}
+    return (
+        _templates()
+        .get_template("docs.html")
+        .render(api=described, refusals=sorted(refusals, key=lambda kind: (kind.status, kind.code)), pretty=_pretty)
+    )
+
+
+def _pretty(value: object) -> str:
+    return msgspec.json.format(encode(value), indent=2).decode()
