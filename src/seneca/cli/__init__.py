@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from seneca.cli import accounts, figures, serving
+from seneca.cli import accounts, figures, serving, transferring
 from seneca.errors import Refusal
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.command()(serving.migrate)
+app.command()(transferring.demo)
+app.command("import")(transferring.import_file)
+app.command("export")(transferring.export_file)
 app.add_typer(accounts.app, name="admin")
 app.add_typer(figures.app, name="stats")
 

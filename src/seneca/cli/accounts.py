@@ -3,17 +3,14 @@
 import getpass
 import secrets
 import sys
-import time
 from typing import Annotated
 
-import msgspec
 import typer
 
-from seneca import accounts, passwords, setup, signins, units
+from seneca import accounts, decoding, passwords, setup, signins, units
 from seneca.accounts import Registration
-from seneca.cli.options import Data, Url, opened
-from seneca.decoding import explain
-from seneca.errors import Invalid, NoSuchAccount
+from seneca.cli.options import Data, Url, now, opened
+from seneca.errors import NoSuchAccount
 
 app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
 
@@ -31,7 +28,8 @@ def create(
     """
     with opened(data, url) as (told, database):
         password = new_password()
-        accounts.check(registration(name, email, password))
+        given = {"username": name, "email": email, "password": password, "role": "admin"}
+        accounts.check(decoding.convert(given, Registration))
         account_id = units.new_id()
         with database.writing() as tx:
             accounts.create(
@@ -59,21 +57,13 @@ def set_password(
                 raise NoSuchAccount(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)
         password = new_password()
-        passwords.check_new(password, account.username, account.email)
+        decoding.convert({"password": password}, accounts.Change)
+        passwords.check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
         with database.writing() as tx:
             accounts.change(tx, found.id, role=None, password_hash=password_hash)
             signins.end_all(tx, found.id, now())
     print(f"Password of {account.username} set.", file=sys.stderr)
-
-
-def registration(name: str, email: str, password: str) -> Registration:
-    """A registration whose members obey their types. Raises Invalid."""
-    given = {"username": name, "email": email, "password": password, "role": "admin"}
-    try:
-        return msgspec.convert(given, Registration)
-    except msgspec.ValidationError as error:
-        raise Invalid([explain(str(error))]) from None
 
 
 def new_password() -> str:
@@ -86,8 +76,3 @@ def new_password() -> str:
         password = secrets.token_urlsafe(15)
         print(password)
     return password
-
-
-def now() -> int:
-    """The time, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

@@ -1,5 +1,6 @@
 """Options that every command takes, and what they open."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,16 @@ def opened(data: Path | None, url: str | None) -> Iterator[tuple[Settings, Datab
         database.close()
 
 
+def now() -> int:
+    """The time, in milliseconds since 1970. Doors read the clock; concepts are told."""
+    return time.time_ns() // 1_000_000
+
+
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
     """Show which step a long command is at."""
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("")
         yield lambda step: progress.update(task, description=step)

@@ -1,0 +1,89 @@
+"""``seneca import``, ``seneca export`` and ``seneca demo``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from seneca import demo as demonstration
+from seneca import transfer
+from seneca.cli.options import Data, Url, console, now, opened
+from seneca.transfer import exporting, importing
+from seneca.transfer.report import BadLines, Count, Report
+
+File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed.")]
+
+
+def import_file(
+    file: File,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out, and list them.")] = False,  # noqa: FBT002
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Read courses, accounts and sessions: all of it, or nothing.
+
+    What is stored already, and equal, is skipped. While it stores, other writes wait; after five seconds they get 503.
+    """
+    print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
+    with opened(data, url) as (_, database), progress() as tell:
+        try:
+            report = importing.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell)
+        except BadLines as refusal:
+            list_bad(refusal.report)
+            raise
+    list_bad(report)
+    print(f"Imported {summary(report)}.", file=sys.stderr)
+
+
+def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> None:
+    """Write every course, account and session, from one snapshot."""
+    with opened(data, url) as (_, database), progress() as tell:
+        report = exporting.export_lines(database, file, progress=tell)
+    print(f"Exported {summary(report)}.", file=sys.stderr)
+
+
+def demo(
+    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if there is anything.")] = False,  # noqa: FBT002
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Fill an empty database with ten courses, some learners, and months of sessions."""
+    with opened(data, url) as (_, database):
+        if if_empty and not demonstration.is_empty(database):
+            return
+        made = demonstration.fill(database, now())
+    print(f"{made.username} {made.password}")
+    print("Demo data is in. Sign in with the name and the password above.", file=sys.stderr)
+
+
+def list_bad(report: Report) -> None:
+    """List the bad lines, one a line."""
+    for bad in report.bad_lines:
+        print(f"line {bad.number}: {bad.reason}", file=sys.stderr)
+    if report.bad > len(report.bad_lines):
+        print(f"and {report.bad - len(report.bad_lines):,} more bad lines", file=sys.stderr)
+
+
+def summary(report: Report) -> str:
+    """What was moved, in words."""
+
+    def words(name: str, count: Count) -> str:
+        there = f" ({count.skipped:,} were there already)" if count.skipped else ""
+        return f"{count.stored:,} {name}{there}"
+
+    parts = [words("courses", report.courses), words("accounts", report.users), words("sessions", report.sessions)]
+    left_out = f"; {report.bad:,} bad lines left out" if report.bad else ""
+    return ", ".join(parts) + left_out
+
+
+@contextmanager
+def progress() -> Iterator[transfer.Progress]:
+    """Show how far it is, on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda doing, done, total: shown.update(task, description=doing, completed=done, total=total)
