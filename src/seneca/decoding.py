@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -27,7 +27,7 @@ def decode(raw: bytes, kind: type[T], what: str = "The body") -> T:
 
     """
     try:
-        value: T = decoder(kind).decode(raw)
+        value: T = decoder(cast("Any", kind)).decode(raw)
     except msgspec.ValidationError as error:
         raise Invalid([explain(str(error))]) from None
     except RecursionError:

@@ -5,7 +5,7 @@ said in ``docs/figures.md``; ``audit`` recomputes them all from the recorded row
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -108,11 +108,11 @@ RETURNING learners
 """
 
 
-def add_names(tx: Transaction, study: Study, names: Mapping[str, int]) -> NewNames:
-    """Count so many more results of the learner under each name."""
+def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
+    """Count one more result of the learner under each name."""
     key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
-    known = {row[0] for row in tx.among(KNOWN_NAMES, list(names), **key)}
-    tx.insert(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": n} for name, n in names.items()])
+    known = {row[0] for row in tx.among(KNOWN_NAMES, names, **key)}
+    tx.insert(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
     new = [
         {"bucket": study.bucket, "course_id": study.course_id, "module_name": name, "learners": 1}
         for name in names
@@ -150,6 +150,10 @@ def names_in(tx: Transaction, study: Study) -> set[str]:
     return {row[0] for row in rows}
 
 
+CourseBucket = tuple[str, int]
+"""A course's id and a bucket: what a row of ``course_totals`` is of."""
+
+
 class Changes:
     """Differences that many sessions make, summed up for each study and then written together."""
 
@@ -164,25 +168,46 @@ class Changes:
 
     def write(self, tx: Transaction) -> None:
         """Add all of it to what is kept."""
-        learners: list[dict[str, object]] = []
-        courses: defaultdict[tuple[str, int], Difference] = defaultdict(Difference)
-        name_changes: Counter[tuple[str, int]] = Counter()
+        new_to_learners, new_to_courses = self._write_names(tx)
+        courses: defaultdict[CourseBucket, Difference] = defaultdict(Difference)
         for study, difference in self._differences.items():
-            new = add_names(tx, study, self._names[study])
-            learners.append({**asdict(study), **asdict(difference), "names": new.to_learner})
-            course = study.course_id, study.bucket
-            courses[course] += difference
-            name_changes[course] += new.to_course
-        tx.insert(ADD_TO_LEARNER, learners)
+            courses[study.course_id, study.bucket] += difference
+        tx.insert(
+            ADD_TO_LEARNER,
+            [
+                {**asdict(study), **asdict(difference), "names": new_to_learners[study]}
+                for study, difference in self._differences.items()
+            ],
+        )
         tx.insert(
             ADD_TO_COURSE,
             [
-                {
-                    "course_id": course[0],
-                    "bucket": course[1],
-                    **asdict(difference),
-                    "name_changes": name_changes[course],
-                }
-                for course, difference in courses.items()
+                {"course_id": key[0], "bucket": key[1], **asdict(difference), "name_changes": new_to_courses[key]}
+                for key, difference in courses.items()
             ],
         )
+
+    def _write_names(self, tx: Transaction) -> tuple[Counter[Study], Counter[CourseBucket]]:
+        """Add the names; returns how many were new to each learner, and to each course in a bucket."""
+        to_learners: Counter[Study] = Counter()
+        to_courses: Counter[CourseBucket] = Counter()
+        learners: Counter[tuple[str, int, str]] = Counter()
+        rows: list[dict[str, object]] = []
+        for study, names in self._names.items():
+            key = asdict(study)
+            known = {row[0] for row in tx.among(KNOWN_NAMES, list(names), **key)}
+            rows += [{**key, "module_name": name, "results": results} for name, results in names.items()]
+            new = names.keys() - known
+            to_learners[study] = len(new)
+            learners.update((study.course_id, study.bucket, name) for name in new)
+        tx.insert(ADD_LEARNER_NAMES, rows)
+        kept = tx.insert(
+            ADD_COURSE_NAMES,
+            [
+                {"course_id": course_id, "bucket": bucket, "module_name": name, "learners": count}
+                for (course_id, bucket, name), count in learners.items()
+            ],
+        )
+        for ((course_id, bucket, _), count), row in zip(learners.items(), kept, strict=True):
+            to_courses[course_id, bucket] += row[0] == count
+        return to_learners, to_courses

@@ -1,0 +1,201 @@
+"""Store checked sessions, batch by batch: what they refer to must be there, what is there must be equal."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from seneca import figures
+from seneca.accounts import Learner
+from seneca.database import Transaction
+from seneca.errors import Invalid
+from seneca.figures import Changes, Difference, Study
+from seneca.sessions import reading
+from seneca.sessions.recording import MOST_NAMES, PUT_RESULT
+from seneca.transfer.directory import check_same
+from seneca.transfer.lines import Session
+from seneca.transfer.report import Report
+
+MOST_TOGETHER: Final = 4000  # sessions
+MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
+ROW_BYTES: Final = 500  # about what a result takes here beside its text
+REMEMBERED: Final = 10_000  # learners, and courses
+
+LEARNER = "SELECT coalesce(m.number, 0) FROM accounts a LEFT JOIN made m ON m.id = a.id WHERE a.id = :id"
+COURSE = "SELECT coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id WHERE c.id = :id"
+KNOWN = "SELECT id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
+COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
+INSERT_SESSION = """
+INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
+                      results, points, bytes)
+VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :started_at, :ended_at,
+        :results, :points, :bytes)
+"""
+
+
+class Batches:
+    """The sessions of one bucket's learners, stored many at a time.
+
+    Args:
+        tx: the transaction, in which ``directory`` has stored courses and accounts.
+        bucket: the bucket.
+        report: where each session is counted, or refused.
+
+    """
+
+    def __init__(self, tx: Transaction, bucket: int, report: Report) -> None:
+        self._tx = tx
+        self._bucket = bucket
+        self._report = report
+        self._learner = lru_cache(REMEMBERED)(self._find_learner)
+        self._course = lru_cache(REMEMBERED)(self._find_course)
+        self._batch: dict[tuple[str, str], Session] = {}
+        self._bytes = 0
+
+    def add(self, session: Session) -> None:
+        """Store a session, at the latest when ``flush`` is called."""
+        try:
+            learner_on, (course_on, _) = self._learner(session.learner_id), self._course(session.course_id)
+            if learner_on > session.number:
+                raise Invalid.field("userId", f"is on a later line, {learner_on:,}")
+            if course_on > session.number:
+                raise Invalid.field("courseId", f"is on a later line, {course_on:,}")
+        except Invalid as invalid:
+            self._report.refuse(session.number, invalid.detail)
+            return
+        key = session.learner_id, session.id
+        if key in self._batch or len(self._batch) == MOST_TOGETHER or self._bytes > MOST_BYTES_TOGETHER:
+            self.flush()
+        self._batch[key] = session
+        self._bytes += session.bytes + ROW_BYTES * len(session.results)
+
+    def _find_learner(self, id: str) -> int:
+        row = self._tx.one(LEARNER, id=id)
+        if row is None:
+            raise Invalid.field("userId", "is no account's")
+        return int(row[0])
+
+    def _find_course(self, id: str) -> tuple[int, str]:
+        row = self._tx.one(COURSE, id=id)
+        if row is None:
+            raise Invalid.field("courseId", "is no course's")
+        return row[0], row[1]
+
+    def flush(self) -> None:
+        """Store what was added."""
+        new = self._with_room(self._free(self._unknown(list(self._batch.values()))))
+        self._batch.clear()
+        self._bytes = 0
+        new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
+        self._tx.insert(INSERT_SESSION, [self._row(session) for session in new])
+        self._tx.insert(PUT_RESULT, [row for session in new for row in self._results(session)])
+        changes = Changes()
+        for session in new:
+            duration = 0 if session.ended_at is None else session.ended_at - session.started_at
+            difference = Difference(1, len(session.results), session.points, duration)
+            changes.add(self._study(session), difference, [result[0] for result in session.results])
+        changes.write(self._tx)
+        self._report.sessions.stored += len(new)
+
+    def _unknown(self, sessions: list[Session]) -> list[Session]:
+        """Those that are not stored; of the others, those that differ are refused."""
+        ids: defaultdict[str, list[str]] = defaultdict(list)
+        for session in sessions:
+            ids[session.learner_id].append(session.id)
+        known = {
+            (learner_id, row[0])
+            for learner_id, of_learner in ids.items()
+            for row in self._tx.among(KNOWN, of_learner, bucket=self._bucket, learner_id=learner_id)
+        }
+        if not known:
+            return sessions
+        for session in sessions:
+            if (session.learner_id, session.id) in known:
+                try:
+                    check_equal(self._tx, Learner(session.learner_id, self._bucket), session)
+                except Invalid as invalid:
+                    self._report.refuse(session.number, invalid.detail)
+                else:
+                    self._report.sessions.skipped += 1
+        return [s for s in sessions if (s.learner_id, s.id) not in known]
+
+    def _free(self, sessions: list[Session]) -> list[Session]:
+        """Those whose id is not a course's; the others are refused."""
+        taken = {row[0] for row in self._tx.among(COURSE_IDS, [session.id for session in sessions])}
+        for session in sessions:
+            if session.id in taken:
+                self._report.refuse(session.number, "id: is a course's")
+        return [session for session in sessions if session.id not in taken] if taken else sessions
+
+    def _with_room(self, sessions: list[Session]) -> list[Session]:
+        """Those that leave the learner with no more module names than a course may have; the others are refused."""
+        names: defaultdict[Study, set[str]] = defaultdict(set)
+        for session in sessions:
+            names[self._study(session)].update(result[0] for result in session.results)
+        tight = {
+            study: figures.names_in(self._tx, study)
+            for study, given in names.items()
+            if figures.names_of(self._tx, study) + len(given) > MOST_NAMES
+        }
+        return [s for s in sessions if self._fits(s, tight.get(self._study(s)))] if tight else sessions
+
+    def _fits(self, session: Session, known: set[str] | None) -> bool:
+        """Whether the session's names fit beside those that the learner has, which they then join."""
+        if known is None:
+            return True
+        together = known.union(result[0] for result in session.results)
+        if len(together) > MOST_NAMES:
+            reason = f"modulesStats: a learner has results under at most {MOST_NAMES:,} module names in one course"
+            self._report.refuse(session.number, reason)
+            return False
+        known |= together
+        return True
+
+    def _study(self, session: Session) -> Study:
+        return Study(self._bucket, session.learner_id, session.course_id)
+
+    def _row(self, session: Session) -> dict[str, object]:
+        """A row of sessions."""
+        return {
+            "bucket": self._bucket,
+            "learner_id": session.learner_id,
+            "id": session.id,
+            "course_id": session.course_id,
+            "course_title": session.course_title or self._course(session.course_id)[1],
+            "topic": session.topic,
+            "started_at": session.started_at,
+            "ended_at": session.ended_at,
+            "results": len(session.results),
+            "points": session.points,
+            "bytes": session.bytes,
+        }
+
+    def _results(self, session: Session) -> Iterator[dict[str, object]]:
+        """Its rows of results."""
+        for name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score in sorted(session.results):
+            yield {
+                "bucket": self._bucket,
+                "learner_id": session.learner_id,
+                "session_id": session.id,
+                "module_name": name,
+                "position": position,
+                "adaptive": adaptive,
+                "quiz": quiz,
+                "wrong_answers": wrong_answers,
+                "adaptive_score": adaptive_score,
+                "quiz_score": quiz_score,
+            }
+
+
+def check_equal(tx: Transaction, learner: Learner, session: Session) -> None:
+    """Check that a session is as it is stored. Raises Invalid."""
+    row = reading.find(tx, learner, session.id)
+    check_same("courseId", row.course_id, session.course_id)
+    check_same("courseTitle", row.course_title, session.course_title)
+    check_same("topic", row.topic, session.topic)
+    check_same("sessionStart", row.started_at, session.started_at)
+    check_same("sessionEnd", (row.ended_at,), (session.ended_at,))
+    stored = [msgspec.structs.astuple(result) for result in reading.results_of(tx, row)]
+    check_same("modulesStats", stored, session.results)
