@@ -1,6 +1,7 @@
 """The only wiring: settings in, an ASGI application out."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from seneca.api import accounts, courses, probes, problems, sessions, stats
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
 from seneca.api.envelope import Envelope
+from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.passwords import Hashery
@@ -59,7 +61,7 @@ def create_app(told: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await shared.sign_ins.look()
-        tasks = [asyncio.create_task(shared.sign_ins.watch()), asyncio.create_task(follow(os.getppid()))]
+        tasks = [asyncio.create_task(shared.sign_ins.watch()), asyncio.create_task(follow())]
         try:
             yield
         finally:
@@ -70,9 +72,10 @@ def create_app(told: Settings) -> ASGIApp:
             shared.hashery.close()
             await asyncio.get_running_loop().run_in_executor(None, database.close)
 
+    routes = [*ROUTES, *documentation(ROUTES)]
     return Envelope(
         Litestar(
-            route_handlers=[*ROUTES, *documentation(ROUTES)],
+            route_handlers=[*options_routes(routes), *routes],
             before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problems.HANDLERS,
             state=State({"services": shared}),
@@ -84,9 +87,10 @@ def create_app(told: Settings) -> ASGIApp:
     )
 
 
-async def follow(parent: int) -> None:
+async def follow() -> None:
     """Stop this worker once the process that started it was killed, or it would keep the port taken."""
-    while os.getppid() == parent:
+    parent = multiprocessing.parent_process()
+    while parent is None or os.getppid() == parent.pid:
         await asyncio.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -27,7 +27,10 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     """A topic of a course and the names of its modules."""
 
     topic: Name
-    modules: Annotated[list[Name], Meta(max_length=MOST_MODULES, description="Distinct names.")]
+    modules: Annotated[
+        list[Name],
+        Meta(max_length=MOST_MODULES, description="Distinct names.", extra_json_schema={"uniqueItems": True}),
+    ]
 
 
 Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 
 FLUSH_SECONDS: Final = 0.05
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
@@ -53,10 +55,12 @@ def configure(form: Literal["auto", "json", "text"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if as_text:
-        shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        plainly = structlog.dev.plain_traceback  # the others show local variables: passwords, answers
+        shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plainly))
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
-        shared += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)]
+        tracebacks = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))  # passwords, answers
+        shared += [tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)]
         factory = structlog.BytesLoggerFactory(Lines(sys.stderr.fileno()))  # type: ignore[arg-type]
     structlog.configure(
         processors=shared,

@@ -43,7 +43,7 @@ MOST_ROUNDS: Final = 14
 BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
 
 _ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
-_BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{53}", re.ASCII)
+_BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
 
 
 @cache
@@ -83,7 +83,7 @@ def verify(stored: str, password: str) -> bool:
         return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
     try:
         return _ARGON2.verify(stored, password)
-    except Argon2Error:
+    except (Argon2Error, InvalidHashError):
         return False
 
 

@@ -93,7 +93,7 @@ class Keys:
                 algorithms=["HS256"],
                 issuer=ISSUER,
                 audience=ISSUER,
-                options={"require": ["exp", "iat", "sub", "sid"], "verify_iat": False},
+                options={"require": ["exp", "iat", "sub", "sid", "role"], "verify_iat": False},
             )
         except jwt.ExpiredSignatureError:
             raise NotSignedIn("The token has expired. Sign in again.") from None

@@ -62,11 +62,7 @@ class Envelope:
                 status = message["status"]
                 if unread:  # refused before its end: an ordinary client sees the answer only once all is sent
                     await drop(receive)
-                message["headers"] = [
-                    *message["headers"],
-                    *HEADERS,
-                    (b"x-request-id", request_id.encode()),
-                ]
+                message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", request_id.encode())]
             elif is_head and message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)

@@ -40,6 +40,7 @@ REQUEST_HEADERS: Final = {
     "If-None-Match": "Only if the stored version is another one.",
     "X-Setup-Token": "The setup token, for the first administrator.",
 }
+EVERYWHERE: Final = (errors.NoSuchPath, errors.MethodNotAllowed)  # what no operation answers, but the server does
 REFUSAL_HEADERS: Final = {
     401: {"WWW-Authenticate": "How to authenticate."},
     405: {"Allow": "The methods that the path takes."},
@@ -105,6 +106,7 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
+            "responses": {kind.__name__: _refused(kind.status, [kind]) for kind in EVERYWHERE},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -113,6 +115,9 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
 def _mend(components: dict[str, Any]) -> None:
     """Say what the types cannot: stored JSON is spliced into answers unparsed, exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
+    components["Change"]["minProperties"] = 1
+    one_of = ("courseTitle", "qualification", "topicsAndModules")
+    components["CourseChange"]["anyOf"] = [{"required": [name]} for name in one_of]
     part = {"$ref": SCHEMAS.format(name="Part")}
     for name in ("adaptive", "quiz", "wrongAnswers"):
         components["ModuleResult"]["properties"][name] = part
@@ -136,6 +141,7 @@ def _operation(route: HTTPRouteHandler, declared: Operation, path: str) -> dict[
         "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _who(declared),
         "parameters": _parameters(declared, path),
         "responses": _responses(declared),
+        "x-who": declared.who,
     }
     if declared.who != "anyone":
         made["security"] = [{"bearer": []}]
@@ -198,12 +204,16 @@ def _responses(declared: Operation) -> dict[str, Any]:
     for refusal in refusals_of(declared):
         by_status.setdefault(refusal.status, []).append(refusal)
     for status, refusals in sorted(by_status.items()):
-        responses[str(status)] = {
-            "description": " ".join(f"{r.title} (`{r.code}`)." for r in refusals),
-            "headers": _headers(REFUSAL_HEADERS.get(status, {})),
-            "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
-        }
+        responses[str(status)] = _refused(status, refusals)
     return responses
+
+
+def _refused(status: int, refusals: Sequence[type[Refusal]]) -> dict[str, Any]:
+    return {
+        "description": " ".join(f"{r.title} (`{r.code}`)." for r in refusals),
+        "headers": _headers(REFUSAL_HEADERS.get(status, {})),
+        "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
+    }
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

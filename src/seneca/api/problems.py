@@ -10,6 +10,7 @@ from litestar.exceptions import (
     NotFoundException,
 )
 
+from seneca.api.methods import allowed
 from seneca.api.reply import encode
 from seneca.errors import Invalid, MethodNotAllowed, NoSuchPath, Refusal
 
@@ -49,9 +50,8 @@ def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> R
     """Answer with what the framework refuses before a handler is found."""
     match error:
         case MethodNotAllowedException():
-            methods = {m.strip() for m in (error.headers or {}).get("allow", "").split(",")}
-            allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
-            refusal: Refusal = MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
+            methods = [m.strip() for m in (error.headers or {}).get("allow", "").split(",")]
+            refusal: Refusal = MethodNotAllowed(headers=allowed(methods))
         case NotFoundException():
             refusal = NoSuchPath()
         case _ if error.status_code < 500:

@@ -226,7 +226,7 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
         TooManyNames: there would be more.
 
     """
-    new = figures.add_names(tx, study, dict.fromkeys(names, 1))
+    new = figures.add_names(tx, study, names)
     if new.to_learner and figures.names_of(tx, study) + new.to_learner > MOST_NAMES:
         raise TooManyNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
     return new
