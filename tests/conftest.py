@@ -181,7 +181,7 @@ def sign_up(client: httpx.Client, stem: str, *, role: str = "user", by: Person |
     return sign_in(client, name, email, registered.json()["userId"])
 
 
-def sign_in(client: httpx.Client, username: str, email: str = "", id: str = "") -> Person:  # noqa: A002
+def sign_in(client: httpx.Client, username: str, email: str = "", id: str = "") -> Person:
     answer = client.post("/auth/login", json={"username": username, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return Person(client, answer.json()["token"], id, username, email)

@@ -1,0 +1,322 @@
+"""POST /auth/register for administrators: who may, before there is one and afterwards."""
+
+import asyncio
+import hashlib
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
+from seneca.app import create_app
+from seneca.settings import Settings
+from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
+
+PATH = "/auth/register"
+
+
+def administrator(**members: Any) -> dict[str, Any]:
+    name = unique("ada")
+    return {"username": name, "email": f"{name}@example.org", "password": PASSWORD, "role": "admin"} | members
+
+
+def register(server: Server, headers: dict[str, str] | None = None, **members: Any) -> httpx.Response:
+    return httpx.post(server.url + PATH, json=administrator(**members), headers=headers, timeout=30)
+
+
+def token_of(server: Server) -> str:
+    return (server.data / "setup-token").read_text().strip()
+
+
+def administrators(server: Server) -> int:
+    return int(server.rows("SELECT count(*) FROM accounts WHERE role = 'admin'")[0][0])
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that has never had an administrator. Tests on it are refused, so that it stays so."""
+    with running(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+        assert administrators(server) == 0
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Server]:
+    """A server that has never had an administrator, for one test."""
+    with running(tmp_path / "data") as server:
+        yield server
+
+
+# -- straight from this machine ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost", "LOCALHOST:{port}", "[::1]:{port}", "127.8.9.10"])
+def test_the_documented_request_works_once_from_this_machine(fresh: Server, host: str):
+    answer = register(fresh, {"Host": host.format(port=fresh.port)})
+    assert answer.status_code == 201
+    user_id = answer.json()["userId"]
+    assert answer.json() == {"message": "User registered successfully", "userId": user_id}
+    assert fresh.rows("SELECT id, role FROM accounts") == [(user_id, "admin")]
+    assert fresh.rows("SELECT value FROM properties WHERE name = 'administrator-existed'") == [(user_id,)]
+
+    body = refused(register(fresh), 403, "registration-closed")
+    assert "administrator" in body["detail"]
+    assert administrators(fresh) == 1
+
+
+FORWARDED = [
+    {"Origin": "http://127.0.0.1:3000"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Forwarded": "for=127.0.0.1"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"x-forwarded-for": "10.0.0.7"},
+    {"X-Forwarded-Host": "localhost"},
+    {"X-Forwarded-Proto": "https"},
+    {"X-Forwarded-Anything": ""},
+    {"X-Real-IP": "127.0.0.1"},
+    {"Via": "1.1 proxy"},
+    {"Host": "example.org"},
+    {"Host": "localhost.example.org"},
+    {"Host": "127.0.0.1.nip.io:3000"},
+    {"Host": "192.168.0.1"},
+    {"Host": "0.0.0.0"},
+    {"Host": "[2001:db8::1]"},
+    {"Host": "2130706433"},
+]
+
+
+@pytest.mark.parametrize("headers", FORWARDED, ids=str)
+def test_what_may_come_from_elsewhere_is_refused_and_told_how_to_go_on(empty: Server, headers: dict[str, str]):
+    body = refused(register(empty, headers), 403, "registration-closed")
+    for way in ("setup-token", "X-Setup-Token", "seneca admin create"):
+        assert way in body["detail"]
+    assert token_of(empty) not in body["detail"]
+    assert empty.rows("SELECT 1 FROM accounts WHERE role = 'admin'") == []
+
+
+def test_learners_may_come_from_anywhere(empty: Server):
+    for headers in FORWARDED:
+        assert register(empty, headers, role="user").status_code == 201
+
+
+def test_refused_before_the_rest_is_looked_at(empty: Server):
+    body = refused(register(empty, {"Via": "1.1 proxy"}, password="password123"), 403, "registration-closed")
+    assert "errors" not in body
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LocalHost"])
+def test_loopback_names(name: str):
+    assert is_loopback(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "0.0.0.0", "::", "10.0.0.1", "localhost.", "localhost6", "localhost@evil", "127.1"]
+)
+def test_other_names(name: str):
+    assert not is_loopback(name)
+
+
+def test_host_name():
+    assert host_name("localhost:3000") == "localhost"
+    assert host_name("[::1]:3000") == "::1"
+    assert host_name("127.0.0.1") == "127.0.0.1"
+    assert host_name("") == ""
+
+
+def asked_in_process(data: Path, *, peer: str = "127.0.0.1", age: float = 0, **settings: Any) -> httpx.Response:
+    """The answer to the documented request from a peer, by a server of this age in seconds."""
+    outer: Any = create_app(Settings(data=data, **settings))
+    state = outer.app.state
+    state["services"] = msgspec.structs.replace(state["services"], started=time.monotonic() - age)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(outer, client=(peer, 40_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post(PATH, json=administrator())
+
+    try:
+        return asyncio.run(ask())
+    finally:
+        state["services"].hashery.close()
+        state["services"].database.close()
+
+
+def test_from_another_machine_it_is_refused(tmp_path: Path):
+    refused(asked_in_process(tmp_path, peer="10.0.0.7"), 403, "registration-closed")
+    assert asked_in_process(tmp_path, peer="::1").status_code == 201
+
+
+def test_an_hour_after_the_start_it_is_refused(tmp_path: Path):
+    refused(asked_in_process(tmp_path, age=LOCAL_SECONDS + 1), 403, "registration-closed")
+    assert LOCAL_SECONDS == 3600
+    assert asked_in_process(tmp_path, age=LOCAL_SECONDS - 60).status_code == 201
+
+
+def test_a_server_that_listens_to_the_network_needs_the_token(tmp_path: Path):
+    with running(tmp_path, "--host", "0.0.0.0") as server:
+        refused(register(server), 403, "registration-closed")
+        assert register(server, {"X-Setup-Token": token_of(server)}).status_code == 201
+        assert administrators(server) == 1
+
+
+# -- the setup token ---------------------------------------------------------------------------
+
+
+def test_the_setup_token_is_private_and_stored_hashed(empty: Server):
+    path = empty.data / "setup-token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    token = token_of(empty)
+    assert len(token) >= 32
+    assert empty.rows("SELECT value FROM properties WHERE name = 'setup-token-hash'") == [
+        (hashlib.sha256(token.encode()).hexdigest(),)
+    ]
+    assert token not in "".join(str(row) for row in empty.rows("SELECT * FROM properties"))
+
+
+@pytest.mark.parametrize("wrong", ["", "wrong", "x" * 32, "ÿ", "{token}", "{token}xx", "{token},{token}"])
+def test_a_wrong_token_is_refused_even_from_this_machine(empty: Server, wrong: str):
+    sent = wrong.format(token=token_of(empty)[:-1]).encode("latin-1")  # a token that lacks its last character
+    answer = httpx.post(empty.url + PATH, json=administrator(), headers=[(b"X-Setup-Token", sent)])
+    refused(answer, 403, "registration-closed")
+
+
+def test_the_right_token_works_once_from_anywhere_and_is_in_no_log(fresh: Server):
+    token = token_of(fresh)
+    headers = {
+        "X-Setup-Token": token,
+        "Host": "seneca.example.org",
+        "Origin": "https://seneca.example.org",
+        "X-Forwarded-For": "203.0.113.7",
+        "Via": "1.1 proxy",
+    }
+    refused(register(fresh, headers | {"X-Setup-Token": token[::-1]}), 403, "registration-closed")
+    assert register(fresh, headers).status_code == 201
+    assert not (fresh.data / "setup-token").exists()
+    refused(register(fresh, headers), 403, "registration-closed")
+    refused(register(fresh, {"X-Setup-Token": token}), 403, "registration-closed")
+    assert administrators(fresh) == 1
+    fresh.stop()
+    assert token not in fresh.log.read_text()
+
+
+def test_the_token_file_goes_once_there_is_an_administrator(fresh: Server):
+    assert (fresh.data / "setup-token").exists()
+    assert register(fresh).status_code == 201
+    assert not (fresh.data / "setup-token").exists()
+
+
+def test_the_token_is_one_for_the_life_of_the_database(tmp_path: Path):
+    with running(tmp_path) as server:
+        token = token_of(server)
+    with running(tmp_path) as server:
+        assert token_of(server) == token
+    (tmp_path / "setup-token").unlink()
+    with running(tmp_path) as server:
+        assert not (tmp_path / "setup-token").exists()
+        assert register(server, {"X-Setup-Token": token}).status_code == 201
+
+
+def test_a_restart_with_an_administrator_makes_no_token(tmp_path: Path):
+    with running(tmp_path) as server:
+        assert register(server).status_code == 201
+    (tmp_path / "setup-token").write_text("left over\n")
+    with running(tmp_path) as server:
+        assert not (tmp_path / "setup-token").exists()
+        refused(register(server), 403, "registration-closed")
+
+
+def test_an_administrator_from_the_shell_is_the_first_too(fresh: Server):
+    token = token_of(fresh)
+    made = seneca("admin", "create", "ada", "ada@example.org", "--data", fresh.data, input=PASSWORD + "\n")
+    assert made.returncode == 0, made.stderr
+    refused(register(fresh), 403, "registration-closed")
+    refused(register(fresh, {"X-Setup-Token": token}), 403, "registration-closed")
+    assert not (fresh.data / "setup-token").exists()
+
+
+# -- races -------------------------------------------------------------------------------------
+
+
+def race(count: int, *servers: Server) -> list[int]:
+    """The statuses of so many documented requests, all at once."""
+    ready, statuses = threading.Barrier(count), []
+
+    def ask(number: int) -> None:
+        server, body = servers[number % len(servers)], administrator()
+        ready.wait()
+        statuses.append(httpx.post(server.url + PATH, json=body, timeout=60).status_code)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(statuses)
+
+
+def test_of_two_at_once_one_is_first(fresh: Server):
+    assert race(2, fresh) == [201, 403]
+    assert administrators(fresh) == 1
+    assert fresh.rows("SELECT count(*) FROM account_names") == [(2,)]
+
+
+def test_of_twenty_at_once_on_two_servers_one_is_first(fresh: Server):
+    other = start_server(fresh.data)
+    try:
+        assert race(20, fresh, other) == [201] + 19 * [403]
+    finally:
+        other.stop()
+    assert fresh.rows("SELECT role FROM accounts") == [("admin",)]
+    assert fresh.rows("SELECT count(*) FROM passwords") == [(1,)]
+
+
+# -- afterwards --------------------------------------------------------------------------------
+
+
+def test_afterwards_only_an_administrator_registers_another(
+    server: Server, nobody: Person, alice: Person, tara: Person
+):
+    given = administrator()
+    refused(nobody.post(PATH, given), 403, "registration-closed")
+    refused(alice.post(PATH, given), 403, "registration-closed")
+    refused(Person(nobody.client, "no.such.token").post(PATH, given), 401, "not-signed-in")
+    refused(nobody.post(PATH, given, headers={"Authorization": "Basic YTpi"}), 401, "not-signed-in")
+    assert server.rows("SELECT 1 FROM accounts WHERE username = :u", u=given["username"]) == []
+    answer = tara.post(PATH, given)
+    assert answer.status_code == 201
+    assert server.rows("SELECT id, role FROM accounts WHERE username = :u", u=given["username"]) == [
+        (answer.json()["userId"], "admin")
+    ]
+
+
+# -- SENECA_REGISTRATION=admin -----------------------------------------------------------------
+
+
+def test_registration_by_administrators_only(tmp_path: Path):
+    with running(tmp_path, SENECA_REGISTRATION="admin") as server, httpx.Client(base_url=server.url) as client:
+        nobody = Person(client)
+        learner = administrator(role="user")
+        refused(nobody.post(PATH, learner), 403, "registration-closed")
+        refused(nobody.post(PATH, learner, headers={"X-Setup-Token": token_of(server)}), 403, "registration-closed")
+        assert server.rows("SELECT 1 FROM accounts") == []
+
+        tara = sign_up(client, "tara", role="admin")
+        refused(nobody.post(PATH, learner), 403, "registration-closed")
+        refused(Person(client, "bad").post(PATH, learner), 401, "not-signed-in")
+        alice = sign_up(client, "alice", by=tara)
+        refused(alice.post(PATH, learner), 403, "registration-closed")
+        assert tara.post(PATH, learner).status_code == 201
+        assert tara.post(PATH, administrator()).status_code == 201
+        assert server.rows("SELECT role FROM accounts ORDER BY created_at, id") == [
+            ("admin",),
+            ("user",),
+            ("user",),
+            ("admin",),
+        ]

@@ -1,0 +1,42 @@
+"""GET /auth/me."""
+
+import pytest
+
+from seneca import units
+from tests.conftest import Person, Server, refused
+
+PATH = "/auth/me"
+
+
+@pytest.mark.parametrize("who", ["alice", "tara"])
+def test_answers_the_callers_account(server: Server, request: pytest.FixtureRequest, who: str):
+    person: Person = request.getfixturevalue(who)
+    answer = person.get(PATH)
+    assert answer.status_code == 200
+    ((created,),) = server.rows("SELECT created_at FROM accounts WHERE id = :id", id=person.id)
+    assert answer.json() == {
+        "id": person.id,
+        "username": person.username,
+        "email": person.email,
+        "role": "admin" if who == "tara" else "user",
+        "createdAt": units.iso(created),
+    }
+
+
+def test_answers_names_as_they_were_given(client, nobody: Person):
+    given = {"username": "Straße-Ａ", "email": "Straße.A@Example.org", "password": "securePassword123"}
+    assert nobody.post("/auth/register", given).status_code == 201
+    token = nobody.post("/auth/login", {"username": "STRASSE-a", "password": given["password"]}).json()["token"]
+    me = Person(client, token).get(PATH).json()
+    assert (me["username"], me["email"]) == (given["username"], given["email"])
+
+
+def test_refusals(nobody: Person, alice: Person):
+    refused(nobody.get(PATH), 401, "not-signed-in")
+    refused(nobody.get(PATH + "?x=1"), 401, "not-signed-in")
+    refused(alice.get(PATH + "?x=1"), 400, "invalid-input", "x")
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = nobody.request(method, PATH)
+        refused(answer, 405, "method-not-allowed")
+        assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
+        assert method not in answer.headers["allow"]

@@ -1,0 +1,103 @@
+"""Settings: every variable, its default, and what it cannot be."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from seneca import settings
+from seneca.errors import Unusable
+from seneca.settings import Settings
+from tests.conftest import seneca
+
+
+def test_defaults():
+    told = settings.read({})
+    assert told == Settings()
+    assert (told.host, told.port, told.workers, told.registration) == ("127.0.0.1", 3000, 1, "open")
+    assert (told.secret_key, told.allowed_origins, told.origins, told.log_format) == ("", "", [], "auto")
+    assert told.database == f"sqlite:///{told.data / 'seneca.db'}"
+
+
+GIVEN = {
+    "SENECA_DATA": ("/srv/seneca", Path("/srv/seneca")),
+    "SENECA_DATABASE_URL": ("sqlite:////srv/other.db", "sqlite:////srv/other.db"),
+    "SENECA_HOST": ("0.0.0.0", "0.0.0.0"),
+    "SENECA_PORT": ("8080", 8080),
+    "SENECA_WORKERS": ("2", 2),
+    "SENECA_SECRET_KEY": ("12345", "12345"),
+    "SENECA_REGISTRATION": ("admin", "admin"),
+    "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
+    "SENECA_LOG_FORMAT": ("json", "json"),
+}
+
+
+def test_every_setting_has_a_variable():
+    assert {settings.variable(name) for name in Settings.__struct_fields__} == set(GIVEN)
+
+
+@pytest.mark.parametrize(("variable", "text", "value"), [(name, *pair) for name, pair in GIVEN.items()])
+def test_a_variable_sets_its_setting_alone(variable: str, text: str, value: object):
+    told = settings.read({variable: text, "PATH": "/bin", "SENECAX": "x"})
+    changed = {name for name in Settings.__struct_fields__ if getattr(told, name) != getattr(Settings(), name)}
+    assert {settings.variable(name) for name in changed} == {variable}
+    assert getattr(told, changed.pop()) == value
+
+
+def test_what_is_given_comes_before_the_environment():
+    environment = {"SENECA_PORT": "8080", "SENECA_HOST": "0.0.0.0"}
+    told = settings.read(environment, port=9000, host=None, data=Path("here"))
+    assert (told.port, told.host, told.data) == (9000, "0.0.0.0", Path("here"))
+
+
+def test_workers_are_told_the_same():
+    told = settings.read({name: text for name, (text, _) in GIVEN.items()})
+    assert settings.read(told.variables()) == told
+    assert settings.read(Settings().variables()) == Settings()
+
+
+def test_origins_are_taken_apart():
+    told = settings.read({"SENECA_ALLOWED_ORIGINS": " https://a.test , https://b.test,, "})
+    assert told.origins == ["https://a.test", "https://b.test"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        *(("SENECA_PORT", text) for text in ("", "x", "-1", "65536", "80.5", "0x50")),
+        *(("SENECA_WORKERS", text) for text in ("", "0", "65", "two", "true")),
+        *(("SENECA_REGISTRATION", text) for text in ("", "closed", "ADMIN")),
+        *(("SENECA_LOG_FORMAT", text) for text in ("", "xml")),
+    ],
+)
+def test_refuses_a_bad_value_and_names_the_variable(variable: str, text: str):
+    with pytest.raises(Unusable, match=variable):
+        settings.read({variable: text})
+
+
+@pytest.mark.parametrize("name", ["SENECA_PROT", "SENECA_", "SENECA_port"])
+def test_refuses_an_unknown_variable(name: str):
+    with pytest.raises(Unusable, match=f"Unknown setting {name}\\.") as refusal:
+        settings.read({name: "x"})
+    assert "SENECA_PORT" in refusal.value.detail
+
+
+def test_frozen():
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]
+    assert msgspec.structs.asdict(Settings())["port"] == 3000
+
+
+@pytest.mark.parametrize("variable", ["SENECA_PORT", "SENECA_WORKERS"])
+def test_the_shell_refuses_a_bad_value(tmp_path: Path, variable: str):
+    done = seneca("serve", "--data", tmp_path, env={variable: "many", "PATH": ""})
+    assert done.returncode in (1, 2)
+    assert variable in done.stderr
+    assert not (tmp_path / "seneca.db").exists()
+
+
+def test_the_shell_refuses_an_unknown_variable(tmp_path: Path):
+    done = seneca("migrate", "--data", tmp_path, env={"SENECA_PROT": "1", "PATH": ""})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "SENECA_PROT" in done.stderr
