@@ -349,3 +349,11 @@ def test_hostile_paths_and_queries_are_no_bugs(server: Server, tara: Person, ali
         assert answer.headers["content-type"] == "application/problem+json"
     assert alice.get(f"/course?q={text}").status_code in (200, 400)
     assert counts(server) == before
+
+
+@pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity", rb'"\ud800"', rb'"a\udc00b"'])
+def test_what_only_lenient_parsers_read_is_refused_by_field(alice: Person, course: dict[str, Any], text: bytes):
+    body = {"sessionId": alice.start(course), "moduleStats": [{"moduleName": "Integers", "quiz": {"score": 0}}]}
+    raw = with_text(body, ("moduleStats", 0, "quiz", "score"), text)
+    answer = alice.put("/session/updateSession", content=raw, headers={"Content-Type": "application/json"})
+    refused(answer, 400, "invalid-input", "moduleStats[0].quiz.score")

@@ -1,6 +1,8 @@
 """Decode JSON into types that check themselves, and say what is wrong with it: the field and the rule."""
 
+import json
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -32,10 +34,48 @@ def decode(raw: bytes, kind: type[T], what: str = "The body") -> T:
         raise Invalid([explain(str(error))]) from None
     except RecursionError:
         raise Malformed(f"{what} is nested too deeply.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = str(error) if isinstance(error, msgspec.DecodeError) else "not UTF-8"
-        raise Malformed(f"{what} is not valid JSON: {reason}.") from None
+    except UnicodeDecodeError:
+        raise Malformed(f"{what} is not valid JSON: not UTF-8.") from None
+    except msgspec.DecodeError as error:
+        if loose := not_strict(raw):
+            raise Invalid([loose]) from None
+        raise Malformed(f"{what} is not valid JSON: {error}.") from None
     return value
+
+
+def not_strict(raw: bytes) -> FieldError | None:
+    """Where a text that is no JSON would be if a lenient parser read it: NaN, Infinity, lone surrogates."""
+    try:
+        value = json.loads(raw, parse_constant=_Constant)
+        return next(_loose(value, ""), None)
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity."""
+
+    __slots__ = ()
+
+
+def _loose(value: object, path: str) -> Iterator[FieldError]:
+    if isinstance(value, _Constant):
+        yield FieldError(path, f"must be a finite number, not {value}")
+    elif isinstance(value, str) and not _is_text(value):
+        yield FieldError(path, "must not contain lone surrogates")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from _loose(entry, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if _is_text(name):
+                yield from _loose(member, f"{path}.{name}" if path else name)
+            else:
+                yield FieldError(path, "must not have lone surrogates in a member's name")
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def convert(value: object, kind: type[T]) -> T:
