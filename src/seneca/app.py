@@ -90,7 +90,7 @@ def create_app(told: Settings) -> ASGIApp:
 async def follow() -> None:
     """Stop this worker once the process that started it was killed, or it would keep the port taken."""
     parent = multiprocessing.parent_process()
-    while parent is None or os.getppid() == parent.pid:
+    while parent is None or os.getppid() == parent.pid:  # noqa: ASYNC110 nobody tells a child
         await asyncio.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -5,7 +5,6 @@ import time
 from typing import Annotated, Any, Literal
 
 from litestar import Request, get, patch, post
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, Struct
 
 from seneca import accounts, passwords, setup, signins, text, units
@@ -14,7 +13,7 @@ from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of
 from seneca.api.operation import Answer, operation
 from seneca.api.registration import check_may_register
-from seneca.api.reply import reply
+from seneca.api.reply import Reply, reply
 from seneca.api.services import now, services
 from seneca.database import Transaction
 from seneca.errors import (
@@ -67,7 +66,7 @@ class SignedIn(Struct, frozen=True, rename="camel"):
         refusals=[RegistrationClosed, NameTaken],
     ),
 )
-async def register(request: AnyRequest) -> ASGIResponse:
+async def register(request: AnyRequest) -> Reply:
     """Register an account.
 
     Anyone may register a learner (with `SENECA_REGISTRATION=admin`: an administrator may). An administrator is
@@ -105,7 +104,7 @@ async def register(request: AnyRequest) -> ASGIResponse:
         refusals=[WrongCredentials],
     ),
 )
-async def login(request: AnyRequest) -> ASGIResponse:
+async def login(request: AnyRequest) -> Reply:
     """Sign in with a username or an e-mail address, and a password."""
     given = await body.read(request, Login)
     began = time.monotonic()
@@ -137,7 +136,7 @@ async def login(request: AnyRequest) -> ASGIResponse:
         refusals=[NoSuchAccount],
     ),
 )
-async def me(request: AnyRequest) -> ASGIResponse:
+async def me(request: AnyRequest) -> Reply:
     """Read the caller's account."""
     return reply(await services(request).database.read(accounts.get, caller_of(request).id))
 
@@ -159,7 +158,7 @@ async def me(request: AnyRequest) -> ASGIResponse:
         ],
     ),
 )
-async def page(request: AnyRequest) -> ASGIResponse:
+async def page(request: AnyRequest) -> Reply:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(accounts.Place, accounts.BEGINNING)
@@ -176,7 +175,7 @@ async def page(request: AnyRequest) -> ASGIResponse:
         refusals=[NoSuchAccount],
     ),
 )
-async def one(request: AnyRequest) -> ASGIResponse:
+async def one(request: AnyRequest) -> Reply:
     """Read an account."""
     user_id = path.identifier(request, "userId")
     return reply(await services(request).database.read(accounts.get, user_id))
@@ -193,7 +192,7 @@ async def one(request: AnyRequest) -> ASGIResponse:
         refusals=[NoSuchAccount, LastAdministrator],
     ),
 )
-async def change(request: AnyRequest) -> ASGIResponse:
+async def change(request: AnyRequest) -> Reply:
     """Change an account's role, its password, or both. Its sign-ins end."""
     asked = await body.read(request, Change)
     user_id = path.identifier(request, "userId")

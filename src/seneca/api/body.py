@@ -32,23 +32,22 @@ async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int =
 async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     """The body's bytes. Raises TooLarge."""
     announced = request.headers.get("content-length", "")
-    chunks: list[bytes] = []
-    size = int(announced) if announced.isdecimal() and len(announced) < 20 else 0
-    if size <= most_bytes:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most_bytes:
-                break
-            chunks.append(chunk)
-        else:
-            return b"".join(chunks)
+    if not (announced.isdecimal() and len(announced) < 20 and int(announced) > most_bytes):
+        body = bytearray()
+        while len(body) <= most_bytes:
+            message: Any = await request.receive()
+            body += message.get("body", b"")
+            if not message.get("more_body", False) and len(body) <= most_bytes:
+                return bytes(body)
     raise TooLarge(f"The body may have at most {most_bytes // 1024:,} KiB.")
 
 
 def check_media_type(headers: Mapping[str, str]) -> None:
     """Check that the body is announced as JSON in UTF-8. Raises NotJson."""
-    media_type, *parameters = (part.strip().lower() for part in headers.get("content-type", "").split(";"))
+    announced = headers.get("content-type", "")
+    if announced == "application/json":
+        return
+    media_type, *parameters = (part.strip().lower() for part in announced.split(";"))
     charsets = [p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")]
     is_json = media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")

@@ -3,13 +3,12 @@
 from typing import Any
 
 from litestar import Request, delete, get, post, put
-from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from seneca import courses
 from seneca.api import body, examples, paging, path
 from seneca.api.operation import KIBIBYTE, Answer, operation
-from seneca.api.reply import nothing, reply
+from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import now, services
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
@@ -38,7 +37,7 @@ class Created(Struct, frozen=True, rename="camel"):
         refusals=[TitleTaken],
     ),
 )
-async def create(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def create(request: Request[Any, Any, Any]) -> Reply:
     """Create a course."""
     new = await body.read(request, NewCourse, MOST_BYTES)
     course = await services(request).database.write(courses.create, new, now())
@@ -58,7 +57,7 @@ async def create(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchCourse],
     ),
 )
-async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def one(request: Request[Any, Any, Any]) -> Reply:
     """Read a course, by its id or its exact title."""
     course = await services(request).database.read(courses.get, path.text(request, "courseIdentifier"))
     etag = {"ETag": course.etag}
@@ -77,7 +76,7 @@ async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
         answers=[Answer(200, "Courses, by title.", list[Course], [examples.COURSE], paging.LINK)],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def page(request: Request[Any, Any, Any]) -> Reply:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(Name, "")
@@ -98,7 +97,7 @@ async def page(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchCourse, TitleTaken, Stale],
     ),
 )
-async def change(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def change(request: Request[Any, Any, Any]) -> Reply:
     """Change a course: what is left out stays. With `If-Match`, only if it still is that version."""
     asked = await body.read(request, CourseChange, MOST_BYTES)
     identifier, condition = (
@@ -119,7 +118,7 @@ async def change(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchCourse, CourseInUse],
     ),
 )
-async def remove(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def remove(request: Request[Any, Any, Any]) -> Reply:
     """Delete a course that no session refers to."""
     await services(request).database.write(courses.delete, path.text(request, "courseIdentifier"))
     return nothing()

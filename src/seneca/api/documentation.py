@@ -9,14 +9,13 @@ import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 from markupsafe import Markup, escape
 
 from seneca import errors
 from seneca.api.openapi import document
 from seneca.api.operation import Answer, Operation, operation
 from seneca.api.problems import Bug
-from seneca.api.reply import encode
+from seneca.api.reply import Reply, encode, reply, text
 from seneca.errors import Refusal
 
 
@@ -28,16 +27,16 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
         return document(routes)
 
     @get("/openapi.json", opt=_open("The OpenAPI document."))
-    async def openapi_json() -> ASGIResponse:
-        return ASGIResponse(body=encode(described()), media_type="application/json")
+    async def openapi_json() -> Reply:
+        return reply(described())
 
     @get("/docs", opt=_open("This documentation as a page."))
-    async def docs() -> ASGIResponse:
-        return ASGIResponse(body=render(described()), media_type="text/html")
+    async def docs() -> Reply:
+        return text(render(described()), "text/html")
 
     @get("/docs.css", opt=_open("The page's style."))
-    async def docs_css() -> ASGIResponse:
-        return ASGIResponse(body=_templates().get_template("docs.css").render(), media_type="text/css")
+    async def docs_css() -> Reply:
+        return text(_templates().get_template("docs.css").render(), "text/css")
 
     return [openapi_json, docs, docs_css]
 

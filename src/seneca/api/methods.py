@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from litestar import route
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
 
-from seneca.api.reply import nothing
+from seneca.api.reply import Reply, nothing
 
 
 def allowed(methods: Iterable[str]) -> dict[str, str]:
@@ -29,7 +28,7 @@ def options_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]
 
 def _options(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
     @route(path, http_method="OPTIONS", status_code=200)  # the framework's word only; the answer below is a 204
-    async def options() -> ASGIResponse:
+    async def options() -> Reply:
         return nothing(204, headers)
 
     return options

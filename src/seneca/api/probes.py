@@ -3,7 +3,6 @@
 from typing import Any
 
 from litestar import Request, get, post
-from litestar.response.base import ASGIResponse
 
 from seneca.api import body, reply
 from seneca.api.caller import check_query
@@ -15,7 +14,7 @@ def _plain(tag: str, who: str, description: str, example: str) -> dict[str, Any]
 
 
 @get("/health", opt=_plain("Service", "anyone", "The service answers requests.", "OK"))
-async def health() -> ASGIResponse:
+async def health() -> reply.Reply:
     """Say that the service answers requests."""
     return reply.text("OK")
 
@@ -24,7 +23,7 @@ async def health() -> ASGIResponse:
     "/test",
     opt=_plain("Token probes", "signed-in", "The token is good.", "Hello world"),
 )
-async def any_token() -> ASGIResponse:
+async def any_token() -> reply.Reply:
     """Try a token."""
     return reply.text("Hello world")
 
@@ -39,7 +38,7 @@ async def any_token() -> ASGIResponse:
         answers=[Answer(200, "The token is good.", str, "OK")],
     ),
 )
-async def any_data(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def any_data(request: Request[Any, Any, Any]) -> reply.Reply:
     """Try a token with a body, which is dropped."""
     await body.receive(request, MOST_BYTES)
     check_query(request)
@@ -50,7 +49,7 @@ async def any_data(request: Request[Any, Any, Any]) -> ASGIResponse:
     "/test/user",
     opt=_plain("Token probes", "user", "The token is a learner's.", "User Functionality"),
 )
-async def user_token() -> ASGIResponse:
+async def user_token() -> reply.Reply:
     """Try a learner's token."""
     return reply.text("User Functionality")
 
@@ -64,7 +63,7 @@ async def user_token() -> ASGIResponse:
         "Admin Functionality",
     ),
 )
-async def admin_token() -> ASGIResponse:
+async def admin_token() -> reply.Reply:
     """Try an administrator's token."""
     return reply.text("Admin Functionality")
 

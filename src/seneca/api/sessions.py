@@ -4,14 +4,13 @@ from decimal import Decimal
 from typing import Any
 
 from litestar import Request, get, post, put
-from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from seneca import units
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of, learner_of
 from seneca.api.operation import Answer, operation
-from seneca.api.reply import reply
+from seneca.api.reply import Reply, reply
 from seneca.api.services import now, services
 from seneca.errors import (
     NoSuchCourse,
@@ -69,7 +68,7 @@ class Ended(Struct, frozen=True, rename="camel"):
         refusals=[NoSuchCourse, NoSuchTopic, SessionIdTaken],
     ),
 )
-async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def start(request: Request[Any, Any, Any]) -> Reply:
     """Start a session.
 
     A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
@@ -93,7 +92,7 @@ async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyNames],
     ),
 )
-async def update(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def update(request: Request[Any, Any, Any]) -> Reply:
     """Record results of modules.
 
     A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
@@ -123,7 +122,7 @@ async def update(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchSession, SessionEnded],
     ),
 )
-async def end(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def end(request: Request[Any, Any, Any]) -> Reply:
     """End a session."""
     session_id = str((await body.read(request, recording.End)).session_id)
     ended_at = await services(request).database.write(recording.end, learner_of(request), session_id, now())
@@ -139,7 +138,7 @@ async def end(request: Request[Any, Any, Any]) -> ASGIResponse:
         refusals=[NoSuchSession],
     ),
 )
-async def one(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def one(request: Request[Any, Any, Any]) -> Reply:
     """Read a session: a learner one of their own, an administrator any.
 
     Where several learners brought the same id, an administrator gets the one that started first.

@@ -3,14 +3,13 @@
 from typing import Any
 
 from litestar import Request, get
-from litestar.response.base import ASGIResponse
 
 from seneca import accounts, stats
 from seneca.accounts import Learner
 from seneca.api import examples, paging, path
 from seneca.api.caller import caller_of, learner_of
 from seneca.api.operation import Answer, operation
-from seneca.api.reply import reply
+from seneca.api.reply import Reply, reply
 from seneca.api.services import services
 from seneca.database import Transaction
 from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
@@ -35,7 +34,7 @@ PAGED = ["limit", "cursor"]
     "/stats/sessions/{id:str}",
     opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchCourse]),
 )
-async def sessions_of_course(request: AnyRequest) -> ASGIResponse:
+async def sessions_of_course(request: AnyRequest) -> Reply:
     """List all sessions of the course with this id, else those with this session id."""
     asked = paging.asked(request)
     after = asked.after(reading.Place, reading.BEGINNING)
@@ -49,7 +48,7 @@ async def sessions_of_course(request: AnyRequest) -> ASGIResponse:
     "/stats/courses/{courseId:str}",
     opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[NoSuchCourse]),
 )
-async def course(request: AnyRequest) -> ASGIResponse:
+async def course(request: AnyRequest) -> Reply:
     """Read a course's statistics: an administrator all learners', a learner their own."""
     caller = caller_of(request)
     course_id = path.identifier(request, "courseId")
@@ -68,7 +67,7 @@ async def course(request: AnyRequest) -> ASGIResponse:
         refusals=[NoSuchCourse, NoSuchSession],
     ),
 )
-async def session(request: AnyRequest) -> ASGIResponse:
+async def session(request: AnyRequest) -> Reply:
     """Read a session's statistics: an administrator any, a learner their own."""
     learner = None if caller_of(request).role == "admin" else learner_of(request)
     return await _session(request, learner)
@@ -78,13 +77,13 @@ async def session(request: AnyRequest) -> ASGIResponse:
     "/stats/user/sessions",
     opt=operation(tag=TAG, who="user", query=PAGED, answers=[SESSIONS]),
 )
-async def own_sessions(request: AnyRequest) -> ASGIResponse:
+async def own_sessions(request: AnyRequest) -> Reply:
     """List the caller's sessions."""
     return await _sessions_of(request, learner_of(request))
 
 
 @get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
-async def own(request: AnyRequest) -> ASGIResponse:
+async def own(request: AnyRequest) -> Reply:
     """Read the caller's statistics over all courses."""
     return reply(await services(request).database.read(stats.of_learner, caller_of(request).id))
 
@@ -93,7 +92,7 @@ async def own(request: AnyRequest) -> ASGIResponse:
     "/stats/user/courses/{courseId:str}",
     opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[NoSuchCourse]),
 )
-async def own_course(request: AnyRequest) -> ASGIResponse:
+async def own_course(request: AnyRequest) -> Reply:
     """Read the caller's statistics of a course."""
     course_id = path.identifier(request, "courseId")
     return reply(await services(request).database.read(stats.of_learner_in_course, caller_of(request).id, course_id))
@@ -108,7 +107,7 @@ async def own_course(request: AnyRequest) -> ASGIResponse:
         refusals=[NoSuchCourse, NoSuchSession],
     ),
 )
-async def own_session(request: AnyRequest) -> ASGIResponse:
+async def own_session(request: AnyRequest) -> Reply:
     """Read the statistics of one of the caller's sessions."""
     return await _session(request, learner_of(request))
 
@@ -117,7 +116,7 @@ async def own_session(request: AnyRequest) -> ASGIResponse:
     "/stats/users/{userId:str}",
     opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount]),
 )
-async def account(request: AnyRequest) -> ASGIResponse:
+async def account(request: AnyRequest) -> Reply:
     """Read one account's statistics over all courses."""
     user_id = path.identifier(request, "userId")
 
@@ -131,7 +130,7 @@ async def account(request: AnyRequest) -> ASGIResponse:
     "/stats/users/{userId:str}/courses/{courseId:str}",
     opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]),
 )
-async def account_course(request: AnyRequest) -> ASGIResponse:
+async def account_course(request: AnyRequest) -> Reply:
     """Read one account's statistics of a course."""
     user_id, course_id = (
         path.identifier(request, "userId"),
@@ -148,21 +147,21 @@ async def account_course(request: AnyRequest) -> ASGIResponse:
     "/stats/users/{userId:str}/sessions",
     opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchAccount]),
 )
-async def account_sessions(request: AnyRequest) -> ASGIResponse:
+async def account_sessions(request: AnyRequest) -> Reply:
     """List one account's sessions."""
     user_id = path.identifier(request, "userId")
     learner = await services(request).database.read(accounts.learner, user_id)
     return await _sessions_of(request, learner)
 
 
-async def _sessions_of(request: AnyRequest, learner: Learner) -> ASGIResponse:
+async def _sessions_of(request: AnyRequest, learner: Learner) -> Reply:
     asked = paging.asked(request)
     after = asked.after(reading.Place, reading.BEGINNING)
     page = await services(request).database.scan(reading.page_of_learner, learner, after, asked.limit)
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 
-async def _session(request: AnyRequest, learner: Learner | None) -> ASGIResponse:
+async def _session(request: AnyRequest, learner: Learner | None) -> Reply:
     course_id, session_id = (
         path.identifier(request, "courseId"),
         path.identifier(request, "sessionId"),

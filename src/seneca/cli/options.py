@@ -45,7 +45,12 @@ def now() -> int:
 def steps() -> Iterator[Callable[[str], None]]:
     """Show which step a long command is at."""
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("")
         yield lambda step: progress.update(task, description=step)

@@ -93,8 +93,7 @@ class Stored(Struct):
     @property
     def bytes(self) -> int:
         """What it counts towards the most that a session holds: bytes of its name and its parts."""
-        texts = (self.module_name, self.adaptive, self.quiz, self.wrong_answers)
-        return sum(len(text.encode()) for text in texts if text is not None)
+        return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
 
     def merge(self, given: "Stored") -> None:
         """Take over each part that is given."""
@@ -113,6 +112,10 @@ class Stored(Struct):
             _shown(self.quiz),
             _shown(self.wrong_answers),
         )
+
+
+def _size(text: str | None) -> int:
+    return 0 if text is None else len(text.encode())
 
 
 def _shown(part: str | None) -> Raw:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import msgspec
@@ -91,24 +92,26 @@ def opened(path: Path) -> Iterator[Callable[[bytes], object]]:
         sys.stdout.buffer.flush()
         return
     path = path.resolve()
-    is_special = path.exists() and not path.is_file()  # a pipe, a terminal
-    part = path if is_special else path.with_name(f"{path.name}.part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(path.stem, "wb", COMPRESSION, file) as compressed:
-                    yield compressed.write
-            else:
+        if path.exists() and not path.is_file():  # a pipe, a terminal
+            with path.open("wb") as file:
                 yield file.write
-            file.flush()
-            if not is_special:
+            return
+        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:  # its owner's alone
+            part = Path(file.name)
+            try:
+                if path.suffix == ".gz":
+                    with gzip.open(file, "wb", COMPRESSION) as compressed:
+                        yield compressed.write
+                else:
+                    yield file.write
+                file.flush()
                 os.fsync(file.fileno())
                 part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        if not is_special:
-            part.unlink(missing_ok=True)
 
 
 def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Progress) -> Report:

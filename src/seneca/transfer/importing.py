@@ -122,7 +122,7 @@ def numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
             rest = lines.readline(SLICE)
         if number == 1:
             raw = raw.removeprefix(BYTE_ORDER_MARK)
-        if raw and not raw.isspace():
+        if len(raw) > MOST_LINE or (raw and not raw.isspace()):
             yield number, raw
 
 
