@@ -23,6 +23,8 @@ from tests.exchange import (
     write,
 )
 
+SESSION_ID = "0190a000-0000-7000-8000-000000000001"
+
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
@@ -36,7 +38,7 @@ def test_stores_courses_accounts_and_sessions(shell: Shell):
     status, said = shell.load(
         course(createdAt="2026-01-01T00:00:00.000Z"),
         user(passwordHash=BCRYPT, createdAt="2026-01-02T00:00:00.000Z"),
-        session(id="0190a000-0000-7000-8000-000000000001", modulesStats=[module("B"), module("A", quiz=None)]),
+        session(id=SESSION_ID, modulesStats=[module("B"), module("A", quiz=None)]),
     )
     assert (status, "Imported 1 courses, 1 accounts, 1 sessions." in said) == (0, True), said
     assert shell.rows("SELECT id, title, qualification, topics, created_at FROM courses") == [
@@ -49,10 +51,7 @@ def test_stores_courses_accounts_and_sessions(shell: Shell):
     assert shell.rows("SELECT name_key FROM account_names ORDER BY 1") == [("alice",), ("alice@example.org",)]
     assert shell.rows(
         "SELECT id, learner_id, course_id, course_title, topic, started_at, ended_at, results, points FROM sessions"
-    ) == [
-        ("0190a000-0000-7000-8000-000000000001", ALICE_ID, COURSE_ID, "Mathematics", "Number")
-        + (1772359200000, 1772361000000, 2, 149_000)
-    ]
+    ) == [(SESSION_ID, ALICE_ID, COURSE_ID, "Mathematics", "Number", 1772359200000, 1772361000000, 2, 149_000)]
     part = '{"answers":["A","B"],"isCompleted":true,"score":74.5}'
     assert shell.rows(
         "SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results "
@@ -197,7 +196,7 @@ def test_other_content_under_a_stored_id_or_name_is_bad(shell: Shell, line: Line
 
 
 @pytest.mark.parametrize("stored_first", [True, False])
-def test_a_course_and_a_session_cannot_have_one_id(shell: Shell, stored_first: bool):
+def test_a_course_and_a_session_cannot_have_one_id(shell: Shell, *, stored_first: bool):
     clash = course(id=STORED["id"], courseTitle="Physics")
     if stored_first:
         assert shell.load(course(), user(), STORED)[0] == 0

@@ -73,6 +73,9 @@ class Transaction(Protocol):
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
+    def loading(self, indexes: Sequence[str], /) -> AbstractContextManager[None]:
+        """Do without these indexes while very many rows are stored, and then build them anew, by sorting."""
+
 
 class Database(Protocol):
     """An open database."""

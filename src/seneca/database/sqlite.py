@@ -44,6 +44,7 @@ PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA cache_size = -65536;
 PRAGMA wal_autocheckpoint = 4000;
+PRAGMA journal_size_limit = 67108864;
 """
 
 _UNIQUE = {
@@ -91,6 +92,9 @@ def fault(error: apsw.Error) -> Exception:
     if isinstance(error, _FAULTS):
         return Unavailable("The database cannot be used right now.", retry_after=5)
     return error
+
+
+INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
 
 
 class SqliteTransaction:
@@ -143,6 +147,16 @@ class SqliteTransaction:
             text, names = many_values(sql, len(together))
             found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
         return found
+
+    @contextmanager
+    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:
+        """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
+        statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
+        for name in indexes:
+            self.run(f"DROP INDEX {name}")
+        yield
+        for statement in statements:
+            self.run(statement)
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""

@@ -191,11 +191,11 @@ def meaning(error: BaseException) -> Exception:
 
 
 def deliver(requests: list[Request]) -> None:
-    """Hand outcomes to the event loop that waits for them, waking it once."""
-    if requests:
-        outcomes = [(r.future, r.result, r.error) for r in requests]
+    """Hand outcomes to the event loops that wait for them, waking each once."""
+    for loop in {request.loop for request in requests}:
+        outcomes = [(r.future, r.result, r.error) for r in requests if r.loop is loop]
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            requests[0].loop.call_soon_threadsafe(_resolve, outcomes)
+            loop.call_soon_threadsafe(_resolve, outcomes)
 
 
 def _resolve(outcomes: list[tuple["asyncio.Future[Any]", Any, Exception | None]]) -> None:

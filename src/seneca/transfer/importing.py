@@ -4,7 +4,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -22,6 +22,7 @@ from seneca.transfer.storing import Batches
 
 MOST_LINE: Final = 16 * 1024 * 1024  # bytes: 4 MiB of results, every character written as an escape
 SLICE: Final = 64 * 1024  # bytes of what is passed over
+MANY: Final = 20_000  # sessions: from here on, sorting an index beats filling it row by row
 TELL_EVERY: Final = 1000  # lines
 GZIP: Final = b"\x1f\x8b"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -126,11 +127,17 @@ def numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, raw
 
 
+MORE_SESSIONS = "SELECT 1 FROM sessions LIMIT 1 OFFSET :number"
+INDEXES = ("sessions_by_id", "sessions_of_course")
+"""Sessions that come learner by learner fall all over these."""
+
+
 def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
     """Store what was checked, if it fits together and fits what is stored; else it is refused."""
     tx.run(CREATE_MADE)
-    done = 0
-    for entry in spool.directory():
+    for done, entry in enumerate(spool.directory()):
+        if done % TELL_EVERY == 0:
+            progress("storing", done, spool.added)
         try:
             if isinstance(entry, Course):
                 report.courses.count(stored=store_course(tx, entry, now))
@@ -138,10 +145,15 @@ def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Pro
                 report.users.count(stored=store_user(tx, entry, now))
         except Invalid as invalid:
             report.refuse(entry.number, invalid.detail)
-        done += 1
-        if done % TELL_EVERY == 0:
-            progress("storing", done, spool.added)
-    for bucket, sessions in spool.sessions():
+    is_load = spool.sessions >= MANY and tx.one(MORE_SESSIONS, number=spool.sessions) is None
+    with tx.loading(INDEXES) if is_load else nullcontext():
+        store_sessions(tx, spool, report, progress)
+
+
+def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:
+    """Store the sessions, bucket by bucket."""
+    done = spool.added - spool.sessions
+    for bucket, sessions in spool.by_bucket():
         batches = Batches(tx, bucket, report)
         for session in sessions:
             batches.add(session)

@@ -26,6 +26,7 @@ class Spool:
 
     def __init__(self, buckets: int) -> None:
         self.added = 0
+        self.sessions = 0
         self._buckets = buckets
         self._files: dict[int | None, BinaryIO] = {}
 
@@ -41,12 +42,13 @@ class Spool:
         except OSError as error:
             raise Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.") from error
         self.added += 1
+        self.sessions += bucket is not None
 
     def directory(self) -> Iterator[Course | User]:
         """The courses and accounts."""
         return cast("Iterator[Course | User]", self._read(None))
 
-    def sessions(self) -> Iterator[tuple[int, Iterator[Session]]]:
+    def by_bucket(self) -> Iterator[tuple[int, Iterator[Session]]]:
         """Each bucket that has sessions, and these."""
         for bucket in sorted(bucket for bucket in self._files if bucket is not None):
             yield bucket, cast("Iterator[Session]", self._read(bucket))

@@ -1,0 +1,397 @@
+"""Any history of study, told to the server and to the model, which must go on saying the same."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import apsw
+import httpx
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from seneca.audit import differences
+from seneca.database.sqlite import Sqlite
+from tests.conftest import Person, Server, make_course, refused, sign_up, unique
+from tests.history.model import (
+    PARTS,
+    Course,
+    Learner,
+    Model,
+    Session,
+    iso,
+    milliseconds,
+    read_json,
+    shown_part,
+    statistics,
+    totals,
+)
+
+# Code points sort otherwise than UTF-16 (the last two); composed and decomposed are two names, and so are cases.
+NAMES = ["Integers", "integers", "Z\u00e4hlen", "Za\u0308hlen", " ", "1", "\uffff", "\U0001d538"]
+TOPICS = ["Number", "Algebra", "G\u00e9om\u00e9trie"]
+LITERALS = ["0", "-0.0", "0.1", "0.2", "0.3", "1e2", "1E-3", "78.50", "1000000", "-999999.999"]
+
+scores = st.sampled_from(LITERALS).map(Decimal) | st.integers(-(10**9), 10**9).map(lambda n: Decimal(n).scaleb(-3))
+parts = st.fixed_dictionaries(
+    {},
+    optional={
+        "answers": st.lists(st.sampled_from(["A", "\u00e9", '"\\\n', ""]), max_size=2),
+        "isCompleted": st.booleans(),
+        "score": scores | st.integers(-(10**6), 10**6),
+    },
+)
+updates = st.lists(
+    st.fixed_dictionaries(
+        {"moduleName": st.sampled_from(NAMES)},
+        optional=dict.fromkeys(PARTS, parts | st.none() | st.just([])),
+    ),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda module: module["moduleName"],
+)
+topics = st.lists(st.sampled_from(TOPICS), min_size=1, unique=True)
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class History(RuleBasedStateMachine):
+    """A run has learners and courses of its own, so that histories do not mix."""
+
+    server: ClassVar[Server]
+    clients: ClassVar[Iterator[httpx.Client]]  # of two servers on one database: neither may answer what is stale
+    tara: ClassVar[Person]
+    database: ClassVar[Sqlite]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.brought = [str(uuid4()) for _ in range(3)]  # the ids that clients bring; learners share them
+        self.touched: set[tuple[Learner, Course]] = set()
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def ask(self, who: Learner | Person, method: str, path: str, body: Any = None) -> httpx.Response:
+        options = {} if body is None else {"content": encode(body), "headers": {"Content-Type": "application/json"}}
+        return Person(next(self.clients), who.token).request(method, path, **options)
+
+    def told(self, who: Learner | Person, path: str) -> Any:
+        answer = self.ask(who, "GET", path)
+        assert answer.status_code == 200, answer.text
+        return read_json(answer.text)
+
+    def listed(self, who: Learner | Person, path: str) -> list[Any]:
+        """A whole list, page by page."""
+        entries, following = [], f"{path}?limit=2"
+        while following:
+            answer = self.ask(who, "GET", following)
+            assert answer.status_code == 200, answer.text
+            entries += read_json(answer.text)
+            following = answer.links.get("next", {}).get("url")
+        return entries
+
+    # -- accounts and courses ------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        self.register()
+        self.register()
+        self.create_course()
+
+    @precondition(lambda self: len(self.model.learners) < 4)
+    @rule()
+    def register(self) -> None:
+        learner = sign_up(next(self.clients), "learner")
+        self.model.learners.append(Learner(learner.id, str(learner.token)))
+
+    @precondition(lambda self: len(self.model.courses) < 4)
+    @rule()
+    def create_course(self) -> None:
+        made = make_course(self.tara)
+        course = Course(
+            made["id"], made["courseTitle"], made["qualification"], made["topicsAndModules"], made["createdAt"]
+        )
+        self.model.courses.append(course)
+
+    @precondition(lambda self: self.model.courses)
+    @rule(data=st.data(), topics=st.none() | topics, renamed=st.booleans())
+    def change_course(self, *, data: st.DataObject, topics: list[str] | None, renamed: bool) -> None:
+        course = data.draw(st.sampled_from(self.model.courses))
+        change: dict[str, Any] = {"courseTitle": unique("Course")} if renamed else {"qualification": unique("Level")}
+        if topics is not None:
+            change["topicsAndModules"] = [{"topic": topic, "modules": ["Integers"]} for topic in topics]
+        answer = self.ask(self.tara, "PUT", f"/course/{course.id}", change)
+        course.title = change.get("courseTitle", course.title)
+        course.qualification = change.get("qualification", course.qualification)
+        course.topics = change.get("topicsAndModules", course.topics)
+        assert (answer.status_code, answer.json()) == (200, course.shown())
+
+    @precondition(lambda self: self.model.courses)
+    @rule(data=st.data())
+    def delete_course(self, data: st.DataObject) -> None:
+        course = data.draw(st.sampled_from(self.model.courses))
+        answer = self.ask(self.tara, "DELETE", f"/course/{course.id}")
+        if self.model.of(course=course):
+            refused(answer, 409, "course-in-use")
+        else:
+            assert answer.status_code == 204
+            self.model.courses.remove(course)
+            refused(self.ask(self.tara, "GET", f"/stats/courses/{course.id}"), 404, "no-such-course")
+
+    # -- one thing after the other -------------------------------------------------------------
+
+    @precondition(lambda self: self.model.courses)
+    @rule(data=st.data(), topic=st.sampled_from(TOPICS), brings=st.none() | st.integers(0, 2), by_title=st.booleans())
+    def start(self, *, data: st.DataObject, topic: str, brings: int | None, by_title: bool) -> None:
+        learner = data.draw(st.sampled_from(self.model.learners))
+        course = data.draw(st.sampled_from(self.model.courses))
+        body = {"courseIdentifier": course.title if by_title else course.id, "topic": topic}
+        if brings is not None:
+            body["sessionId"] = self.brought[brings]
+        existing = self.model.find(learner, body["sessionId"]) if brings is not None else None
+        answer = self.ask(learner, "POST", "/session/startSession", body)
+        if existing and (existing.course, existing.topic) == (course, topic):
+            self.check_started(answer, 200, existing.id)
+        elif existing:
+            refused(answer, 409, "session-id-taken")
+        elif topic not in [entry["topic"] for entry in course.topics]:
+            refused(answer, 404, "no-such-topic")
+        else:
+            self.check_started(answer, 201, body.get("sessionId"))
+            self.note_start(learner, course, topic, answer.json()["sessionId"])
+
+    @staticmethod
+    def check_started(answer: httpx.Response, status: int, session_id: str | None) -> None:
+        assert answer.status_code == status, answer.text
+        made = answer.json()
+        assert made == {
+            "message": "Session started created successfully",
+            "sessionId": session_id or made["sessionId"],
+        }
+
+    def note_start(self, learner: Learner, course: Course, topic: str, session_id: str) -> None:
+        start = milliseconds(self.told(learner, f"/session/{session_id}")["sessionStart"])
+        assert time.time() * 1000 - 60_000 < start <= time.time() * 1000
+        self.model.sessions.append(Session(session_id, learner, course, course.title, topic, start))
+        self.touched.add((learner, course))
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data(), modules=updates)
+    def update(self, data: st.DataObject, modules: list[dict[str, Any]]) -> None:
+        session = data.draw(st.sampled_from(self.model.sessions))
+        body = {"sessionId": session.id, "moduleStats": modules}
+        answer = self.ask(session.learner, "PUT", "/session/updateSession", body)
+        self.touched.add((session.learner, session.course))
+        if session.end is not None:
+            assert refused(answer, 409, "session-ended")["sessionEnd"] == iso(session.end)
+            return
+        session.merge(modules)
+        assert answer.status_code == 200, answer.text
+        assert read_json(answer.text) == {
+            "message": "Session updated successfully",
+            "sessionId": session.id,
+            "sessionPoints": session.shown()["sessionPoints"],
+            "updatedModulesStats": [session.shown_result(module["moduleName"]) for module in modules],
+        }
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(self.model.sessions))
+        self.note_ends(session, [self.ask(session.learner, "PUT", "/session/endSession", {"sessionId": session.id})])
+
+    def note_ends(self, session: Session, answers: list[httpx.Response]) -> None:
+        """A session ends once; whoever comes late is told when it did."""
+        self.touched.add((session.learner, session.course))
+        done = [answer for answer in answers if answer.status_code == 200]
+        assert len(done) == (session.end is None)
+        for answer in done:
+            session.end = milliseconds(answer.json()["sessionEnd"])
+            assert session.start <= session.end <= time.time() * 1000
+        for answer in answers:
+            body = answer.json() if answer in done else refused(answer, 409, "session-ended")
+            assert body["sessionEnd"] == iso(session.end or 0)
+
+    @precondition(lambda self: any(s.end is None for s in self.model.sessions))
+    @rule(data=st.data(), passed=st.integers(1, 10_000_000))
+    def let_time_pass(self, data: st.DataObject, passed: int) -> None:
+        """Move the start of a session that goes on back: no figure counts it yet."""
+        session = data.draw(st.sampled_from([s for s in self.model.sessions if s.end is None]))
+        connection = apsw.Connection(str(self.server.data / "seneca.db"))
+        connection.set_busy_timeout(5000)
+        connection.execute(
+            "UPDATE sessions SET started_at = started_at - :passed WHERE learner_id = :learner_id AND id = :id",
+            {"passed": passed, "learner_id": session.learner.id, "id": session.id},
+        )
+        connection.close()
+        session.start -= passed
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data())
+    def ask_what_is_refused(self, data: st.DataObject) -> None:
+        """Nothing of it is stored: what is read afterwards says so."""
+        session = data.draw(st.sampled_from(self.model.sessions))
+        learner, course = session.learner, session.course
+        stranger = next(other for other in self.model.learners if other is not learner)
+        good = {"moduleName": "refused", "quiz": {"score": 1}}
+        update = {"sessionId": session.id, "moduleStats": [good]}
+        start = {"courseIdentifier": course.id, "topic": session.topic}
+        for who, method, path, body, status, code in [
+            (learner, "PUT", "updateSession", update | {"moduleStats": [good, good]}, 400, "invalid-input"),
+            (learner, "PUT", "updateSession", update | {"moduleStats": []}, 400, "invalid-input"),
+            (learner, "PUT", "updateSession", bad_score(update, "1e400"), 400, "invalid-input"),
+            (learner, "PUT", "updateSession", bad_score(update, "0.0001"), 400, "invalid-input"),
+            (learner, "PUT", "updateSession", bad_score(update, "1000000.001"), 400, "invalid-input"),
+            (learner, "POST", "startSession", start | {"topic": "None"}, 404, "no-such-topic"),
+            (learner, "POST", "startSession", start | {"courseIdentifier": "None"}, 404, "no-such-course"),
+            (self.tara, "PUT", "updateSession", update, 403, "role-may-not"),
+        ]:
+            refused(self.ask(who, method, f"/session/{path}", body), status, code)
+        if self.model.find(stranger, session.id) is None:
+            for path, body in (("updateSession", update), ("endSession", {"sessionId": session.id})):
+                refused(self.ask(stranger, "PUT", f"/session/{path}", body), 404, "no-such-session")
+        self.touched |= {(learner, course), (stranger, course)}
+
+    # -- many things at once -------------------------------------------------------------------
+
+    @precondition(lambda self: self.model.sessions and self.model.courses)
+    @rule(
+        data=st.data(),
+        wanted=st.lists(
+            st.tuples(st.integers(0, 100), st.sampled_from(NAMES), st.sampled_from(PARTS), parts),
+            min_size=2,
+            max_size=8,
+            unique_by=lambda w: w[1:3],
+        ),
+        brings=st.integers(0, 2),
+        ends=st.booleans(),
+    )
+    def do_at_once(self, *, data: st.DataObject, wanted: list[Any], brings: int, ends: bool) -> None:
+        """Updates of parts that differ, the same start twice, and the same end twice: no order matters to the sums."""
+        sessions = self.model.sessions
+        learner = data.draw(st.sampled_from(self.model.learners))
+        course = data.draw(st.sampled_from(self.model.courses))
+        topic = data.draw(st.sampled_from([entry["topic"] for entry in course.topics]))
+        new = self.model.find(learner, self.brought[brings]) is None
+        ending = sessions[wanted[0][0] % len(sessions)] if ends else None
+        jobs: list[tuple[Any, ...]] = []
+        for index, name, part, given in wanted:
+            session = sessions[index % len(sessions)]
+            body = {"sessionId": session.id, "moduleStats": [{"moduleName": name, part: given}]}
+            jobs.append((session.learner, "PUT", "/session/updateSession", body))
+        if ending:
+            jobs += [(ending.learner, "PUT", "/session/endSession", {"sessionId": ending.id})] * 2
+        if new:
+            body = {"courseIdentifier": course.id, "topic": topic, "sessionId": self.brought[brings]}
+            jobs += [(learner, "POST", "/session/startSession", body)] * 2
+        answers = self.ask_at_once(jobs)
+        self.note_updates(ending, wanted, answers)
+        answers = answers[len(wanted) :]
+        if ending:
+            self.note_ends(ending, answers[:2])
+        if new:
+            assert sorted(answer.status_code for answer in answers[-2:]) == [200, 201]
+            self.note_start(learner, course, topic, self.brought[brings])
+
+    def ask_at_once(self, jobs: list[tuple[Any, ...]]) -> list[httpx.Response]:
+        barrier = threading.Barrier(len(jobs))
+
+        def ask(job: tuple[Any, ...]) -> httpx.Response:
+            barrier.wait(10)
+            return self.ask(*job)
+
+        with ThreadPoolExecutor(len(jobs)) as pool:
+            return list(pool.map(ask, jobs))
+
+    def note_updates(self, ending: Session | None, wanted: list[Any], answers: list[httpx.Response]) -> None:
+        before: dict[Session, list[str]] = {}
+        for (index, name, part, given), answer in zip(wanted, answers, strict=False):
+            session = self.model.sessions[index % len(self.model.sessions)]
+            before.setdefault(session, list(session.results))
+            if session.end is not None or (session is ending and answer.status_code == 409):
+                refused(answer, 409, "session-ended")
+                continue
+            assert answer.status_code == 200, answer.text
+            session.merge([{"moduleName": name, part: given}])
+            (stored,) = read_json(answer.text)["updatedModulesStats"]
+            assert (stored["moduleName"], stored[part]) == (name, shown_part(given))
+        for session, first in before.items():
+            self.touched.add((session.learner, session.course))
+            order = [m["moduleName"] for m in self.told(session.learner, f"/session/{session.id}")["modulesStats"]]
+            assert order[: len(first)] == first  # what was there stays where it was; the new come in any order
+            assert sorted(order) == sorted(session.results)
+            session.results = {name: session.results[name] for name in order}
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @invariant()
+    def figures_of_what_was_touched_are_right(self) -> None:
+        for learner, course in self.touched:
+            self.check_course(learner, course)
+        self.touched.clear()
+
+    def check_course(self, learner: Learner, course: Course) -> None:
+        own, everyones = self.model.of(learner, course), self.model.of(course=course)
+        assert self.told(learner, f"/stats/user/courses/{course.id}") == statistics(own)
+        assert self.told(self.tara, f"/stats/courses/{course.id}") == statistics(everyones)
+
+    @rule()
+    def read_everything(self) -> None:
+        for course in self.model.courses:
+            assert self.told(self.tara, f"/course/{course.id}") == course.shown()
+            everyones = [session.shown() for session in self.model.of(course=course)]
+            assert self.listed(self.tara, f"/stats/sessions/{course.id}") == everyones
+            for learner in self.model.learners:
+                self.check_course(learner, course)
+                own = statistics(self.model.of(learner, course))
+                assert self.told(learner, f"/stats/courses/{course.id}") == own
+                assert self.told(self.tara, f"/stats/users/{learner.id}/courses/{course.id}") == own
+        for learner in self.model.learners:
+            own = self.model.of(learner)
+            assert self.told(learner, "/stats/user") == statistics(own)
+            assert self.told(self.tara, f"/stats/users/{learner.id}") == statistics(own)
+            assert self.listed(learner, "/stats/user/sessions") == [session.shown() for session in own]
+            assert self.listed(self.tara, f"/stats/users/{learner.id}/sessions") == [s.shown() for s in own]
+        for session in self.model.sessions:
+            self.read_session(session)
+
+    def read_session(self, session: Session) -> None:
+        course = session.course
+        own = {"sessionId": session.id} | statistics([session])
+        assert self.told(session.learner, f"/session/{session.id}") == session.shown()
+        for path in (f"/stats/courses/{course.id}", f"/stats/user/courses/{course.id}"):
+            assert self.told(session.learner, f"{path}/sessions/{session.id}") == own
+        same_id = sorted(self.model.of(id=session.id), key=lambda s: (s.start, s.learner.id))
+        assert self.listed(self.tara, f"/stats/sessions/{session.id}") == [s.shown() for s in same_id]
+        assert self.told(self.tara, f"/session/{session.id}") == same_id[0].shown()
+        first = next(s for s in same_id if s.course is course)
+        path = f"/stats/courses/{course.id}/sessions/{session.id}"
+        assert self.told(self.tara, path) == {"sessionId": session.id} | statistics([first])
+
+    def check_rows(self) -> None:
+        """What is kept is what the model adds up to, and what the recorded rows say."""
+        for learner in self.model.learners:
+            kept = {
+                row[0]: row[1:]
+                for row in self.server.rows(
+                    "SELECT course_id, sessions, results, points, milliseconds, names FROM learner_totals "
+                    "WHERE learner_id = :id",
+                    id=learner.id,
+                )
+            }
+            courses = {session.course for session in self.model.of(learner)}
+            assert kept == {course.id: totals(self.model.of(learner, course)) for course in courses}
+        with self.database.reading() as tx:
+            assert [str(difference) for difference in differences(tx)] == []
+
+    def teardown(self) -> None:
+        self.read_everything()
+        self.check_rows()
+
+
+def bad_score(update: dict[str, Any], literal: str) -> dict[str, Any]:
+    module = {"moduleName": "refused", "adaptive": {"score": 1}, "quiz": {"score": msgspec.Raw(literal.encode())}}
+    return update | {"moduleStats": [{"moduleName": "refused too"}, module]}

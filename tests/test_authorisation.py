@@ -1,0 +1,236 @@
+"""Who may do what: every route, asked by everyone. A route without a row here fails the suite."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
+from tests.test_tokens import forge, unsigned, with_header, with_payload
+from tests.wire import counts, module
+
+SECRET = "a module that only Alice has studied"
+
+
+@dataclass
+class Stage:
+    """Alice's afternoon: what the requests are about."""
+
+    alice: Person
+    charlie: Person
+    tara: Person
+    eve: Person
+    course: dict[str, Any]
+    session: str
+
+    def new_session(self) -> str:
+        return self.alice.start(self.course)
+
+    def new_course(self) -> str:
+        return str(make_course(self.tara)["id"])
+
+
+def set_stage(client: httpx.Client, tara: Person) -> Stage:
+    alice, charlie, eve = (sign_up(client, name) for name in ("alice", "charlie", "eve"))
+    course = make_course(tara)
+    session = alice.start(course)
+    alice.update(session, module(SECRET, 78, 74.5))
+    return Stage(alice, charlie, tara, eve, course, session)
+
+
+@pytest.fixture(scope="module")
+def stage(client: httpx.Client, tara: Person) -> Stage:
+    return set_stage(client, tara)
+
+
+Path = Callable[[Stage], str]
+Body = Callable[[Stage], dict[str, Any]]
+
+
+@dataclass
+class Row:
+    """A good request of Alice's or Tara's, and the status that each gets for it."""
+
+    method: str
+    template: str
+    nobody: int
+    alice: int
+    charlie: int
+    tara: int
+    body: Body | None = None
+    values: dict[str, Path] = field(default_factory=dict)
+
+    def path(self, stage: Stage) -> str:
+        """The path of this request."""
+        usual: dict[str, Path] = {
+            "userId": lambda s: s.alice.id,
+            "courseIdentifier": lambda s: s.course["id"],
+            "courseId": lambda s: s.course["id"],
+            "sessionId": lambda s: s.session,
+            "id": lambda s: s.course["id"],
+        }
+        return self.template.format(**{name: value(stage) for name, value in (usual | self.values).items()})
+
+    def ask(self, stage: Stage, token: str | None) -> httpx.Response:
+        """Ask as the holder of this token."""
+        options = {} if self.body is None else {"json": self.body(stage)}
+        return Person(stage.alice.client, token).request(self.method, self.path(stage), **options)
+
+
+def new_name(_: Stage) -> dict[str, Any]:
+    name = unique("new")
+    return {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+
+
+def new_course(_: Stage) -> dict[str, Any]:
+    topics = [{"topic": "Number", "modules": ["Integers"]}]
+    return {"courseTitle": unique("Physics"), "qualification": "GCSE", "topicsAndModules": topics}
+
+
+#        method, template, then the statuses for: nobody, alice, charlie, tara
+ROWS = [
+    Row("POST", "/auth/register", 201, 201, 201, 201, new_name),
+    Row("POST", "/auth/login", 200, 200, 200, 200, lambda s: {"username": s.eve.username, "password": PASSWORD}),
+    Row("GET", "/auth/me", 401, 200, 200, 200),
+    Row("GET", "/users", 401, 403, 403, 200),
+    Row("GET", "/users/{userId}", 401, 403, 403, 200),
+    Row("PATCH", "/users/{userId}", 401, 403, 403, 200, lambda _: {"role": "user"}, {"userId": lambda s: s.eve.id}),
+    Row("POST", "/course/create", 401, 403, 403, 201, new_course),
+    Row("GET", "/course", 401, 200, 200, 200),
+    Row("GET", "/course/{courseIdentifier}", 200, 200, 200, 200),
+    Row("PUT", "/course/{courseIdentifier}", 401, 403, 403, 200, lambda _: {"qualification": "A level"}),
+    Row("DELETE", "/course/{courseIdentifier}", 401, 403, 403, 204, None, {"courseIdentifier": Stage.new_course}),
+    Row(
+        "POST",
+        "/session/startSession",
+        *(401, 201, 201, 403),
+        lambda s: {"courseIdentifier": s.course["id"], "topic": "Number"},
+    ),
+    Row(
+        "PUT",
+        "/session/updateSession",
+        *(401, 200, 404, 403),
+        lambda s: {"sessionId": s.session, "moduleStats": [module(SECRET, 78, 74.5)]},
+    ),
+    Row("PUT", "/session/endSession", 401, 200, 404, 403, lambda s: {"sessionId": s.new_session()}),
+    Row("GET", "/session/{sessionId}", 401, 200, 404, 200),
+    Row("GET", "/stats/sessions/{id}", 401, 403, 403, 200),
+    Row("GET", "/stats/courses/{courseId}", 401, 200, 200, 200),
+    Row("GET", "/stats/courses/{courseId}/sessions/{sessionId}", 401, 200, 404, 200),
+    Row("GET", "/stats/user", 401, 200, 200, 403),
+    Row("GET", "/stats/user/sessions", 401, 200, 200, 403),
+    Row("GET", "/stats/user/courses/{courseId}", 401, 200, 200, 403),
+    Row("GET", "/stats/user/courses/{courseId}/sessions/{sessionId}", 401, 200, 404, 403),
+    Row("GET", "/stats/users/{userId}", 401, 403, 403, 200),
+    Row("GET", "/stats/users/{userId}/courses/{courseId}", 401, 403, 403, 200),
+    Row("GET", "/stats/users/{userId}/sessions", 401, 403, 403, 200),
+    Row("GET", "/health", 200, 200, 200, 200),
+    Row("GET", "/test", 401, 200, 200, 200),
+    Row("POST", "/test/data", 401, 200, 200, 200, lambda _: {"any": "thing"}),
+    Row("GET", "/test/user", 401, 200, 200, 403),
+    Row("GET", "/test/admin", 401, 403, 403, 200),
+]
+IDS = [f"{row.method} {row.template}" for row in ROWS]
+each_row = pytest.mark.parametrize("row", ROWS, ids=IDS)
+
+
+def described(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    """The operations of the OpenAPI document, by method and path."""
+    paths = client.get("/openapi.json").json()["paths"]
+    return {f"{method.upper()} {path}": one for path, methods in paths.items() for method, one in methods.items()}
+
+
+def test_every_route_has_a_row(client: httpx.Client):
+    assert sorted(described(client)) == sorted(IDS)
+
+
+@each_row
+def test_the_document_says_which_routes_need_a_token(client: httpx.Client, row: Row):
+    security = described(client)[f"{row.method} {row.template}"].get("security", [{}])
+    assert ({} in security) == (row.nobody != 401)
+
+
+@each_row
+@pytest.mark.parametrize("who", ["nobody", "alice", "charlie", "tara"])
+def test_each_role(server: Server, stage: Stage, row: Row, who: str):
+    token = None if who == "nobody" else getattr(stage, who).token
+    if refuses := getattr(row, who) >= 400:
+        path, body = row.path(stage), row.body and row.body(stage)  # what they make is made before we count
+        before = counts(server)
+        answer = Person(stage.alice.client, token).request(row.method, path, **({"json": body} if body else {}))
+    else:
+        answer = row.ask(stage, token)
+    assert answer.status_code == getattr(row, who), answer.text
+    if refuses:
+        refused(answer, answer.status_code, answer.json()["code"])
+        assert counts(server) == before, "nothing of a refused request is stored"
+    if answer.status_code == 403:
+        assert answer.json()["code"] == "role-may-not"
+    if who == "charlie":
+        for hers in (stage.session, stage.alice.id, stage.alice.username, SECRET):
+            assert hers not in answer.text
+
+
+@each_row
+def test_anothers_session_looks_like_one_that_does_not_exist(stage: Stage, row: Row):
+    if row.charlie != 404:
+        return
+    anothers = row.ask(stage, stage.charlie.token)
+    session, stage.session = stage.session, "0199aaaa-0000-7000-8000-000000000000"
+    body = row.body
+    if "endSession" in row.template:
+        body = lambda s: {"sessionId": s.session}  # noqa: E731
+    try:
+        missing = Row(row.method, row.template, 0, 0, 0, 0, body).ask(stage, stage.charlie.token)
+    finally:
+        stage.session = session
+    assert (missing.status_code, missing.content) == (404, anothers.content)
+    assert missing.json()["code"] == "no-such-session"
+
+
+BAD: dict[str, Callable[[Server, Person], str]] = {
+    "expired": lambda s, p: forge(s, p, exp=int(time.time()) - 1),
+    "tampered": lambda _, p: with_payload(p, jti="another"),
+    "promoted": lambda _, p: with_payload(p, role="admin" if p.email else "user"),
+    "of somebody else": lambda _, p: with_payload(p, sub="another", id="another"),
+    "none": lambda _, p: unsigned(p),
+    "another algorithm": lambda s, p: forge(s, p, algorithm="HS512"),
+    "another key": lambda s, p: forge(s, p, key="another-key-that-is-not-this-installations"),
+    "unknown key": lambda _, p: with_header(p, kid="0" * 16),
+    "another issuer": lambda s, p: forge(s, p, iss="another"),
+    "rubbish": lambda *_: "rubbish",
+}
+
+
+@each_row
+def test_bad_tokens_are_refused_whoevers_they_were(server: Server, stage: Stage, row: Row):
+    owner = stage.tara if row.tara < 300 else stage.alice
+    for name, make in BAD.items():
+        answer = row.ask(stage, make(server, owner))
+        assert answer.status_code == row.nobody, name
+        if row.nobody == 401:
+            refused(answer, 401, "not-signed-in")
+            assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+@each_row
+def test_ended_sign_ins_are_refused(stage: Stage, row: Row):
+    former = sign_up(stage.alice.client, "former", role="admin" if row.alice == 403 else "user", by=stage.tara)
+    assert stage.tara.patch(f"/users/{former.id}", {"role": "user"}).status_code == 200
+    answer = row.ask(stage, former.token)
+    assert answer.status_code == row.nobody, answer.text
+    if row.nobody == 401:
+        assert "ended" in refused(answer, 401, "not-signed-in")["detail"]
+
+
+@each_row
+def test_head_and_a_trailing_slash_are_guarded_alike(stage: Stage, row: Row):
+    if row.method == "GET":
+        head = Person(stage.alice.client).request("HEAD", row.path(stage))
+        assert head.status_code == row.nobody
+    path = row.path(stage) + "/"
+    body = {} if row.body is None else {"json": row.body(stage)}
+    assert Person(stage.alice.client).request(row.method, path, **body).status_code == row.nobody

@@ -1,0 +1,190 @@
+"""`seneca stats verify` names every figure that is not what the recorded rows say; `rebuild` puts them right."""
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import httpx
+import pytest
+
+from seneca import audit
+from seneca.database import open_database
+from tests.conftest import make_course, running, seneca, sign_up
+
+# Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
+COLUMNS = [
+    *((table.table, figure) for table in audit.KEPT for figure in table.figures),
+    ("results", "adaptive_score"),
+    ("results", "quiz_score"),
+]
+RAW = ("SELECT bucket, learner_id, id, course_id, started_at, ended_at FROM sessions", "SELECT * FROM results")
+KEPT = tuple(f"SELECT {', '.join((*table.key, *table.figures))} FROM {table.table}" for table in audit.KEPT)
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of two learners' study of two courses."""
+    data = tmp_path_factory.mktemp("figures")
+    with running(data) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara = sign_up(client, "tara", role="admin")
+        courses = [make_course(tara), make_course(tara)]
+        for learner in (sign_up(client, "alice"), sign_up(client, "charlie")):
+            for course in courses:
+                for n in range(2):
+                    session_id = learner.start(course)
+                    learner.update(
+                        session_id,
+                        {
+                            "moduleName": "Integers",
+                            "adaptive": {"score": 78.5},
+                            "quiz": {"answers": ["\u00e9"], "score": n},
+                        },
+                        {"moduleName": f"Module {n}", "wrongAnswers": {"answers": ["7"]}},
+                    )
+                learner.end(session_id)
+    return data
+
+
+@pytest.fixture
+def copy(studied: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    source = apsw.Connection(str(studied / "seneca.db"))
+    target = apsw.Connection(str(tmp_path / "seneca.db"))
+    with target.backup("main", source, "main") as backup:
+        backup.step()
+    source.close()
+    target.close()
+    return tmp_path
+
+
+def run(data: Path, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+    connection = apsw.Connection(str(data / "seneca.db"))
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+def everything(data: Path, selects: tuple[str, ...]) -> list[list[tuple[Any, ...]]]:
+    return [sorted(run(data, select), key=repr) for select in selects]
+
+
+def differences(data: Path) -> list[audit.Difference]:
+    database = open_database(f"sqlite:///{data / 'seneca.db'}")
+    try:
+        with database.reading() as tx:
+            return list(audit.differences(tx))
+    finally:
+        database.close()
+
+
+def rebuild(data: Path) -> None:
+    database = open_database(f"sqlite:///{data / 'seneca.db'}")
+    try:
+        with database.writing() as tx:
+            audit.rebuild(tx)
+    finally:
+        database.close()
+
+
+def test_every_kept_column_is_verified(copy: Path):
+    """No column of a table of figures is neither key, nor verified, nor known to be none."""
+    for kept in audit.KEPT:
+        if kept.table != "sessions":
+            columns = {row[1] for row in run(copy, f"PRAGMA table_info({kept.table})")}
+            assert columns - set(kept.key) - set(kept.figures) <= {"name_changes"}
+
+
+def test_what_was_recorded_over_http_is_right(studied: Path):
+    assert differences(studied) == []
+    done = seneca("stats", "verify", "--data", studied)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+@pytest.mark.parametrize("change", [1, -1_000_000])
+def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str, column: str, change: int):
+    before = everything(copy, (*RAW, *KEPT))
+    run(
+        copy,
+        f"UPDATE {table} SET {column} = {column} + :change "
+        f"WHERE rowid = (SELECT max(rowid) FROM {table} WHERE {column} IS NOT NULL)"
+        if table in ("sessions", "results")
+        else f"UPDATE {table} SET {column} = {column} + :change WHERE bucket = (SELECT max(bucket) FROM {table}) "
+        f"AND course_id = (SELECT max(course_id) FROM {table})",
+        change=change,
+    )
+    changed = everything(copy, (*RAW, *KEPT))
+    assert changed != before
+    found = [d for d in differences(copy) if (d.table, d.figure) == (table, column)]
+    assert found
+    for difference in found:
+        assert difference.kept == difference.true + change
+        assert f"{column} is {difference.kept}, should be {difference.true}" in str(difference)
+    if table != "results":  # a wrong score makes the sums of scores wrong too
+        assert len(found) == len(differences(copy))
+    rebuild(copy)
+    assert differences(copy) == []
+    assert everything(copy, (*RAW, *KEPT)) == before
+
+
+@pytest.mark.parametrize("table", [kept.table for kept in audit.KEPT if kept.table != "sessions"])
+def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
+    before = everything(copy, KEPT)
+    lost = run(copy, f"DELETE FROM {table} RETURNING 1")
+    assert len(lost) >= 2
+    found = differences(copy)
+    assert {d.table for d in found} == {table}
+    assert {d.kept for d in found} == {0}
+    rebuild(copy)
+    assert everything(copy, KEPT) == before
+
+
+@pytest.mark.parametrize("table", [kept.table for kept in audit.KEPT if kept.table != "sessions"])
+def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table: str):
+    before = everything(copy, KEPT)
+    keys = {"learner_id": "'nobody'", "course_id": "'none'", "module_name": "'nothing'"}
+    columns = [row[1] for row in run(copy, f"PRAGMA table_info({table})")]
+    values = [keys.get(column, "7") for column in columns]
+    run(copy, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)})")
+    assert {(d.table, d.true) for d in differences(copy)} == {(table, 0)}
+    rebuild(copy)
+    assert differences(copy) == []
+    after = everything(copy, KEPT)
+    assert [[row for row in rows if "none" not in row] for rows in after] == before
+
+
+def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
+    """The raw rows are the truth: a session's end, a result that is gone."""
+    session = run(copy, "SELECT learner_id, id FROM sessions WHERE ended_at IS NOT NULL LIMIT 1")[0]
+    where = "learner_id = :learner AND {} = :id"
+    key = {"learner": session[0], "id": session[1]}
+    run(copy, f"UPDATE sessions SET ended_at = ended_at + 60000 WHERE {where.format('id')}", **key)
+    run(copy, f"DELETE FROM results WHERE module_name = 'Module 1' AND {where.format('session_id')}", **key)
+    found = {(d.table, d.figure) for d in differences(copy)}
+    assert found == {
+        ("sessions", "results"),
+        ("sessions", "bytes"),
+        ("learner_totals", "results"),
+        ("learner_totals", "milliseconds"),
+        ("learner_totals", "names"),
+        ("learner_names", "results"),
+        ("course_totals", "results"),
+        ("course_totals", "milliseconds"),
+    } | ({("course_names", "learners")} & found)
+    rebuild(copy)
+    assert differences(copy) == []
+
+
+def test_the_shell_names_every_difference_and_mends_it(copy: Path):
+    run(copy, "UPDATE learner_totals SET points = points + 1, names = names - 1")
+    run(copy, "UPDATE course_names SET learners = 0")
+    expected = [str(difference) for difference in differences(copy)]
+    done = seneca("stats", "verify", "--data", copy)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == expected
+    assert len(expected) >= 8 + 4
+    assert f"{len(expected)} figures differ from the recorded rows" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert seneca("stats", "rebuild", "--data", copy).returncode == 0
+    assert seneca("stats", "verify", "--data", copy).returncode == 0

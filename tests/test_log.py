@@ -1,0 +1,143 @@
+"""The log: a line for each request, with ids and route templates, and nothing that a pupil wrote."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import PASSWORD, Person, Server, make_course, running, sign_up
+
+MEMBERS = {"request", "method", "route", "status", "ms", "account", "event", "level", "timestamp"}
+Logged = tuple[Server, httpx.Client, Person]
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    """A server whose log nobody else writes to, and its administrator."""
+    with running(tmp_path_factory.mktemp("logged")) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        yield server, client, sign_up(client, "tara", role="admin")
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log_lines()]
+
+
+def line_of(server: Server, answer: httpx.Response) -> dict[str, Any]:
+    """The one line about a request."""
+    deadline = time.monotonic() + 5  # it is written once the answer is sent
+    while True:
+        found = [line for line in lines(server) if line.get("request") == answer.headers["x-request-id"]]
+        if found or time.monotonic() > deadline:
+            assert len(found) == 1
+            return found[0]
+        time.sleep(0.01)
+
+
+def test_each_request_has_a_line(logged: Logged):
+    server, client, tara = logged
+    nobody, alice = Person(client), sign_up(client, "alice")
+    course = make_course(tara)
+    session = alice.start(course)
+    title = course["courseTitle"]
+    asked = [
+        (nobody.get("/health"), "GET", "/health", None),
+        (nobody.request("HEAD", "/health"), "HEAD", "/health", None),
+        (nobody.get("/health/"), "GET", "/health", None),
+        (nobody.get("/auth/me"), "GET", "/auth/me", None),
+        (alice.get("/auth/me"), "GET", "/auth/me", alice.id),
+        (alice.get("/users"), "GET", "/users", alice.id),
+        (tara.get("/users?q=alice&limit=1"), "GET", "/users", tara.id),
+        (tara.get(f"/users/{alice.id}"), "GET", "/users/{userId}", tara.id),
+        (tara.patch(f"/users/{alice.id}", {"password": "short"}), "PATCH", "/users/{userId}", tara.id),
+        (nobody.get(f"/course/{title}"), "GET", "/course/{courseIdentifier}", None),
+        (alice.get(f"/session/{session}"), "GET", "/session/{sessionId}", alice.id),
+        (nobody.post("/auth/login", {"username": alice.username, "password": "x"}), "POST", "/auth/login", None),
+        (nobody.post("/auth/login", content=b"x" * 300_000), "POST", "/auth/login", None),
+        (nobody.get("/some/secret/path?of=alice"), "GET", None, None),
+        (client.options("/auth/me"), "OPTIONS", "/auth/me", None),
+        (client.request("BREW", "/health"), "BREW", None, None),
+    ]
+    for answer, method, route, account in asked:
+        line = line_of(server, answer)
+        assert set(line) == MEMBERS
+        assert line["event"] == "request"
+        assert (line["method"], line["route"], line["status"]) == (method, route, answer.status_code)
+        assert line["account"] == account
+        assert isinstance(line["ms"], float | int)
+        assert 0 <= line["ms"] < 30_000
+        assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
+
+
+def test_ids_are_unique_and_every_line_is_json(logged: Logged):
+    server, client, _ = logged
+    answers = [client.get("/health") for _ in range(50)]
+    for answer in answers:
+        line_of(server, answer)
+    ids = [line["request"] for line in lines(server) if line.get("event") == "request"]
+    assert len(ids) == len(set(ids))
+    assert {answer.headers["x-request-id"] for answer in answers} <= set(ids)
+
+
+def test_a_clients_own_request_id_is_not_taken_over(logged: Logged):
+    server, client, _ = logged
+    answer = client.get("/health", headers={"X-Request-Id": "injected"})
+    assert answer.headers["x-request-id"] != "injected"
+    assert line_of(server, answer)["request"] == answer.headers["x-request-id"]
+    assert "injected" not in server.log.read_text()
+
+
+def test_nothing_that_was_written_or_is_secret_is_in_it(logged: Logged):
+    server, client, _ = logged
+    nobody, username, email = Person(client), "zoë-of-the-log", "zoe@log.example"
+    given = {"username": username, "email": email, "password": "sup3r-secret-word"}
+    nobody.post("/auth/register", given)
+    nobody.post("/auth/register", given)
+    nobody.post("/auth/register", given | {"role": "admin"}, headers={"X-Setup-Token": "guessed-token"})
+    nobody.post("/auth/register", given | {"nickname": "zozo-nickname"})
+    nobody.post("/auth/login", {"username": username, "password": "wr0ng-secret-word"})
+    token = nobody.post("/auth/login", {"username": email, "password": given["password"]}).json()["token"]
+    zoe = Person(client, token)
+    zoe.get("/auth/me")
+    Person(client, token + "x").get("/auth/me")
+    zoe.get("/users?q=zoe-in-a-query")
+    zoe.get("/zoe-in-a-path/x?zoe-in-a-query=1")
+    zoe.get("/course/zoe-in-a-title")
+    zoe.put("/course/zoe-in-a-title", {"qualification": "zoe-in-a-body"})
+    zoe.post("/test/data", content=b"zoe-in-data")
+    zoe.put("/session/updateSession", {"sessionId": "zoe-in-a-body", "moduleStats": []})
+    zoe.get(
+        "/health", headers={"Cookie": "zoe-in-a-cookie", "User-Agent": "zoe-in-an-agent", "Referer": "zoe-in-a-referer"}
+    )
+    line_of(server, zoe.get("/test"))
+    log = server.log.read_text()
+    words = [
+        *(username, "of-the-log", email, "log.example", "secret-word", PASSWORD, token, token.split(".")[2]),
+        *("zozo", "guessed-token", "zoe-in", "127.0.0.1:", (server.data / "secret-key").read_text().strip()),
+    ]
+    assert [word for word in words if word in log.replace(f"127.0.0.1:{server.port}", "")] == []
+
+
+def test_workers_ids_differ(tmp_path: Path):
+    with running(tmp_path, "--workers", "2") as server:
+        answers = [httpx.get(f"{server.url}/health") for _ in range(40)]
+        ids = [answer.headers["x-request-id"] for answer in answers]
+        assert len(ids) == len(set(ids))
+        for answer in answers:
+            assert line_of(server, answer)["status"] == 200
+
+
+def test_text_where_it_is_asked_for(tmp_path: Path):
+    with running(tmp_path, SENECA_LOG_FORMAT="text") as server:
+        answer = httpx.get(f"{server.url}/health")
+        deadline = time.monotonic() + 5
+        while answer.headers["x-request-id"] not in server.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (line,) = [line for line in server.log_lines() if answer.headers["x-request-id"] in line]
+        assert "route=/health" in line
+        assert not line.startswith("{")
