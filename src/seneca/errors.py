@@ -11,6 +11,8 @@ import msgspec
 
 from seneca import units
 
+MOST_ERRORS = 100  # a body of repeated names would get an answer fifty times its size
+
 
 class FieldError(msgspec.Struct, frozen=True):
     """One thing wrong with the input: the field's path (``moduleStats[2].quiz.score``) and the rule."""
@@ -56,12 +58,12 @@ class Malformed(Refusal):
 
 
 class Invalid(Refusal):
-    """The input breaks rules; every entry of ``errors`` names a field and a rule."""
+    """The input breaks rules; every entry of ``errors`` names a field and a rule (the first hundred of them)."""
 
     status, code, title = 400, "invalid-input", "The input is not valid"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:MOST_ERRORS])
         super().__init__(
             "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors),
             members={"errors": self.errors},

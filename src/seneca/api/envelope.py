@@ -68,7 +68,7 @@ class Envelope:
             await send(message)
 
         try:
-            await self.app(scope, receive_in, send_out)
+            await self.app(scope, receive_in if unread else receive, send_out)
         finally:
             caller = scope.get(SIGNED_IN)
             log.info(

@@ -154,6 +154,7 @@ class SqliteTransaction:
         statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
         for name in indexes:
             self.run(f"DROP INDEX {name}")
+        self.run("PRAGMA cache_size = -32768")  # sorting takes as much memory again
         yield
         for statement in statements:
             self.run(statement)
