@@ -108,8 +108,18 @@ def names(loads: Loads) -> str:
 
 def imports(imported: Sequence[Imported]) -> str:
     """Each import's rate and memory."""
-    rows = [[f"{one.sessions:,}", f"{one.rate:,.0f}", f"{one.mebibytes:.0f}", f"{one.others:.0%}"] for one in imported]
-    return table(["import of sessions", "a second", "MiB resident, at most", "of the machine taken by others"], rows)
+    head = ["import of sessions", "a second", "a second of processor", "MiB resident, at most", "taken by others"]
+    rows = [
+        [
+            f"{one.sessions:,}",
+            f"{one.rate:,.0f}",
+            f"{one.sessions / one.processor:,.0f}",
+            f"{one.mebibytes:.0f}",
+            f"{one.others:.0%}",
+        ]
+        for one in imported
+    ]
+    return table(head, rows)
 
 
 def import_targets(imported: Sequence[Imported]) -> list[Target]:

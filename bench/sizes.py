@@ -25,13 +25,14 @@ STARTS = 5
 
 @dataclass(frozen=True)
 class Imported:
-    """What `seneca import` took for a file: seconds, start to end, and MiB resident at most.
+    """What `seneca import` took for a file: seconds, start to end; processor seconds; MiB resident at most.
 
     ``others`` is the share of the machine, 0 to 1, that other processes took meanwhile.
     """
 
     sessions: int
     seconds: float
+    processor: float
     mebibytes: float
     others: float
 
@@ -67,7 +68,8 @@ def import_new(
     file.unlink()
     if process.returncode != 0:
         raise Failed(f"seneca import failed:\n{(directory / 'import.log').read_text()[-2000:]}")
-    return data, contents, Imported(contents.sessions, took, usage.ru_maxrss / 1024, others)
+    processor = usage.ru_utime + usage.ru_stime
+    return data, contents, Imported(contents.sessions, took, processor, usage.ru_maxrss / 1024, others)
 
 
 @contextmanager

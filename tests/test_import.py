@@ -3,10 +3,11 @@
 import gzip
 import json
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from seneca.units import bucket_of
 from tests.conftest import seneca
 from tests.exchange import (
     ALICE_ID,
@@ -128,6 +129,20 @@ def test_blank_lines_other_line_ends_and_a_byte_order_mark_are_no_matter(shell: 
 def test_an_empty_file_is_nothing(shell: Shell):
     assert shell.load()[0] == 0
     assert shell.counts() == (0,) * 6
+
+
+def test_names_that_a_course_has_already_are_not_new_to_it(shell: Shell):
+    one_bucket = [str(UUID(int=n)) for n in range(500) if bucket_of(str(UUID(int=n)), 64) == 7][:3]
+    people = [user(id=id_, username=f"learner-{n}") for n, id_ in enumerate(one_bucket)]
+    assert shell.load(course(), *people, *(session(userId=id_) for id_ in one_bucket[:2]))[0] == 0
+    both = session(userId=one_bucket[2], modulesStats=[module(), module("Fractions")])
+    assert shell.load(both, session(userId=one_bucket[0]))[0] == 0
+    assert shell.rows("SELECT module_name, bucket, learners FROM course_names ORDER BY 1") == [
+        ("Fractions", 7, 1),
+        ("Integers", 7, 3),
+    ]
+    assert shell.rows("SELECT sessions, results, name_changes FROM course_totals") == [(4, 5, 2)]
+    assert shell.true()
 
 
 # -- again -------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def workers(server: Server) -> list[int]:
     return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
 
 
-def wait_for(what, seconds: float = 20) -> None:
+def wait_for(what, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"

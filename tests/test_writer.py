@@ -56,7 +56,8 @@ def write(database: Sqlite, work: Work) -> Any:
     """One write, alone."""
 
     async def run() -> Any:
-        return await database.write(work)
+        async with asyncio.timeout(30):
+            return await database.write(work)
 
     return asyncio.run(run())
 
@@ -351,7 +352,8 @@ def test_survives_an_event_loop_that_has_gone(database: Sqlite):
     async def come() -> str:
         tasks = await waiting(database, put("b"))  # in one batch with the write of the loop that has gone
         hold.let_go.set()
-        return await tasks[0]
+        async with asyncio.timeout(30):
+            return await tasks[0]
 
     asyncio.run(leave())
     assert asyncio.run(come()) == "b"
