@@ -70,12 +70,11 @@ def statistics(names: list[str], results: int, points: int, milliseconds: int) -
 
 
 COURSE_TOTALS = """
-SELECT coalesce(sum(t.name_changes), 0), coalesce(sum(t.results), 0), coalesce(sum(t.points), 0),
-    coalesce(sum(t.milliseconds), 0)
-FROM courses c
-LEFT JOIN course_totals t ON t.course_id = c.id
-WHERE c.id = :course_id
-GROUP BY c.id
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
+FROM course_totals
+WHERE course_id = :course_id
+HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
 """
 COURSE_NAMES = """
 SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER BY module_name
@@ -102,10 +101,11 @@ def _column(rows: list[Row]) -> list[str]:
 
 
 LEARNER_IN_COURSE_TOTALS = """
-SELECT coalesce(t.name_changes, 0), coalesce(t.results, 0), coalesce(t.points, 0), coalesce(t.milliseconds, 0)
-FROM courses c
-LEFT JOIN learner_totals t ON t.bucket = :bucket AND t.learner_id = :learner_id AND t.course_id = c.id
-WHERE c.id = :course_id
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
+FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
 """
 LEARNER_IN_COURSE_NAMES = """
 SELECT module_name FROM learner_names

@@ -7,6 +7,7 @@ identifiers as lower-case UUID text. On the wire they are ISO 8601, plain number
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, Inexact
+from functools import lru_cache
 from typing import Annotated, Final
 from zlib import crc32
 
@@ -19,6 +20,7 @@ LATEST: Final = 253_402_300_799_999  # the year 9999
 
 Moment = Annotated[int, Meta(ge=EARLIEST, le=LATEST)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = 86_400_000  # milliseconds
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.,](?P<fraction>\d{1,30}))?)?(Z|[+-]\d\d:?\d\d)", re.ASCII)
 _THOUSANDTH: Final = Decimal("0.001")
@@ -48,8 +50,16 @@ def bucket_of(account_id: str, buckets: int) -> int:
 
 def iso(milliseconds: int) -> str:
     """ISO 8601 in UTC with milliseconds and ``Z``, of milliseconds since 1970."""
-    text = (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    day, rest = divmod(milliseconds, _DAY)
+    seconds, thousandths = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{_date(day)}T{minutes // 60:02}:{minutes % 60:02}:{second:02}.{thousandths:03}Z"
+
+
+@lru_cache(4096)
+def _date(day: int) -> str:
+    """The date, ISO 8601, of a day counted from 1970."""
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def from_iso(text: str) -> int:

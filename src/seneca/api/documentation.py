@@ -3,13 +3,11 @@
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, select_autoescape
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from markupsafe import Markup, escape
 
 from seneca import errors
 from seneca.api.openapi import document
@@ -17,6 +15,10 @@ from seneca.api.operation import Answer, Operation, operation
 from seneca.api.problems import Bug
 from seneca.api.reply import Reply, encode, reply, text
 from seneca.errors import Refusal
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
@@ -46,7 +48,9 @@ def _open(description: str) -> dict[str, Operation]:
 
 
 @cache
-def _templates() -> Environment:
+def _templates() -> "Environment":
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
     templates = Environment(
         loader=PackageLoader("seneca.api"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
@@ -54,8 +58,10 @@ def _templates() -> Environment:
     return templates
 
 
-def _marked(text: str) -> Markup:
+def _marked(text: str) -> "Markup":
     """Text for the page: what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped before
 
 

@@ -1,7 +1,8 @@
 """Read sessions: one, or a page of many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -81,20 +82,31 @@ def find(
 
 
 RESULTS = """
-SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
-WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
-ORDER BY position
+SELECT session_id, module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 """
 
 
-def results_of(tx: Transaction, row: SessionRow) -> list[Stored]:
-    """A session's results, as first recorded."""
-    found = tx.all(RESULTS, bucket=row.bucket, learner_id=row.learner_id, session_id=row.id)
-    return [Stored(*columns) for columns in found]
+def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[Stored]]:
+    """The results of some of a learner's sessions, each session's as first recorded."""
+    found: dict[str, list[Stored]] = {id_: [] for id_ in session_ids}
+    for session_id, *columns in tx.among(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
+        found[session_id].append(Stored(*columns))
+    for results in found.values():
+        results.sort(key=attrgetter("position"))
+    return found
 
 
-def load(tx: Transaction, row: SessionRow) -> Session:
-    """A session with its results."""
+def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
+    """Sessions with their results, in the order of their rows."""
+    by_learner: dict[Learner, list[str]] = {}
+    for row in rows:
+        by_learner.setdefault(Learner(row.learner_id, row.bucket), []).append(row.id)
+    results = {learner.id: results_of(tx, learner, ids) for learner, ids in by_learner.items()}
+    return [_session(row, results[row.learner_id][row.id]) for row in rows]
+
+
+def _session(row: SessionRow, results: Sequence[Stored]) -> Session:
     return Session(
         row.id,
         row.learner_id,
@@ -105,13 +117,13 @@ def load(tx: Transaction, row: SessionRow) -> Session:
         None if row.ended_at is None else units.iso(row.ended_at),
         row.ended_at is not None,
         units.points(row.points),
-        [result.shown() for result in results_of(tx, row)],
+        [result.shown() for result in results],
     )
 
 
 def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
     """One session, of the learner or (None) of anyone. Raises NoSuchSession."""
-    return load(tx, find(tx, learner, id))
+    return load(tx, [find(tx, learner, id)])[0]
 
 
 # -- lists -------------------------------------------------------------------------------------
@@ -209,4 +221,4 @@ def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page:
             break
         taken.append(row)
     place = (taken[-1].started_at, taken[-1].id, taken[-1].learner_id) if more else None
-    return Page([load(tx, row) for row in taken], place)
+    return Page(load(tx, taken), place)

@@ -127,7 +127,7 @@ def numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, raw
 
 
-MORE_SESSIONS = "SELECT 1 FROM sessions LIMIT 1 OFFSET :number"
+ANOTHER_SESSION = "SELECT 1 FROM sessions LIMIT 1 OFFSET :number"
 INDEXES = ("sessions_by_id", "sessions_of_course")
 """Sessions that come learner by learner fall all over these."""
 
@@ -145,7 +145,7 @@ def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Pro
                 report.users.count(stored=store_user(tx, entry, now))
         except Invalid as invalid:
             report.refuse(entry.number, invalid.detail)
-    is_load = spool.sessions >= MANY and tx.one(MORE_SESSIONS, number=spool.sessions) is None
+    is_load = spool.sessions >= MANY and tx.one(ANOTHER_SESSION, number=spool.sessions - 1) is None
     with tx.loading(INDEXES) if is_load else nullcontext():
         store_sessions(tx, spool, report, progress)
 

@@ -197,5 +197,6 @@ def check_equal(tx: Transaction, learner: Learner, session: Session) -> None:
     check_same("topic", row.topic, session.topic)
     check_same("sessionStart", row.started_at, session.started_at)
     check_same("sessionEnd", (row.ended_at,), (session.ended_at,))
-    stored = [msgspec.structs.astuple(result) for result in reading.results_of(tx, row)]
+    results = reading.results_of(tx, learner, [row.id])[row.id]
+    stored = [msgspec.structs.astuple(result) for result in results]
     check_same("modulesStats", stored, session.results)
