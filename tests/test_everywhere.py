@@ -16,7 +16,7 @@ from tests.test_authorisation import ROWS, Row, Stage, set_stage
 
 JSON = {"Content-Type": "application/json"}
 GETS = [row for row in ROWS if row.method == "GET"]
-DOCUMENTATION = ["/docs", "/docs.css", "/openapi.json"]
+DOCUMENTATION = ["/docs", "/docs.css", "/docs.svg", "/openapi.json"]
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,12 @@ def test_every_route_of_the_application_is_in_it(document: dict[str, Any]):
         for method in route.http_methods
     }
     assert set(operations(document)) == routes
-    assert {path for route in documentation(ROUTES) for path in route.paths} == {"/openapi.json", "/docs", "/docs.css"}
+    assert {path for route in documentation(ROUTES) for path in route.paths} == {
+        "/openapi.json",
+        "/docs",
+        "/docs.css",
+        "/docs.svg",
+    }
 
 
 def test_the_documentation_needs_no_token(client: httpx.Client):

@@ -128,7 +128,15 @@ def refuses_bodies(person: Person, method: str, path: str, *, most_kib: int = 25
     refused(person.request(method, path, content=b"{"), 415, "not-json")
     for body in (b"", b"{", b"{'a': 1}", b"\xef\xbb\xbf{}", b'{"\xff": 1}', b"undefined"):
         refused(person.request(method, path, content=body, headers=json), 400, "malformed")
-    for body in (b"null", b"1e400", b"[]", b"[" * 100_000, b"NaN", b"Infinity", b'"\\ud800"'):  # of the wrong kind, so that nobody reads on
+    for body in (
+        b"null",
+        b"1e400",
+        b"[]",
+        b"[" * 100_000,
+        b"NaN",
+        b"Infinity",
+        b'"\\ud800"',
+    ):  # of the wrong kind, so that nobody reads on
         refused(person.request(method, path, content=body, headers=json), 400, "invalid-input", "")
 
 

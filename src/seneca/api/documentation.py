@@ -40,7 +40,11 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     async def docs_css() -> Reply:
         return text(_templates().get_template("docs.css").render(), "text/css")
 
-    return [openapi_json, docs, docs_css]
+    @get("/docs.svg", opt=_open("The page's icon."))
+    async def docs_svg() -> Reply:
+        return text(_templates().get_template("docs.svg").render(), "image/svg+xml")
+
+    return [openapi_json, docs, docs_css, docs_svg]
 
 
 def _open(description: str) -> dict[str, Operation]:

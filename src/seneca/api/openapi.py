@@ -9,7 +9,7 @@ import msgspec
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from seneca import errors
+from seneca import errors, text
 from seneca.api import paging
 from seneca.api.operation import Answer, Operation
 from seneca.errors import FieldError, Refusal
@@ -32,7 +32,7 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
     },
     "q": {
         "description": "Only entries that contain this, in capitals or not.",
-        "schema": {"type": "string", "maxLength": paging.MOST_QUERY},
+        "schema": {"type": "string", "maxLength": paging.MOST_QUERY, "pattern": text.NO_NUL},
     },
 }
 REQUEST_HEADERS: Final = {
