@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= var
 PORT ?= 3000
 
-.PHONY: help setup run test check fix bench bench-rivals soak wrk chromium clean
+.PHONY: help setup run test check fix bench bench-rivals soak wrk chromium curl clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -25,7 +25,7 @@ run: setup ## serve on port 3000, with demo data in an empty database
 	@$(BIN)/seneca demo --data $(DATA) --if-empty
 	@exec $(BIN)/seneca serve --data $(DATA) --port $(PORT)
 
-test: setup chromium ## run every test
+test: setup chromium curl ## run every test
 	$(BIN)/pytest
 
 check: setup ## format, lint, types, imports
@@ -45,8 +45,9 @@ bench: setup wrk ## measure, and print a table
 bench-rivals: setup wrk ## the same beside PocketBase
 	$(BIN)/python -m bench --rivals
 
-soak: setup ## the long proofs, by hand
-	$(BIN)/pytest -m soak --override-ini addopts="--strict-markers --strict-config" tests
+soak: setup ## the long proofs, by hand: thousands of histories, hundreds of requests to each route
+	HISTORY=soak $(BIN)/pytest tests/history
+	SCHEMATHESIS_EXAMPLES=300 $(BIN)/pytest tests/test_openapi.py
 
 wrk: ## the load generator, a Debian package
 	@command -v wrk >/dev/null || $(APT) install --yes --quiet wrk
@@ -55,6 +56,9 @@ chromium: ## the browser of the tests, a Debian package
 	@command -v chromium >/dev/null || $(APT) install --yes --quiet --no-install-recommends chromium
 
 APT = sh -c 'run=; [ "$$(id -u)" = 0 ] || run=sudo; $$run apt-get update -q && exec $$run env DEBIAN_FRONTEND=noninteractive apt-get "$$@"' apt-get
+
+curl: ## what the README's tour runs with
+	@command -v curl >/dev/null || $(APT) install --yes --quiet curl
 
 clean: ## remove what was made (not the data)
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build

@@ -193,3 +193,12 @@ def test_refuses_what_is_not_such_a_request(server: Server, nobody: Person, tara
     refuses_methods(nobody, PATH, "POST")
     refuses_query(tara, "POST", PATH)
     assert counts(server) == before
+
+
+def test_a_refusal_lists_a_hundred_errors_at_most(tara: Person):
+    modules = ["the same"] * 500
+    topics = [{"topic": f"T{i}", "modules": modules} for i in range(100)]
+    answer = tara.post(PATH, body(topicsAndModules=topics))
+    errors = refused(answer, 400, "invalid-input", "topicsAndModules[0].modules[1]")["errors"]
+    assert len(errors) == 100
+    assert len(answer.content) < 50_000

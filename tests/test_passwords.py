@@ -132,6 +132,10 @@ REFUSED = {
     "argon2d": argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1, type=argon2.Type.D).hash("x"),
     "argon2id, 65 MiB": "$argon2id$v=19$m=66560,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, 6 passes": "$argon2id$v=19$m=19456,t=6,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, no passes": "$argon2id$v=19$m=19456,t=0,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, 17 lanes": "$argon2id$v=19$m=19456,t=2,p=17$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, no digest": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$",
+    "argon2id, other digits": "$argon2id$v=19$m=19456,t=2,p=\u0661$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, not a number": "$argon2id$v=19$m=x,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "md5": "5f4dcc3b5aa765d61d8327deb882cf99",
 }

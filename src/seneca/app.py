@@ -1,6 +1,7 @@
 """The only wiring: settings in, an ASGI application out."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -71,6 +72,7 @@ def create_app(told: Settings) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await shared.sign_ins.look()
+        gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
         tasks = [asyncio.create_task(shared.sign_ins.watch()), asyncio.create_task(follow())]
         try:
             yield

@@ -39,10 +39,14 @@ THREADS: Final = 2
 MOST_WAITING: Final = 256
 MOST_KIBIBYTES: Final = 64 * 1024
 MOST_PASSES: Final = 5
+MOST_LANES: Final = 16
 MOST_ROUNDS: Final = 14
 BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
 
 _ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+_ARGON2ID: Final = re.compile(
+    r"\$argon2id\$v=19\$m=[1-9]\d{0,9},t=[1-9]\d{0,9},p=[1-9]\d{0,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}", re.ASCII
+)  # the PHC string format
 _BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
 
 
@@ -103,14 +107,13 @@ def check_hash(stored: str) -> None:
         if not 4 <= int(match[1]) <= MOST_ROUNDS:
             raise ValueError(f"bcrypt's cost must be from 4 to {MOST_ROUNDS}")
         return
-    try:
-        parameters = extract_parameters(stored)
-    except InvalidHashError:
-        parameters = None
-    if parameters is None or parameters.type is not Type.ID:
+    if not _ARGON2ID.fullmatch(stored):
         raise ValueError("must be an argon2id or a bcrypt ($2a$, $2b$) hash")
+    parameters = extract_parameters(stored)
     if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
         raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")
+    if parameters.parallelism > MOST_LANES:
+        raise ValueError(f"argon2id may use at most {MOST_LANES} lanes")
 
 
 class Hashery:
