@@ -7,36 +7,26 @@ threads with connections of their own.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from seneca.database import (
-    MOST_TOGETHER,
-    BrokenReference,
-    NotUnique,
-    Parameters,
-    Row,
-    Transaction,
-    many_rows,
-    many_values,
-    migrations,
-)
+from seneca.database import Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.errors import Unavailable, Unusable
-
-if TYPE_CHECKING:
-    from seneca.database.writer import Writer
+from seneca.database.sqlite_transaction import PATIENCE, SqliteTransaction, fault
+from seneca.database.writer import Writer
+from seneca.errors import Unusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 BUSY_SLICE = 50  # milliseconds that SQLite itself waits for a lock before it says so
-PATIENCE = 5.0  # seconds that a write waits for its turn
+START_PATIENCE = 30.0  # seconds that a start waits for others that start
 SCANNERS = 2
 
 PRAGMAS = """
@@ -46,23 +36,6 @@ PRAGMA cache_size = -65536;
 PRAGMA wal_autocheckpoint = 4000;
 PRAGMA journal_size_limit = 67108864;
 """
-
-_UNIQUE = {
-    apsw.SQLITE_CONSTRAINT_UNIQUE,
-    apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
-    apsw.SQLITE_CONSTRAINT_ROWID,
-}
-_FAULTS = (
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.FullError,
-    apsw.IOError,
-    apsw.CantOpenError,
-    apsw.ReadOnlyError,
-    apsw.NoMemError,
-    apsw.InterruptError,
-    apsw.ProtocolError,
-)
 
 
 def check_version(version: int) -> None:
@@ -81,101 +54,6 @@ def check_version(version: int) -> None:
     if not mended:
         text = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
         raise Unusable(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
-
-
-def fault(error: apsw.Error) -> Exception:
-    """What a fault of the engine means to a client: try again later. Anything else is a bug, as it was."""
-    if isinstance(error, apsw.BusyError):
-        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
-    if isinstance(error, apsw.FullError):
-        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
-    if isinstance(error, _FAULTS):
-        return Unavailable("The database cannot be used right now.", retry_after=5)
-    return error
-
-
-INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
-
-
-class SqliteTransaction:
-    """A connection, seen by concept functions. Begins and commits nothing itself."""
-
-    def __init__(self, connection: apsw.Connection, buckets: int, memory: Memory) -> None:
-        self.connection = connection
-        self.buckets = buckets
-        self.memory = memory
-        self._execute = connection.execute
-
-    def one(self, sql: str, /, **parameters: object) -> Row | None:
-        """The first row, or None."""
-        row: Row | None = self._execute(sql, parameters).fetchone()
-        return row
-
-    def all(self, sql: str, /, **parameters: object) -> list[Row]:
-        """Every row."""
-        return self._execute(sql, parameters).fetchall()
-
-    def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
-        """Every row, one after the other."""
-        return self._execute(sql, parameters)
-
-    def run(self, sql: str, /, **parameters: object) -> int:
-        """Run a statement; returns how many rows it changed."""
-        try:
-            self._execute(sql, parameters)
-        except apsw.ConstraintError as error:
-            raise _constraint(error) from error
-        return self.connection.changes()
-
-    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
-        """Insert many rows at once."""
-        returned: list[Row] = []
-        for start in range(0, len(rows), MOST_TOGETHER):
-            together = rows[start : start + MOST_TOGETHER]
-            text, names = many_rows(sql, len(together))
-            try:
-                returned += self._execute(text, [row[name] for row in together for name in names]).fetchall()
-            except apsw.ConstraintError as error:
-                raise _constraint(error) from error
-        return returned
-
-    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
-        """Every row of a statement with ``IN (:values)``."""
-        found: list[Row] = []
-        for start in range(0, len(values), MOST_TOGETHER):
-            together = values[start : start + MOST_TOGETHER]
-            text, names = many_values(sql, len(together))
-            found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
-        return found
-
-    @contextmanager
-    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:
-        """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
-        statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
-        for name in indexes:
-            self.run(f"DROP INDEX {name}")
-        self.run("PRAGMA cache_size = -32768")  # sorting takes as much memory again
-        yield
-        for statement in statements:
-            self.run(statement)
-
-    def script(self, sql: str, /) -> None:
-        """Run several statements."""
-        for _ in self._execute(sql):
-            pass
-
-
-def _extended(error: apsw.Error) -> int:
-    """SQLite's extended result code, which apsw's types do not know of."""
-    return int(getattr(error, "extendedresult", 0))
-
-
-def _constraint(error: apsw.ConstraintError) -> Exception:
-    if _extended(error) in _UNIQUE:
-        return NotUnique()
-    if _extended(error) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
-        return BrokenReference()
-    return error
 
 
 class Sqlite:
@@ -202,8 +80,8 @@ class Sqlite:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = self._connect()
-            connection.set_busy_timeout(30_000)  # several processes may start at once
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.set_busy_timeout(int(START_PATIENCE * 1000))  # several processes may start at once
+            _write_ahead(connection)
             tx = SqliteTransaction(connection, 0, self.memory)
             with _immediate(connection):
                 applied = migrations.apply(tx, "sqlite")
@@ -262,8 +140,6 @@ class Sqlite:
     ) -> T:
         """Hand a write to the writer thread; returns when it is on disk."""
         if self._writer is None:
-            from seneca.database.writer import Writer
-
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
 
@@ -318,6 +194,20 @@ class Sqlite:
         self._scanners.shutdown()
         if self._reader is not None:
             self._reader.connection.close()
+
+
+def _write_ahead(connection: apsw.Connection) -> None:
+    """Switch to the write-ahead log. Of several processes that do so at once SQLite lets some wait and not others."""
+    deadline = time.monotonic() + START_PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager

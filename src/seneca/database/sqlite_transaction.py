@@ -1,0 +1,124 @@
+"""A SQLite connection as concept functions see it, and what the engine's faults mean to a client."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import apsw
+
+from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, many_rows, many_values
+from seneca.database.memory import Memory
+from seneca.errors import Unavailable
+
+PATIENCE = 5.0  # seconds that a write waits for its turn
+
+_UNIQUE = {
+    apsw.SQLITE_CONSTRAINT_UNIQUE,
+    apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
+    apsw.SQLITE_CONSTRAINT_ROWID,
+}
+_FAULTS = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.NoMemError,
+    apsw.InterruptError,
+    apsw.ProtocolError,
+)
+
+
+def fault(error: apsw.Error) -> Exception:
+    """What a fault of the engine means to a client: try again later. Anything else is a bug, as it was."""
+    if isinstance(error, apsw.BusyError):
+        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
+    if isinstance(error, apsw.FullError):
+        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
+    if isinstance(error, _FAULTS):
+        return Unavailable("The database cannot be used right now.", retry_after=5)
+    return error
+
+
+INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
+
+
+class SqliteTransaction:
+    """A connection, seen by concept functions. Begins and commits nothing itself."""
+
+    def __init__(self, connection: apsw.Connection, buckets: int, memory: Memory) -> None:
+        self.connection = connection
+        self.buckets = buckets
+        self.memory = memory
+        self._execute = connection.execute
+
+    def one(self, sql: str, /, **parameters: object) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self._execute(sql, parameters).fetchone()
+        return row
+
+    def all(self, sql: str, /, **parameters: object) -> list[Row]:
+        """Every row."""
+        return self._execute(sql, parameters).fetchall()
+
+    def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
+        """Every row, one after the other."""
+        return self._execute(sql, parameters)
+
+    def run(self, sql: str, /, **parameters: object) -> int:
+        """Run a statement; returns how many rows it changed."""
+        try:
+            self._execute(sql, parameters)
+        except apsw.ConstraintError as error:
+            raise _constraint(error) from error
+        return self.connection.changes()
+
+    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+        """Insert many rows at once."""
+        returned: list[Row] = []
+        for start in range(0, len(rows), MOST_TOGETHER):
+            together = rows[start : start + MOST_TOGETHER]
+            text, names = many_rows(sql, len(together))
+            try:
+                returned += self._execute(text, [row[name] for row in together for name in names]).fetchall()
+            except apsw.ConstraintError as error:
+                raise _constraint(error) from error
+        return returned
+
+    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+        """Every row of a statement with ``IN (:values)``."""
+        found: list[Row] = []
+        for start in range(0, len(values), MOST_TOGETHER):
+            together = values[start : start + MOST_TOGETHER]
+            text, names = many_values(sql, len(together))
+            found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
+        return found
+
+    @contextmanager
+    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:
+        """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
+        statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
+        for name in indexes:
+            self.run(f"DROP INDEX {name}")
+        self.run("PRAGMA cache_size = -32768")  # sorting takes as much memory again
+        yield
+        for statement in statements:
+            self.run(statement)
+
+    def script(self, sql: str, /) -> None:
+        """Run several statements."""
+        for _ in self._execute(sql):
+            pass
+
+
+def _extended(error: apsw.Error) -> int:
+    """SQLite's extended result code, which apsw's types do not know of."""
+    return int(getattr(error, "extendedresult", 0))
+
+
+def _constraint(error: apsw.ConstraintError) -> Exception:
+    if _extended(error) in _UNIQUE:
+        return NotUnique()
+    if _extended(error) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return BrokenReference()
+    return error
