@@ -1,11 +1,11 @@
 """Read a JSON body: bounded, strict, and with errors that name the field and the rule."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from litestar import Request
 
 from seneca.api.caller import check_query
+from seneca.api.headers import header
 from seneca.api.operation import MOST_BYTES
 from seneca.decoding import decode
 from seneca.errors import NotJson, TooLarge
@@ -24,14 +24,14 @@ async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int =
 
     """
     raw = await receive(request, most_bytes)
-    check_media_type(request.headers)
+    check_media_type(header(request, b"content-type") or "")
     check_query(request)
     return decode(raw, kind)
 
 
 async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     """The body's bytes. Raises TooLarge."""
-    announced = request.headers.get("content-length", "")
+    announced = header(request, b"content-length") or ""
     if not (announced.isdecimal() and len(announced) < 20 and int(announced) > most_bytes):
         body = bytearray()
         while len(body) <= most_bytes:
@@ -42,9 +42,8 @@ async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     raise TooLarge(f"The body may have at most {most_bytes // 1024:,} KiB.")
 
 
-def check_media_type(headers: Mapping[str, str]) -> None:
+def check_media_type(announced: str) -> None:
     """Check that the body is announced as JSON in UTF-8. Raises NotJson."""
-    announced = headers.get("content-type", "")
     if announced == "application/json":
         return
     media_type, *parameters = (part.strip().lower() for part in announced.split(";"))

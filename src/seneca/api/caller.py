@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request
 
 from seneca.accounts import Learner
+from seneca.api.headers import header
 from seneca.api.operation import Operation
 from seneca.api.services import Connection, services
 from seneca.errors import Invalid, NotSignedIn, RoleMayNot
@@ -20,10 +21,10 @@ def bearer(connection: Connection) -> str | None:
         NotSignedIn: the Authorization header is of another kind.
 
     """
-    header = connection.headers.get("authorization")
-    if header is None:
+    authorization = header(connection, b"authorization")
+    if authorization is None:
         return None
-    scheme, _, token = header.partition(" ")
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotSignedIn("The Authorization header must be: Bearer TOKEN.")
     return token.strip()
