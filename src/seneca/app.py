@@ -26,7 +26,7 @@ from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.passwords import Hashery
 from seneca.settings import Settings
-from seneca.signins import SignIns
+from seneca.signins.verifying import SignIns
 from seneca.tokens import load_keys
 
 ROUTES = [

@@ -10,7 +10,7 @@ from typing import Final
 from seneca import accounts
 from seneca.database import Database, Transaction
 from seneca.errors import Unusable
-from seneca.tokens import read_or_make
+from seneca.private_file import read_or_make
 
 FILE: Final = "setup-token"
 

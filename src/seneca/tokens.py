@@ -4,10 +4,8 @@ A token is a JWT (RFC 7519), HS256, whose payload carries ``id`` and ``role`` be
 """
 
 import hashlib
-import os
 import re
 import secrets
-from pathlib import Path
 from typing import Any, Final
 
 import jwt
@@ -16,6 +14,7 @@ from msgspec import Struct
 from seneca import units
 from seneca.accounts import Role
 from seneca.errors import NotSignedIn, Unusable
+from seneca.private_file import read_or_make
 from seneca.settings import Settings
 
 ISSUER: Final = "seneca"
@@ -122,23 +121,6 @@ def load_keys(settings: Settings) -> Keys:
             raise Unusable(f"The signing key {path} can be neither read nor made: {error.strerror}.") from error
         _check(texts[0])
     return Keys([Key.of(text) for text in texts])
-
-
-def read_or_make(path: Path, text: str) -> str:
-    """The text of a private file, made with this text if it is not there; one process makes it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(fresh, path)  # whole or not at all, and only if it is not there yet
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    return path.read_text(encoding="utf-8").strip()
 
 
 def _check(text: str) -> None:

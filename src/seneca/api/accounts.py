@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Meta, Struct
 
-from seneca import accounts, passwords, setup, signins, text, units
+from seneca import accounts, passwords, setup, text, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of
@@ -24,6 +24,7 @@ from seneca.errors import (
     RegistrationClosed,
     WrongCredentials,
 )
+from seneca.signins import recording
 from seneca.tokens import LIFETIME
 
 AnyRequest = Request[Any, Any, Any]
@@ -117,7 +118,7 @@ async def login(request: AnyRequest) -> Reply:
         if not passwords.is_current(found.password_hash or ""):
             renewed = await shared.hashery.hash(given.password)
         moment = now()
-        started = await shared.database.write(signins.start, found, given.username, renewed, moment)
+        started = await shared.database.write(recording.start, found, given.username, renewed, moment)
         if started is not None:
             sign_in, account = started
             token = shared.sign_ins.keys.issue(account_id=account.id, role=account.role, sign_in=sign_in, now=moment)
@@ -209,7 +210,7 @@ async def change(request: AnyRequest) -> Reply:
 
     def work(tx: Transaction, moment: int) -> tuple[Account, list[str]]:
         account = accounts.change(tx, user_id, role=role, password_hash=password_hash)
-        return account, signins.end_all(tx, user_id, moment)
+        return account, recording.end_all(tx, user_id, moment)
 
     account, ended = await shared.database.write(work, now())
     shared.sign_ins.forget(ended)

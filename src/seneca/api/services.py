@@ -9,7 +9,7 @@ from msgspec import Struct
 from seneca.database import Database
 from seneca.passwords import Hashery
 from seneca.settings import Settings
-from seneca.signins import SignIns
+from seneca.signins.verifying import SignIns
 
 
 class Services(Struct, frozen=True):

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from seneca import accounts, decoding, passwords, setup, signins, units
+from seneca import accounts, decoding, passwords, setup, units
 from seneca.accounts import Registration
 from seneca.cli.options import Data, Url, now, opened
 from seneca.errors import NoSuchAccount
+from seneca.signins import recording
 
 app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
 
@@ -62,7 +63,7 @@ def set_password(
         password_hash = passwords.hash_password(password)
         with database.writing() as tx:
             accounts.change(tx, found.id, role=None, password_hash=password_hash)
-            signins.end_all(tx, found.id, now())
+            recording.end_all(tx, found.id, now())
     print(f"Password of {account.username} set.", file=sys.stderr)
 
 
