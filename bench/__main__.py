@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from bench import machine, pocketbase, report, stage
-from bench.report import FLOOR, NO_OP, ONE, POCKETBASE, TWO
+from bench.report import FLOOR, NO_OP, ONE, POCKETBASE, TWO, UPDATE
 from bench.rounds import Contender, Loads, Plan, disturbance, measure
 from bench.servers import running_floor, running_seneca
 from bench.sizes import measure_names, measure_sizes
@@ -25,7 +25,7 @@ OPERATIONS = [
     "statistic of a course",
     "statistic of a learner",
     "start",
-    "update with three modules",
+    UPDATE,
     "end",
     "list of 30 sessions",
 ]
@@ -101,9 +101,10 @@ def rows(_: argparse.Namespace, plan: Plan, directory: Path) -> Results:
     """Every operation, with one worker and with two, and the floor beside them."""
     with ExitStack() as stack:
         contenders = senecas(stack, directory)
-        for workers, name in ((1, FLOOR[ONE]), (2, FLOOR[TWO])):
-            port = stack.enter_context(running_floor(directory, workers))
-            contenders[name] = Contender(port, {NO_OP: lambda: [stage.Request("GET", "/health")]})
+        for workers, name, seneca in ((1, FLOOR[ONE], ONE), (2, FLOOR[TWO], TWO)):
+            port = stack.enter_context(running_floor(directory, workers, directory / f"seneca-{workers}" / "seneca.db"))
+            operations = contenders[seneca].operations
+            contenders[name] = Contender(port, {operation: operations[operation] for operation in (NO_OP, UPDATE)})
         loads = measure(plan, contenders, OPERATIONS)
     return Results([report.throughput(loads, OPERATIONS)], report.throughput_targets(loads), loads)
 

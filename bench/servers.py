@@ -1,5 +1,6 @@
 """The processes that are measured: started on a free port, their log in a file, stopped at the end."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import apsw
 
 from bench.wrk import Failed
 
@@ -83,10 +86,15 @@ def running_seneca(data: Path, workers: int = 1) -> Iterator[int]:
 
 
 @contextmanager
-def running_floor(directory: Path, workers: int) -> Iterator[int]:
-    """The bare Litestar of ``bench.floor``; gives its port."""
+def running_floor(directory: Path, workers: int, filled: Path) -> Iterator[int]:
+    """The bare Litestar of ``bench.floor``, with a copy of this filled database; gives its port."""
+    copied = directory / f"floor-{workers}.db"
+    with contextlib.closing(apsw.Connection(str(filled), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copied),))
+    with contextlib.closing(apsw.Connection(str(copied))) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
     port = free_port()
     command = [sys.executable, "-m", "bench.floor"]
-    variables = {"FLOOR_PORT": str(port), "FLOOR_WORKERS": str(workers)}
+    variables = {"FLOOR_PORT": str(port), "FLOOR_WORKERS": str(workers), "FLOOR_DATABASE": str(copied)}
     with running(command, port, "/health", directory / "floor.log", **variables):
         yield port

@@ -25,7 +25,8 @@ from seneca.errors import Unusable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_SLICE = 50  # milliseconds that SQLite itself waits for a lock before it says so
+BUSY_SLICE = 0.05  # seconds that a statement waits for a lock before it gives up
+ASK_AGAIN = 0.00025  # seconds; SQLite's own waiting grows to 25 ms, too long beside another worker's writer
 START_PATIENCE = 30.0  # seconds that a start waits for others that start
 SCANNERS = 2
 
@@ -71,7 +72,7 @@ class Sqlite:
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), statementcachesize=200)
-        connection.set_busy_timeout(BUSY_SLICE)
+        wait_for_locks(connection, BUSY_SLICE)
         for _ in connection.execute(PRAGMAS):
             pass
         return connection
@@ -80,7 +81,7 @@ class Sqlite:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = self._connect()
-            connection.set_busy_timeout(int(START_PATIENCE * 1000))  # several processes may start at once
+            wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
             _write_ahead(connection)
             tx = SqliteTransaction(connection, 0, self.memory)
             with _immediate(connection):
@@ -178,7 +179,7 @@ class Sqlite:
     def writing(self) -> Iterator[SqliteTransaction]:
         """A transaction: committed at the end of the block, undone if it raises."""
         tx = self.transaction()
-        tx.connection.set_busy_timeout(int(PATIENCE * 1000))
+        wait_for_locks(tx.connection, PATIENCE)
         try:
             with _immediate(tx.connection):
                 yield tx
@@ -194,6 +195,16 @@ class Sqlite:
         self._scanners.shutdown()
         if self._reader is not None:
             self._reader.connection.close()
+
+
+def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
+    """Let statements wait so long for a lock that another connection holds."""
+
+    def wait(asked: int) -> bool:
+        time.sleep(ASK_AGAIN)
+        return asked * ASK_AGAIN < seconds
+
+    connection.set_busy_handler(wait)
 
 
 def _write_ahead(connection: apsw.Connection) -> None:
