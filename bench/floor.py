@@ -1,7 +1,7 @@
 """The floor under every figure: the least that this stack can do, run as Seneca runs it.
 
 A route that answers OK; and one that records an update as the design was sketched before it was built: the body
-decoded, the statements of one update with figures that need no working out, a savepoint for each request, one commit
+decoded, the statements of one update with differences that nobody has worked out, a savepoint for each request, one commit
 for all that wait. Nobody is signed in, nothing is checked, merged, logged or put into headers.
 """
 
@@ -18,17 +18,16 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
-from msgspec.structs import asdict
 
 from seneca.database import many_rows, many_values
 from seneca.database.sqlite import PRAGMAS, wait_for_locks
 from seneca.figures import ADD_TO_COURSE, ADD_TO_LEARNER
 from seneca.server import BACKLOG
 from seneca.sessions.recording import OPEN_SESSION, PUT_FIGURES, PUT_RESULT, STORED_RESULTS, Update
-from seneca.sessions.results import Stored
+from seneca.sessions.results import ModuleUpdate, Part
 
 SESSIONS = "SELECT id, bucket, learner_id, course_id FROM sessions WHERE ended_at IS NULL"
-NOTHING = {"sessions": 0, "results": 0, "points": 0, "milliseconds": 0, "names": 0, "name_changes": 0}
+NO_DIFFERENCE = {"sessions": 0, "results": 0, "points": 0, "milliseconds": 0, "names": 0, "name_changes": 0}
 
 
 class Recorder:
@@ -66,20 +65,27 @@ class Recorder:
         execute = self._connection.execute
         id_, bucket, learner_id, course_id = self._keys[str(update.session_id)]
         key = {"bucket": bucket, "learner_id": learner_id, "session_id": id_}
+        rows = [_row(position, module) for position, module in enumerate(update.module_stats)]
         execute("SAVEPOINT request")
         _, _, results, points, size = execute(OPEN_SESSION, key).fetchone()
-        text, names = many_values(STORED_RESULTS, len(update.module_stats))
-        wanted = [module.module_name for module in update.module_stats]
-        stored = execute(text, key | dict(zip(names, wanted, strict=True))).fetchall()
-        execute(PUT_FIGURES, {**key, "results": results, "points": points, "bytes": size})
-        text, names = many_rows(PUT_RESULT, len(stored))
-        rows = [{**key, **asdict(Stored(*row))} for row in stored]
-        execute(text, [row[name] for row in rows for name in names])
-        totals = {**key, **NOTHING, "course_id": course_id}
+        text, names = many_values(STORED_RESULTS, len(rows))
+        execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
+        execute(PUT_FIGURES, {**key, "results": results, "points": points + 1, "bytes": size})
+        text, names = many_rows(PUT_RESULT, len(rows))
+        execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
+        totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
         execute(ADD_TO_LEARNER, totals)
         execute(ADD_TO_COURSE, totals)
         execute("RELEASE request")
         return int(points)
+
+
+def _row(position: int, module: ModuleUpdate) -> tuple[object, ...]:
+    quiz, adaptive = (
+        msgspec.json.encode(part).decode() if isinstance(part, Part) else None
+        for part in (module.quiz, module.adaptive)
+    )
+    return module.module_name, position, adaptive, quiz, None, 0, 0
 
 
 def _resolve(futures: list["asyncio.Future[int]"], points: list[int]) -> None:
@@ -101,7 +107,7 @@ async def health() -> ASGIResponse:
 
 @put("/session/updateSession")
 async def update_session(request: Request[Any, Any, Any]) -> ASGIResponse:
-    """Record an update of modules that have results already: what is stored is stored again."""
+    """Record an update of modules that have results already."""
     assert recorder is not None
     message: Any = await request.receive()
     update = decoder.decode(message["body"])
