@@ -71,7 +71,7 @@ class Recorder:
         text, names = many_values(STORED_RESULTS, len(rows))
         execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
         execute(PUT_FIGURES, {**key, "results": results, "points": points + 1, "bytes": size})
-        text, names = many_rows(PUT_RESULT, len(rows))
+        text, _ = many_rows(PUT_RESULT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
         execute(ADD_TO_LEARNER, totals)

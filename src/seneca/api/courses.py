@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from seneca import courses
 from seneca.api import body, examples, paging, path
+from seneca.api.headers import header
 from seneca.api.operation import KIBIBYTE, Answer, operation
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import now, services
@@ -60,11 +61,11 @@ async def create(request: Request[Any, Any, Any]) -> Reply:
 async def one(request: Request[Any, Any, Any]) -> Reply:
     """Read a course, by its id or its exact title."""
     course = await services(request).database.read(courses.get, path.text(request, "courseIdentifier"))
-    etag = {"ETag": course.etag}
-    condition = request.headers.get("if-none-match")
-    if condition is not None and courses.matches(condition, course.etag):
-        return nothing(304, etag)
-    return reply(course, headers=etag)
+    etag = course.etag
+    condition = header(request, b"if-none-match")
+    if condition is not None and courses.matches(condition, etag):
+        return nothing(304, {"ETag": etag})
+    return reply(course, headers={"ETag": etag})
 
 
 @get(
@@ -102,7 +103,7 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
     asked = await body.read(request, CourseChange, MOST_BYTES)
     identifier, condition = (
         path.text(request, "courseIdentifier"),
-        request.headers.get("if-match"),
+        header(request, b"if-match"),
     )
     course = await services(request).database.write(courses.change, identifier, asked, condition)
     return reply(course, headers={"ETag": course.etag})

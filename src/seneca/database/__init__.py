@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -132,13 +133,14 @@ _PARAMETER = re.compile(r":(\w+)")
 
 
 @lru_cache(1024)
-def many_rows(sql: str, rows: int) -> tuple[str, tuple[str, ...]]:
-    """An INSERT of one row, made one of many: its text with ``?`` parameters, and their names in each row."""
+def many_rows(sql: str, rows: int, mark: str = "?") -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """An INSERT of one row, made one of many: its text, with this mark for a parameter, and what takes them from a row."""
     group = _GROUP.search(sql)
     assert group is not None, sql
-    names = tuple(_PARAMETER.findall(group[1]))
-    one = _PARAMETER.sub("?", group[1])
-    return f"{sql[: group.start(1)]}{', '.join([one] * rows)}{sql[group.end(1) :]}", names
+    one = _PARAMETER.sub(mark, group[1])
+    return f"{sql[: group.start(1)]}{', '.join([one] * rows)}{sql[group.end(1) :]}", itemgetter(
+        *_PARAMETER.findall(group[1])
+    )
 
 
 @lru_cache(1024)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import apsw
 
@@ -78,9 +79,9 @@ class SqliteTransaction:
         returned: list[Row] = []
         for start in range(0, len(rows), MOST_TOGETHER):
             together = rows[start : start + MOST_TOGETHER]
-            text, names = many_rows(sql, len(together))
+            text, values = many_rows(sql, len(together))
             try:
-                returned += self._execute(text, [row[name] for row in together for name in names]).fetchall()
+                returned += self._execute(text, tuple(chain.from_iterable(map(values, together)))).fetchall()
             except apsw.ConstraintError as error:
                 raise _constraint(error) from error
         return returned

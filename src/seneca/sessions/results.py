@@ -173,5 +173,6 @@ def _read_part(part: GivenPart) -> tuple[str | None, int | None]:
     if not isinstance(part, Part):
         return None, None
     score = units.thousandths(part.score)
-    shown = Part(part.answers, part.is_completed, units.points(score))
-    return _encoder.encode(shown).decode(), score
+    if type(part.score) is not int:  # 82.0 is shown as 82
+        part = Part(part.answers, part.is_completed, units.points(score))
+    return _encoder.encode(part).decode(), score
