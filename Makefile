@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= var
 PORT ?= 3000
 
-.PHONY: help setup run test check fix bench bench-rivals soak wrk chromium curl clean
+.PHONY: help setup run test test-postgres check fix bench bench-rivals soak wrk chromium curl clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -25,8 +25,13 @@ run: setup ## serve on port 3000, with demo data in an empty database
 	@$(BIN)/seneca demo --data $(DATA) --if-empty
 	@exec $(BIN)/seneca serve --data $(DATA) --port $(PORT)
 
-test: setup chromium curl ## run every test
+test: setup chromium curl ## run every test, and on PostgreSQL those that an engine can tell apart
 	$(BIN)/pytest
+	$(BIN)/pytest --engine postgres -m "not door"
+
+test-postgres: setup ## run every test on PostgreSQL 18, and on 15 where it is installed
+	$(BIN)/pytest --engine postgres
+	if test -x /usr/lib/postgresql/15/bin/postgres; then $(BIN)/pytest --engine postgres-15; fi
 
 check: setup ## format, lint, types, imports
 	$(BIN)/ruff format --check .

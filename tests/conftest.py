@@ -6,7 +6,6 @@ One server runs for each test process. Tests make their own learners and courses
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import apsw
 import httpx
 import pytest
+
+from tests import engines
+from tests.engines import free_port
 
 PASSWORD = "securePassword123"
 NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
@@ -30,10 +31,20 @@ def unique(stem: str) -> str:
     return f"{stem}-{os.getpid()}-{next(_numbers)}"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=engines.ENGINES, default="sqlite", help="the database to test on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    engines.chosen = config.getoption("engine")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about another engine; on PostgreSQL also what asks no database."""
+    others = ["postgres"] if config.getoption("engine") == "sqlite" else ["embedded", "no_database"]
+    left_out = [item for item in items if any(item.get_closest_marker(other) for other in others)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @dataclass
@@ -51,12 +62,7 @@ class Server:
 
     def rows(self, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
         """What is stored, read past the server."""
-        connection = apsw.Connection(str(self.data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(5000)
-        try:
-            return connection.execute(sql, parameters).fetchall()
-        finally:
-            connection.close()
+        return engines.engine().rows(self.data, sql, **parameters)
 
     def log_lines(self) -> list[str]:
         return self.log.read_text().splitlines()
@@ -68,6 +74,9 @@ class Server:
 
 def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a seneca command to its end."""
+    if "--data" in arguments:
+        data = Path(arguments[arguments.index("--data") + 1])
+        options["env"] = engines.engine().environment(data) | dict(options.get("env", os.environ))
     return subprocess.run(
         [sys.executable, "-m", "seneca", *map(str, arguments)],
         capture_output=True,
@@ -88,7 +97,7 @@ def start_server(data: Path, *arguments: str, port: int | None = None, **environ
             [sys.executable, "-m", "seneca", "serve", "--data", str(data), "--port", str(port), *arguments],
             stdout=output,
             stderr=output,
-            env=os.environ | environment,
+            env=os.environ | engines.engine().environment(data) | environment,
         )
     server = Server(process, data, port, log)
     deadline = time.monotonic() + 30

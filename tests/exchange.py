@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import apsw
-
 from tests.conftest import seneca
+from tests.engines import engine
 
 BCRYPT = "$2b$10$qx3TOx6stb8q/AXszLGkh.6gh7TCtEI1/Hp8NHBtQw/Sjb7l1Sa3G"
 ARGON2 = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGg"
@@ -66,11 +65,7 @@ class Shell:
         return done.returncode, done.stderr
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = apsw.Connection(str(self.data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+        return engine().rows(self.data, sql)
 
     def counts(self) -> tuple[int, ...]:
         tables = ("courses", "accounts", "sessions", "results", "learner_totals", "course_names")

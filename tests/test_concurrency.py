@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Barrier
 from typing import TypeVar
 from uuid import uuid4
@@ -12,7 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, make_course, running, seneca, sign_up
+from tests import engines
+from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_up, unique
 from tests.wire import NOTHING, clients_of_workers, module, new_session, statistics
 
 T = TypeVar("T")
@@ -55,7 +57,10 @@ class Crowd:
             return list(threads.map(begin, range(len(people)), people))
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one-worker", "two-workers"])
+WORKERS = [1, 2] if engines.chosen == "sqlite" else [4]
+
+
+@pytest.fixture(scope="module", params=WORKERS, ids=lambda workers: f"{workers}-workers")
 def crowd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     workers: int = request.param
     with running(tmp_path_factory.mktemp("crowd"), "--workers", str(workers)) as server:
@@ -303,3 +308,23 @@ def test_a_changed_course_is_seen_on_every_worker(crowd: Crowd):
     for connection in connections:
         assert connection.get(f"/course/{course['id']}").status_code == 404
         connection.close()
+
+
+def test_of_64_equal_registrations_one_makes_an_account(crowd: Crowd):
+    name = unique("racer")
+    body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    answers = crowd.at_once([Person(c) for c in crowd.clients], lambda _, person: person.post("/auth/register", body))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: CLIENTS - 1}
+    assert len(crowd.server.rows("SELECT 1 FROM accounts WHERE username = :name", name=name)) == 1
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_of_64_first_administrators_one_is_made(tmp_path: Path, workers: int):
+    with running(tmp_path, "--workers", str(workers)) as server, ThreadPoolExecutor(CLIENTS) as threads:
+
+        def register(number: int) -> int:
+            body = {"username": f"a{number}", "email": f"a{number}@example.org", "password": PASSWORD, "role": "admin"}
+            return httpx.post(f"{server.url}/auth/register", json=body, timeout=60).status_code
+
+        assert Counter(threads.map(register, range(CLIENTS))) == {201: 1, 403: CLIENTS - 1}
+        assert server.rows("SELECT count(*) FROM accounts") == [(1,)]

@@ -12,9 +12,11 @@ import httpx
 import pytest
 
 from seneca.database import migrations, open_database
-from seneca.database.sqlite import PATIENCE, _version, check_version
+from seneca.database.sqlite.engine import PATIENCE, _version, check_version
 from seneca.errors import Unusable
 from tests.conftest import Person, Server, free_port, refused, seneca
+
+pytestmark = pytest.mark.embedded  # about the file
 
 OPEN = "import sys, time; from seneca.database import open_database; sys.stdin.readline(); open_database(sys.argv[1])"
 

@@ -14,6 +14,8 @@ from seneca import units
 from tests.conftest import PASSWORD, Person, Server, refused, running, unique
 from tests.test_authorisation import ROWS, Row, Stage, set_stage
 
+pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+
 JSON = {"Content-Type": "application/json"}
 GETS = [row for row in ROWS if row.method == "GET"]
 DOCUMENTATION = ["/docs", "/docs.css", "/docs.svg", "/openapi.json"]

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import apsw
 import httpx
 import pytest
 
 from seneca import audit
 from seneca.database import open_database
 from tests.conftest import make_course, running, seneca, sign_up
+from tests.engines import engine
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
@@ -48,29 +48,16 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(studied: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
-    source = apsw.Connection(str(studied / "seneca.db"))
-    target = apsw.Connection(str(tmp_path / "seneca.db"))
-    with target.backup("main", source, "main") as backup:
-        backup.step()
-    source.close()
-    target.close()
+    engine().copy(studied, tmp_path)
     return tmp_path
 
 
-def run(data: Path, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
-    connection = apsw.Connection(str(data / "seneca.db"))
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    finally:
-        connection.close()
-
-
 def everything(data: Path, selects: tuple[str, ...]) -> list[list[tuple[Any, ...]]]:
-    return [sorted(run(data, select), key=repr) for select in selects]
+    return [sorted(engine().rows(data, select), key=repr) for select in selects]
 
 
 def differences(data: Path) -> list[audit.Difference]:
-    database = open_database(f"sqlite:///{data / 'seneca.db'}")
+    database = open_database(engine().url(data))
     try:
         with database.reading() as tx:
             return list(audit.differences(tx))
@@ -79,7 +66,7 @@ def differences(data: Path) -> list[audit.Difference]:
 
 
 def rebuild(data: Path) -> None:
-    database = open_database(f"sqlite:///{data / 'seneca.db'}")
+    database = open_database(engine().url(data))
     try:
         with database.writing() as tx:
             audit.rebuild(tx)
@@ -91,7 +78,7 @@ def test_every_kept_column_is_verified(copy: Path):
     """No column of a table of figures is neither key, nor verified, nor known to be none."""
     for kept in audit.KEPT:
         if kept.table != "sessions":
-            columns = {row[1] for row in run(copy, f"PRAGMA table_info({kept.table})")}
+            columns = set(engine().columns(copy, kept.table))
             assert columns - set(kept.key) - set(kept.figures) <= {"name_changes"}
 
 
@@ -105,10 +92,11 @@ def test_what_was_recorded_over_http_is_right(studied: Path):
 @pytest.mark.parametrize("change", [1, -1_000_000])
 def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str, column: str, change: int):
     before = everything(copy, (*RAW, *KEPT))
-    run(
+    row = engine().row
+    engine().change(
         copy,
         f"UPDATE {table} SET {column} = {column} + :change "
-        f"WHERE rowid = (SELECT max(rowid) FROM {table} WHERE {column} IS NOT NULL)"
+        f"WHERE {row} = (SELECT max({row}) FROM {table} WHERE {column} IS NOT NULL)"
         if table in ("sessions", "results")
         else f"UPDATE {table} SET {column} = {column} + :change WHERE bucket = (SELECT max(bucket) FROM {table}) "
         f"AND course_id = (SELECT max(course_id) FROM {table})",
@@ -131,8 +119,7 @@ def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str
 @pytest.mark.parametrize("table", [kept.table for kept in audit.KEPT if kept.table != "sessions"])
 def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
     before = everything(copy, KEPT)
-    lost = run(copy, f"DELETE FROM {table} RETURNING 1")
-    assert len(lost) >= 2
+    assert engine().change(copy, f"DELETE FROM {table}") >= 2
     found = differences(copy)
     assert {d.table for d in found} == {table}
     assert {d.kept for d in found} == {0}
@@ -144,9 +131,9 @@ def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
 def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table: str):
     before = everything(copy, KEPT)
     keys = {"learner_id": "'nobody'", "course_id": "'none'", "module_name": "'nothing'"}
-    columns = [row[1] for row in run(copy, f"PRAGMA table_info({table})")]
+    columns = engine().columns(copy, table)
     values = [keys.get(column, "7") for column in columns]
-    run(copy, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)})")
+    engine().change(copy, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)})")
     assert {(d.table, d.true) for d in differences(copy)} == {(table, 0)}
     rebuild(copy)
     assert differences(copy) == []
@@ -156,11 +143,11 @@ def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table
 
 def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
     """The raw rows are the truth: a session's end, a result that is gone."""
-    session = run(copy, "SELECT learner_id, id FROM sessions WHERE ended_at IS NOT NULL LIMIT 1")[0]
+    session = engine().rows(copy, "SELECT learner_id, id FROM sessions WHERE ended_at IS NOT NULL LIMIT 1")[0]
     where = "learner_id = :learner AND {} = :id"
     key = {"learner": session[0], "id": session[1]}
-    run(copy, f"UPDATE sessions SET ended_at = ended_at + 60000 WHERE {where.format('id')}", **key)
-    run(copy, f"DELETE FROM results WHERE module_name = 'Module 1' AND {where.format('session_id')}", **key)
+    engine().change(copy, f"UPDATE sessions SET ended_at = ended_at + 60000 WHERE {where.format('id')}", **key)
+    engine().change(copy, f"DELETE FROM results WHERE module_name = 'Module 1' AND {where.format('session_id')}", **key)
     found = {(d.table, d.figure) for d in differences(copy)}
     assert found == {
         ("sessions", "results"),
@@ -177,8 +164,8 @@ def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
 
 
 def test_the_shell_names_every_difference_and_mends_it(copy: Path):
-    run(copy, "UPDATE learner_totals SET points = points + 1, names = names - 1")
-    run(copy, "UPDATE course_names SET learners = 0")
+    engine().change(copy, "UPDATE learner_totals SET points = points + 1, names = names - 1")
+    engine().change(copy, "UPDATE course_names SET learners = 0")
     expected = [str(difference) for difference in differences(copy)]
     done = seneca("stats", "verify", "--data", copy)
     assert done.returncode == 1

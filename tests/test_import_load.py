@@ -5,10 +5,13 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import pytest
 
 from seneca.transfer.importing import MANY
 from tests.conftest import make_course, running, seneca, sign_in
 from tests.exchange import ALICE_ID, BCRYPT, COURSE_ID, Line, Shell, course, module, session, user
+
+pytestmark = pytest.mark.embedded  # about the file
 
 INDEXES = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name"
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.conftest import PASSWORD, Person, Server, make_course, running, sign_up
 
+pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+
 MEMBERS = {"request", "method", "route", "status", "ms", "account", "event", "level", "timestamp"}
 Logged = tuple[Server, httpx.Client, Person]
 

@@ -5,10 +5,8 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
-import apsw
 import argon2
 import bcrypt
 import httpx
@@ -17,6 +15,7 @@ import pytest
 from seneca import accounts, passwords, units
 from seneca.database import open_database
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
+from tests.engines import engine
 
 PATH = "/auth/login"
 
@@ -98,9 +97,7 @@ def test_an_unknown_name_and_a_wrong_password_answer_the_same_bytes(server: Serv
 
 
 def test_an_account_without_a_password_cannot_sign_in(server: Server, nobody: Person, alice: Person, tara: Person):
-    with closing(apsw.Connection(str(server.data / "seneca.db"))) as connection:
-        connection.set_busy_timeout(5000)
-        connection.execute("DELETE FROM passwords WHERE account_id = :id", {"id": alice.id})
+    engine().change(server.data, "DELETE FROM passwords WHERE account_id = :id", id=alice.id)
     wrong = login(nobody, unique("nobody"))
     for password in (PASSWORD, "", "nobody's"):
         answer = login(nobody, alice.username, password)
@@ -137,7 +134,7 @@ IMPORTED["wide"] = ("x" + WIDE, IMPORTED["wide"][1])  # the 72nd byte is half a 
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose accounts came with the hashes that they had elsewhere."""
     data = tmp_path_factory.mktemp("imported")
-    database = open_database(f"sqlite:///{data / 'seneca.db'}")
+    database = open_database(engine().url(data))
     with database.writing() as tx:
         for name, (_, password_hash) in IMPORTED.items():
             accounts.create(

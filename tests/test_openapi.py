@@ -18,6 +18,8 @@ from seneca.api.documentation import documentation
 from seneca.app import ROUTES
 from tests.conftest import Person, make_course, running, sign_up
 
+pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+
 SHELL_ONLY = {errors.Unusable, errors.FiguresDiffer}
 
 

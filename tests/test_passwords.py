@@ -12,6 +12,8 @@ from seneca import passwords
 from seneca.errors import Invalid, Unavailable
 from seneca.passwords import Hashery
 
+pytestmark = pytest.mark.no_database  # it asks none
+
 NAME, EMAIL = "alice.smith", "Alice@Example.org"
 
 

@@ -5,131 +5,25 @@ import resource
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
-from uuid import uuid4
 
 import apsw
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, free_port, make_course, running, seneca, sign_in, sign_up, start_server
-
-
-def workers(server: Server) -> list[int]:
-    """The process ids of a server's workers."""
-    threads = Path(f"/proc/{server.process.pid}/task").iterdir()
-    return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
-
-
-def wait_for(what, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def answers(server: Server) -> bool:
-    try:
-        return httpx.get(f"{server.url}/health", timeout=1).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-@contextmanager
-def stage(data: Path, *arguments: str) -> Iterator[tuple[Server, Person, dict]]:
-    """A server of one's own with an administrator and a course."""
-    with running(data, *arguments) as server, httpx.Client(base_url=server.url, timeout=30) as client:
-        tara = sign_up(client, "tara", role="admin")
-        yield server, tara, make_course(tara)
-
-
-class Load:
-    """Learners who record results without pause; keeps what was acknowledged and what was sent.
-
-    Each result is worth a point and has a name of its own, so that one that is lost or counted twice shows.
-    """
-
-    def __init__(self, url: str, alice: Person, course: dict, clients: int = 4) -> None:
-        self.url = url
-        self.alice = alice
-        self.course = course
-        self.sent: dict[str, set[str]] = {}
-        self.acknowledged: dict[str, set[str]] = {}
-        self.refusals: list[str] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._study) for _ in range(clients)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        wait_for(lambda: sum(map(len, self.acknowledged.values())) > 20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _study(self) -> None:
-        session_id = str(uuid4())
-        sent = self.sent.setdefault(session_id, set())
-        acknowledged = self.acknowledged.setdefault(session_id, set())
-        while not self._stop.is_set():
-            try:
-                with httpx.Client(base_url=self.url, timeout=30) as client:
-                    alice = Person(client, self.alice.token)
-                    start = {
-                        "courseIdentifier": self.course["id"],
-                        "topic": self.course["topicsAndModules"][0]["topic"],
-                        "sessionId": session_id,
-                    }
-                    assert alice.post("/session/startSession", start).status_code in (200, 201)
-                    while not self._stop.is_set() and len(sent) < 1000:
-                        name = f"Module {len(sent)}"
-                        sent.add(name)
-                        answer = alice.put(
-                            "/session/updateSession",
-                            {"sessionId": session_id, "moduleStats": [{"moduleName": name, "quiz": {"score": 1}}]},
-                        )
-                        if answer.status_code == 200:
-                            acknowledged.add(name)
-                        else:
-                            self.refusals.append(answer.text)
-                    return
-            except (httpx.TransportError, AssertionError):
-                time.sleep(0.02)  # the server is away
-
-    def check(self, server: Server) -> None:
-        """Everything acknowledged is stored once, nothing is that was not sent, and every figure says so."""
-        for session_id, sent in self.sent.items():
-            rows = server.rows("SELECT module_name FROM results WHERE session_id = :id", id=session_id)
-            stored = [row[0] for row in rows]
-            assert len(stored) == len(set(stored))
-            assert self.acknowledged[session_id] <= set(stored) <= sent
-            sessions = server.rows("SELECT 1 FROM sessions WHERE id = :id", id=session_id)
-            assert len(sessions) == 1 or (sessions == [] and not sent)
-        assert server.rows("PRAGMA integrity_check") == [("ok",)]
-        verified = seneca("stats", "verify", "--data", server.data)
-        assert verified.returncode == 0, verified.stdout + verified.stderr
-
-
-def alice_of(server: Server, tara: Person) -> Person:
-    return sign_up(tara.client, "alice")
-
+from tests.conftest import Person, Server, free_port, running, seneca, sign_in, start_server
+from tests.load import Load, alice_of, answers, kill, stage, wait_for, wait_for_end, workers
 
 # -- stopping ----------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path, how: signal.Signals):
     with stage(tmp_path) as (server, tara, course):
-        alice = alice_of(server, tara)
+        alice = alice_of(tara)
         session_id = alice.start(course)
         lock = apsw.Connection(str(tmp_path / "seneca.db"))
         lock.set_busy_timeout(5000)
@@ -156,7 +50,7 @@ def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path, how: si
 
 def test_stopping_under_load_loses_nothing_acknowledged(tmp_path: Path):
     with stage(tmp_path, "--workers", "2") as (server, tara, course):
-        with Load(server.url, alice_of(server, tara), course) as load:
+        with Load(server.url, alice_of(tara), course) as load:
             assert server.stop() == 0
         load.check(server)
         assert load.refusals == []
@@ -178,30 +72,15 @@ def test_stops_soon_though_clients_keep_their_connections(tmp_path: Path):
 # -- being killed ------------------------------------------------------------------------------
 
 
-def kill(server: Server) -> None:
-    """End every process of a server at once, as a loss of power would."""
-    found = workers(server)
-    os.kill(server.process.pid, signal.SIGSTOP)  # or it would start new workers
-    for pid in found:
-        os.kill(pid, signal.SIGKILL)
-    server.process.kill()
-    server.process.wait()
-    wait_for_end(found)
-
-
-def wait_for_end(pids: list[int]) -> None:
-    wait_for(lambda: not any(Path(f"/proc/{pid}/fd/0").exists() for pid in pids))
-
-
 def test_kills_under_load_lose_nothing_acknowledged_and_double_nothing(tmp_path: Path):
-    with stage(tmp_path) as (server, tara, course), Load(server.url, alice_of(server, tara), course) as load:
+    with stage(tmp_path) as (server, tara, course), Load(server.url, alice_of(tara), course) as load:
         for _ in range(5):
-            before = sum(map(len, load.acknowledged.values()))
+            before = load.written
             kill(server)
             load.check(server)
             server.process = start_server(tmp_path, port=server.port).process
-            wait_for(lambda: sum(map(len, load.acknowledged.values())) > before + 20)  # noqa: B023
-        load._stop.set()
+            wait_for(lambda: load.written > before + 20)  # noqa: B023
+        load.stop()
         kill(server)
         load.check(server)
 
@@ -233,9 +112,10 @@ def limit_files(server: Server, most_bytes: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
+@pytest.mark.embedded
 def test_a_full_disk_is_answered_503_and_over_when_there_is_room(tmp_path: Path):
     with stage(tmp_path) as (server, tara, course):
-        alice = alice_of(server, tara)
+        alice = alice_of(tara)
         session_id = alice.start(course)
         text = ["x" * 1000] * 200
 
@@ -321,8 +201,8 @@ def test_a_value_of_another_type_is_wrong_usage(tmp_path: Path, name: str, value
 
 
 def test_two_servers_work_on_one_data_directory(tmp_path: Path):
-    with stage(tmp_path) as (server, tara, course), running(tmp_path) as other:
-        alice = alice_of(server, tara)
+    with stage(tmp_path) as (_, tara, course), running(tmp_path) as other:
+        alice = alice_of(tara)
         with httpx.Client(base_url=other.url, timeout=30) as client:
             here, there = alice, sign_in(client, alice.username)
             assert Person(client, alice.token).get("/test/user").text == "User Functionality"

@@ -10,6 +10,8 @@ from seneca.errors import Unusable
 from seneca.settings import Settings
 from tests.conftest import seneca
 
+pytestmark = pytest.mark.no_database  # it asks none
+
 
 def test_defaults():
     told = settings.read({})
@@ -25,6 +27,7 @@ GIVEN = {
     "SENECA_HOST": ("0.0.0.0", "0.0.0.0"),
     "SENECA_PORT": ("8080", 8080),
     "SENECA_WORKERS": ("2", 2),
+    "SENECA_CONNECTIONS": ("20", 20),
     "SENECA_SECRET_KEY": ("12345", "12345"),
     "SENECA_REGISTRATION": ("admin", "admin"),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),

@@ -17,6 +17,8 @@ from seneca.settings import Settings
 from seneca.tokens import Key, Keys, load_keys
 from tests.conftest import Person, Server, refused, running, seneca, sign_up
 
+pytestmark = pytest.mark.no_database  # it asks none
+
 A, B = "b4zX-first-key-of-this-installation-7Kq", "W2mp-second-key-of-this-installation-9Tf"
 
 

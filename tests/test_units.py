@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from seneca import text, units
 from seneca.api.reply import encode
 
+pytestmark = pytest.mark.no_database  # it asks none
+
 MOMENTS = st.integers(units.EARLIEST, units.LATEST)
 
 

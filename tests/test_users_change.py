@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
 import httpx
 import pytest
 
 from seneca import passwords, units
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_in, sign_up, start_server
+from tests.engines import engine
 from tests.wire import clients_of_workers
 
 NEW = "another-secret-42"
@@ -245,10 +245,7 @@ def test_refusals_and_their_order(server: Server, nobody: Person, alice: Person,
 
 
 def test_an_account_without_a_password_gets_one(server: Server, tara: Person, alice: Person):
-    connection = apsw.Connection(str(server.data / "seneca.db"))
-    connection.set_busy_timeout(5000)
-    connection.execute("DELETE FROM passwords WHERE account_id = :id", {"id": alice.id})
-    connection.close()
+    engine().change(server.data, "DELETE FROM passwords WHERE account_id = :id", id=alice.id)
     assert tara.patch(f"/users/{alice.id}", {"role": "user"}).status_code == 200
     assert server.rows("SELECT 1 FROM passwords WHERE account_id = :id", id=alice.id) == []
     assert tara.patch(f"/users/{alice.id}", {"password": NEW}).status_code == 200

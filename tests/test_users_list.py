@@ -4,12 +4,12 @@ import re
 import time
 from typing import Any
 
-import apsw
 import httpx
 import pytest
 
 from seneca import units
 from tests.conftest import PASSWORD, Person, Server, refused, sign_up, unique
+from tests.engines import engine
 
 PATH = "/users"
 
@@ -69,11 +69,8 @@ def test_pages_follow_the_link_to_the_end(tara: Person, pupils, limit: int):
 def test_accounts_of_one_millisecond_are_ordered_by_id_and_none_is_lost(server: Server, tara: Person, nobody: Person):
     stem = unique("twin")
     ids = sorted(register(nobody, f"{stem}.{number}", f"{number}@{stem}.example") for number in range(4))
-    connection = apsw.Connection(str(server.data / "seneca.db"))
-    connection.set_busy_timeout(5000)
     for id_ in ids:
-        connection.execute("UPDATE accounts SET created_at = 1740000000000 WHERE id = :id", {"id": id_})
-    connection.close()
+        engine().change(server.data, "UPDATE accounts SET created_at = 1740000000000 WHERE id = :id", id=id_)
     pages = follow(tara, f"{PATH}?q={stem}&limit=1")
     assert [page[0]["id"] for page in pages] == ids
     assert {page[0]["createdAt"] for page in pages} == {"2025-02-19T21:20:00.000Z"}

@@ -10,9 +10,11 @@ import apsw
 import pytest
 
 from seneca.database import NotUnique, open_database
-from seneca.database.sqlite import Sqlite, SqliteTransaction
-from seneca.database.writer import MOST_WAITING
+from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
+from seneca.database.sqlite.writer import MOST_WAITING
 from seneca.errors import NoSuchCourse, Unavailable
+
+pytestmark = pytest.mark.embedded  # about the file
 
 Work = Callable[[SqliteTransaction], Any]
 MEGABYTE = 1024 * 1024

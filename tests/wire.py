@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import apsw
 import httpx
 
 from tests.conftest import NEVER_GIVEN, Person, Server, refused
+from tests.engines import engine
 
 KIBIBYTE = 1024
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
 
 # -- shapes ------------------------------------------------------------------------------------
 
@@ -50,7 +49,7 @@ NOTHING = statistics()
 
 def counts(server: Server) -> dict[str, int]:
     """How many rows each table has."""
-    return {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in server.rows(TABLES)}
+    return {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for name in engine().tables(server.data)}
 
 
 def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
@@ -69,12 +68,8 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
     """Let an open session have started that much later (before: less than 0). No figure counts open sessions."""
-    connection = apsw.Connection(str(server.data / "seneca.db"), flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(5000)
-    sql = "UPDATE sessions SET started_at = started_at + ? WHERE id = ? AND ended_at IS NULL"
-    connection.execute(sql, (milliseconds, session_id))
-    assert connection.changes() == 1
-    connection.close()
+    sql = "UPDATE sessions SET started_at = started_at + :more WHERE id = :id AND ended_at IS NULL"
+    assert engine().change(server.data, sql, more=milliseconds, id=session_id) == 1
 
 
 def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any], **members: Any) -> str:

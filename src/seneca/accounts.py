@@ -253,6 +253,7 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
 # -- changing them -----------------------------------------------------------------------------
 
 SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
+ADMINISTRATORS = "SELECT id FROM accounts WHERE role = 'admin' ORDER BY id"
 ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
 
 
@@ -264,7 +265,12 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         LastAdministrator: the role cannot be taken from the only administrator.
 
     """
-    account = get(tx, id)
+    if role == "user":
+        tx.lock(ADMINISTRATORS)  # two must not demote each other
+    row = tx.lock(ACCOUNT, id=id).fetchone()
+    if row is None:
+        raise NoSuchAccount
+    account = _account(row)
     if role is not None and role != account.role:
         if role == "admin":
             tx.run(CLAIM_FIRST, id=id)

@@ -60,7 +60,7 @@ def create_app(told: Settings) -> ASGIApp:
         Unusable: the database or the signing key cannot be used.
 
     """
-    database = open_database(told.database)
+    database = open_database(told.database, told.connections)
     shared = Services(
         settings=told,
         database=database,

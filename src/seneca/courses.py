@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from seneca import text, units
-from seneca.database import BrokenReference, NotUnique, Transaction
+from seneca.database import Answer, BrokenReference, NotUnique, Row, Transaction
 from seneca.errors import (
     CourseInUse,
     FieldError,
@@ -144,21 +144,27 @@ BY_ID = f"SELECT {COLUMNS} FROM courses WHERE id = :id"
 BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 
-def get(tx: Transaction, identifier: str) -> Course:
-    """The course with this id, else the one with exactly this title.
-
-    Raises:
-        NoSuchCourse: there is neither.
-
-    """
+def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> Answer:
+    """Ask for the course with this id, else for the one with exactly this title; ``found`` has it."""
+    how = tx.lock if lock else tx.ask
     id_ = units.identifier(identifier)
-    row = tx.one(BY_ID, id=id_) if id_ else tx.one(BY_TITLE, title=identifier)
+    return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=identifier)
+
+
+def found(answer: Answer) -> Course:
+    """The course that was asked for. Raises NoSuchCourse."""
+    row = answer.fetchone()
     if row is None:
         raise NoSuchCourse
     return _course(row)
 
 
-def _course(row: tuple[str, str, str, str, int]) -> Course:
+def get(tx: Transaction, identifier: str) -> Course:
+    """The course with this id, else the one with exactly this title. Raises NoSuchCourse."""
+    return found(ask(tx, identifier))
+
+
+def _course(row: Row) -> Course:
     return Course(row[0], row[1], row[2], Raw(row[3].encode()), units.iso(row[4]))
 
 
@@ -222,7 +228,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     if asked.topics_and_modules is not UNSET:
         check_topics(asked.topics_and_modules)
         given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
-    stored = get(tx, identifier)
+    stored = found(ask(tx, identifier, lock=True))
     course = msgspec.structs.replace(stored, **given)
     try:
         tx.run(

@@ -38,13 +38,6 @@ class Difference(Struct, frozen=True):
         )
 
 
-class NewNames(Struct, frozen=True):
-    """How many of the module names just counted were new: to the learner, to the course (in this bucket)."""
-
-    to_learner: int = 0
-    to_course: int = 0
-
-
 ADD_TO_LEARNER = """
 INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
 VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :names)
@@ -68,14 +61,14 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def add(tx: Transaction, study: Study, difference: Difference, new: NewNames | None = None) -> None:
+def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 0) -> None:
     """Add a difference to the learner's totals and to the course's.
 
     Args:
         tx: the transaction that makes the difference.
         study: whose totals.
         difference: what to add.
-        new: the names that ``add_names`` found to be new.
+        new_names: under how many module names the learner has results for the first time.
 
     """
     parameters = {
@@ -86,14 +79,43 @@ def add(tx: Transaction, study: Study, difference: Difference, new: NewNames | N
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.run(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner if new else 0, **parameters)
-    tx.run(ADD_TO_COURSE, name_changes=new.to_course if new else 0, **parameters)
+    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, **parameters)
+    tx.put(ADD_TO_COURSE, name_changes=0, **parameters)
 
 
-KNOWN_NAMES = """
-SELECT module_name FROM learner_names
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name IN (:values)
+NAMES_IN_COURSE_OF_SESSION = """
+SELECT names FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = (
+    SELECT course_id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id)
 """
+KNOWN_IN_COURSE_OF_SESSION = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND module_name IN (:values) AND course_id = (
+    SELECT course_id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id)
+"""
+
+
+class Names:
+    """Asked of a session's course: how many module names its learner has there, and which of these.
+
+    The learner's totals are locked first, so that of two sessions in which a name is new only one counts it.
+    """
+
+    def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
+        self._kept = tx.lock(NAMES_IN_COURSE_OF_SESSION, **key)
+        self._known = tx.ask(KNOWN_IN_COURSE_OF_SESSION, values=names, **key)
+
+    def new(self, names: Iterable[str]) -> list[str]:
+        """Those under which the learner has no result in the course."""
+        known = {row[0] for row in self._known.fetchall()}
+        return [name for name in names if name not in known]
+
+    def kept(self) -> int:
+        """Under how many the learner has results in the course."""
+        row = self._kept.fetchone()
+        return 0 if row is None else int(row[0])
+
+
 ADD_LEARNER_NAMES = """
 INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
 VALUES (:bucket, :learner_id, :course_id, :module_name, :results)
@@ -106,22 +128,29 @@ VALUES (:course_id, :module_name, :bucket, :learners)
 ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + excluded.learners
 RETURNING learners
 """
+COUNT_NEW_TO_COURSE = """
+UPDATE course_totals SET name_changes = name_changes + (
+    SELECT count(*) FROM course_names
+    WHERE course_id = :course_id AND bucket = :bucket AND learners = 1 AND module_name IN (:values))
+WHERE course_id = :course_id AND bucket = :bucket
+"""
 
 
-def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
-    """Count one more result of the learner under each name."""
+def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence[str]) -> None:
+    """Count one more result of the learner under each name; some of the names are new to the learner."""
     key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
-    known = {row[0] for row in tx.among(KNOWN_NAMES, names, **key)}
-    tx.insert(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
-    new = [
-        {"bucket": study.bucket, "course_id": study.course_id, "module_name": name, "learners": 1}
-        for name in names
-        if name not in known
-    ]
-    learners = tx.insert(ADD_COURSE_NAMES, new)
-    return NewNames(len(new), sum(row[0] == 1 for row in learners))
+    tx.put_rows(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
+    if new:
+        in_order = sorted(new)  # two learners who wait for each other's names would wait for ever
+        course = {"bucket": study.bucket, "course_id": study.course_id}
+        tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
+        tx.put(COUNT_NEW_TO_COURSE, values=in_order, **course)
 
 
+KNOWN_NAMES = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name IN (:values)
+"""
 LEARNER_NAMES_KEPT = """
 SELECT names FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """

@@ -22,8 +22,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = Path("seneca-data")
     database_url: Annotated[
         str,
-        Meta(description="The database, `sqlite:///PATH`; empty: `seneca.db` in the data directory."),
+        Meta(
+            description="The database, `sqlite:///PATH` or `postgresql://…`; empty: `seneca.db` in the data directory."
+        ),
     ] = ""
+    connections: Annotated[
+        int,
+        Meta(ge=1, le=100, description="Connections of each worker to PostgreSQL, besides two for long lists."),
+    ] = 8
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
     workers: Annotated[int, Meta(ge=1, le=64, description="Processes that answer requests.")] = 1

@@ -8,15 +8,15 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import uuid4
 
-import apsw
 import httpx
 import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seneca.audit import differences
-from seneca.database.sqlite import Sqlite
+from seneca.database import Database
 from tests.conftest import Person, Server, make_course, refused, sign_up, unique
+from tests.engines import engine
 from tests.history.model import (
     PARTS,
     Course,
@@ -64,7 +64,7 @@ class History(RuleBasedStateMachine):
     server: ClassVar[Server]
     clients: ClassVar[Iterator[httpx.Client]]  # of two servers on one database: neither may answer what is stale
     tara: ClassVar[Person]
-    database: ClassVar[Sqlite]
+    database: ClassVar[Database]
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,13 +220,8 @@ class History(RuleBasedStateMachine):
     def let_time_pass(self, data: st.DataObject, passed: int) -> None:
         """Move the start of a session that goes on back: no figure counts it yet."""
         session = data.draw(st.sampled_from([s for s in self.model.sessions if s.end is None]))
-        connection = apsw.Connection(str(self.server.data / "seneca.db"))
-        connection.set_busy_timeout(5000)
-        connection.execute(
-            "UPDATE sessions SET started_at = started_at - :passed WHERE learner_id = :learner_id AND id = :id",
-            {"passed": passed, "learner_id": session.learner.id, "id": session.id},
-        )
-        connection.close()
+        sql = "UPDATE sessions SET started_at = started_at - :passed WHERE learner_id = :learner_id AND id = :id"
+        engine().change(self.server.data, sql, passed=passed, learner_id=session.learner.id, id=session.id)
         session.start -= passed
 
     @precondition(lambda self: self.model.sessions)

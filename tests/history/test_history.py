@@ -14,10 +14,11 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from seneca.database import open_database
 from tests.conftest import Server, running, sign_up
+from tests.engines import engine
 from tests.history.machine import History
 
 LENGTHS = {
-    "": settings(max_examples=100, stateful_step_count=25),
+    "": settings(max_examples=60, stateful_step_count=25),
     "soak": settings(max_examples=5000, stateful_step_count=60),
 }
 LENGTH = settings(
@@ -42,7 +43,7 @@ def test_any_history_keeps_every_answer_and_every_figure_true(servers: tuple[Ser
     ):
         History.server, History.clients = servers[0], itertools.cycle([one, other])
         History.tara = sign_up(one, "tara", role="admin")
-        History.database = open_database(f"sqlite:///{servers[0].data / 'seneca.db'}")
+        History.database = open_database(engine().url(servers[0].data))
         try:
             run_state_machine_as_test(History, settings=LENGTH)
         finally:

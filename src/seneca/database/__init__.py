@@ -11,18 +11,25 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.memory import Memory
 from seneca.errors import Unusable
-
-if TYPE_CHECKING:
-    from seneca.database.sqlite import Sqlite
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Mapping[str, object]
+
+
+class Answer(Protocol):
+    """What a question will have found, once somebody looks."""
+
+    def fetchone(self) -> Row | None:
+        """The first row, or None."""
+
+    def fetchall(self) -> list[Row]:
+        """Every row."""
 
 
 class NotUnique(Exception):
@@ -50,6 +57,15 @@ class Transaction(Protocol):
     def all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
 
+    def ask(self, sql: str, /, **parameters: object) -> Answer:
+        """Ask without waiting for the answer: questions asked one after the other cost one round trip.
+
+        A statement with ``IN (:values)`` takes a sequence, ``values``.
+        """
+
+    def lock(self, sql: str, /, **parameters: object) -> Answer:
+        """As ``ask``; until this transaction ends nobody else changes or locks the rows that are found."""
+
     def rows(self, sql: str, /, **parameters: object) -> Iterable[Row]:
         """Every row, one after the other, in bounded memory."""
 
@@ -62,6 +78,13 @@ class Transaction(Protocol):
 
         """
 
+    def put(self, sql: str, /, **parameters: object) -> None:
+        """Run a statement without waiting for its outcome: that it failed shows at the latest at the commit.
+
+        A constraint that it would break says that another transaction was quicker: all of this one is undone
+        and run again.
+        """
+
     def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Run ``INSERT … VALUES (:a, :b) …`` with many rows at once, in few statements; returns what it RETURNs.
 
@@ -70,6 +93,9 @@ class Transaction(Protocol):
             BrokenReference: a foreign key would break.
 
         """
+
+    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """As ``insert``, without waiting for its outcome (see ``put``)."""
 
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
@@ -120,7 +146,18 @@ class Database(Protocol):
         """A snapshot for the shell: ``with database.reading() as tx``."""
 
     def writing(self) -> AbstractContextManager[Transaction]:
-        """A transaction for the shell: committed at the end of the block, undone if it raises."""
+        """A transaction for the shell, beside which nobody writes: committed at the end of the block, undone if it raises."""
+
+    def distribute(self, progress: Callable[[str], None]) -> int:
+        """Spread the tables over a cluster's nodes, by bucket; returns how many were not spread yet.
+
+        Args:
+            progress: told each table's name first.
+
+        Raises:
+            Unusable: this engine, or this database, cannot do that.
+
+        """
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""
@@ -150,16 +187,24 @@ def many_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
     return sql.replace("(:values)", f"({', '.join(f':{name}' for name in names)})"), names
 
 
-def open_database(url: str) -> "Sqlite":
+def open_database(url: str, connections: int = 1) -> Database:
     """Open the database of this URL, made or brought up to date where needed.
+
+    Args:
+        url: ``sqlite:///PATH`` or ``postgresql://…``.
+        connections: to a server, how many at most for reading and writing.
 
     Raises:
         Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
 
     """
-    scheme, separator, path = url.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
-        raise Unusable("SENECA_DATABASE_URL must be of the form sqlite:///PATH.")
-    from seneca.database.sqlite import Sqlite
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        from seneca.database.postgres.engine import Postgres  # not what a start on SQLite should wait for
 
-    return Sqlite(Path(path))
+        return Postgres(url, connections)
+    if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
+        raise Unusable("SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE.")
+    from seneca.database.sqlite.engine import Sqlite
+
+    return Sqlite(Path(rest.removeprefix("/")))

@@ -6,9 +6,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from seneca import courses, figures, units
+from seneca import accounts, courses, figures, units
 from seneca.accounts import Learner
-from seneca.database import BrokenReference, Row, Transaction
+from seneca.database import Row, Transaction
 from seneca.errors import (
     NoSuchSession,
     NoSuchTopic,
@@ -18,7 +18,7 @@ from seneca.errors import (
     SessionIdTaken,
     TooManyNames,
 )
-from seneca.figures import Difference, NewNames, Study
+from seneca.figures import Difference, Study
 from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored
 from seneca.text import Name
 
@@ -76,31 +76,35 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         NoSuchCourse: there is no such course.
         NoSuchTopic: the course has no such topic.
         SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
+        NotSignedIn: the account is gone.
 
     """
-    id_ = None if asked.session_id is UNSET else str(asked.session_id)
-    if id_ and (existing := tx.one(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)):
-        _check_same_start(tx, asked, existing)
+    is_brought = asked.session_id is not UNSET
+    id_ = str(asked.session_id) if is_brought else units.new_id()
+    existing = tx.ask(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
+    named = courses.ask(tx, asked.course_identifier)
+    taken = tx.ask(COURSE_WITH_ID, id=id_)
+    account = tx.ask(accounts.ACCOUNT, id=learner.id)
+    if is_brought and (row := existing.fetchone()):
+        _check_same_start(tx, asked, row)
         return id_, False
-    course = courses.get(tx, asked.course_identifier)
+    course = courses.found(named)
     if asked.topic not in courses.topic_names(course):
         raise NoSuchTopic
-    if id_ and tx.one(COURSE_WITH_ID, id=id_):
+    if is_brought and taken.fetchone():
         raise SessionIdTaken("The session id is a course's.")
-    id_ = id_ or units.new_id()
-    try:
-        tx.run(
-            INSERT,
-            bucket=learner.bucket,
-            learner_id=learner.id,
-            id=id_,
-            course_id=course.id,
-            course_title=course.course_title,
-            topic=asked.topic,
-            now=now,
-        )
-    except BrokenReference:  # the course is there, so it is the account that is not
-        raise NotSignedIn("This account does not exist any more.") from None
+    if account.fetchone() is None:
+        raise NotSignedIn("This account does not exist any more.")
+    tx.put(
+        INSERT,
+        bucket=learner.bucket,
+        learner_id=learner.id,
+        id=id_,
+        course_id=course.id,
+        course_title=course.course_title,
+        topic=asked.topic,
+        now=now,
+    )
     figures.add(tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1))
     return id_, True
 
@@ -156,31 +160,33 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
-    session = tx.one(OPEN_SESSION, **key)
-    if session is None:
+    names = [module.module_name for module in given]
+    session = tx.lock(OPEN_SESSION, **key)
+    stored = tx.ask(STORED_RESULTS, values=names, **key)
+    known = figures.Names(tx, names, **key)
+    row = session.fetchone()
+    if row is None:
         raise NoSuchSession
-    course_id, ended_at, results, points, size = session
+    course_id, ended_at, results, points, size = row
     if ended_at is not None:
         raise SessionEnded(ended_at)
-    stored = tx.among(STORED_RESULTS, [module.module_name for module in given], **key)
-    merge = Merge({row[0]: Stored(*row) for row in stored}, given, results)
+    merge = Merge({row[0]: Stored(*row) for row in stored.fetchall()}, given, results)
     points += merge.points
     check_room(results + len(merge.fresh), size + merge.bytes)
-    tx.run(
+    new = new_names(known, merge.fresh) if merge.fresh else []
+    tx.put(
         PUT_FIGURES,
         results=results + len(merge.fresh),
         points=points,
         bytes=size + merge.bytes,
         **key,
     )
-    tx.insert(
-        PUT_RESULT,
-        [{**key, **msgspec.structs.asdict(result)} for result in merge.merged],
-    )
+    tx.put_rows(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
+    study = Study(learner.bucket, learner.id, course_id)
+    if merge.fresh:
+        figures.add_names(tx, study, merge.fresh, new)
     if merge.fresh or merge.points:
-        study = Study(learner.bucket, learner.id, course_id)
-        names = add_names(tx, study, merge.fresh) if merge.fresh else None
-        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), names)
+        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), len(new))
     return Recorded(points, [result.shown() for result in merge.merged])
 
 
@@ -219,15 +225,15 @@ def check_room(results: int, size: int) -> None:
         raise SessionFull("A session holds at most 4 MiB of results.")
 
 
-def add_names(tx: Transaction, study: Study, names: Sequence[str]) -> NewNames:
-    """Count results under these names, up to the most names that a learner may have in a course.
+def new_names(known: figures.Names, names: Sequence[str]) -> list[str]:
+    """Those of these names that are new to the learner in the session's course.
 
     Raises:
-        TooManyNames: there would be more.
+        TooManyNames: the learner would have results under too many there.
 
     """
-    new = figures.add_names(tx, study, names)
-    if new.to_learner and figures.names_of(tx, study) + new.to_learner > MOST_NAMES:
+    new = known.new(names)
+    if new and known.kept() + len(new) > MOST_NAMES:
         raise TooManyNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
     return new
 

@@ -25,6 +25,7 @@ def start(
         None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
 
     """
+    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
     current = accounts.credentials(tx, name)
     if current is None or (current.id, current.password_hash) != (
         verified.id,
@@ -32,9 +33,9 @@ def start(
     ):
         return None
     if new_hash is not None:
-        tx.run(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
+        tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
     id_ = units.new_id()
-    tx.run(START, bucket=current.bucket, account_id=current.id, id=id_, now=now)
+    tx.put(START, bucket=current.bucket, account_id=current.id, id=id_, now=now)
     return id_, current
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any, cast
 
 import apsw
 
@@ -44,6 +45,27 @@ def fault(error: apsw.Error) -> Exception:
 INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
 
 
+class Asked:
+    """A statement that runs once its answer is looked at: here nothing is gained by sending it before."""
+
+    __slots__ = ("_parameters", "_sql", "_tx")
+
+    def __init__(self, tx: "SqliteTransaction", sql: str, parameters: dict[str, Any]) -> None:
+        self._tx = tx
+        self._sql = sql
+        self._parameters = parameters
+
+    def fetchone(self) -> Row | None:
+        """The first row, or None."""
+        return self._tx.one(self._sql, **self._parameters)
+
+    def fetchall(self) -> list[Row]:
+        """Every row."""
+        if "values" in self._parameters:
+            return self._tx.among(self._sql, self._parameters.pop("values"), **self._parameters)
+        return self._tx.all(self._sql, **self._parameters)
+
+
 class SqliteTransaction:
     """A connection, seen by concept functions. Begins and commits nothing itself."""
 
@@ -62,6 +84,12 @@ class SqliteTransaction:
         """Every row."""
         return self._execute(sql, parameters).fetchall()
 
+    def ask(self, sql: str, /, **parameters: object) -> Asked:
+        """Run a statement once its answer is looked at."""
+        return Asked(self, sql, parameters)
+
+    lock = ask  # whoever asks to lock is the only writer
+
     def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Every row, one after the other."""
         return self._execute(sql, parameters)
@@ -74,6 +102,14 @@ class SqliteTransaction:
             raise _constraint(error) from error
         return self.connection.changes()
 
+    def put(self, sql: str, /, **parameters: object) -> None:
+        """Run a statement."""
+        if "values" in parameters:
+            values = cast("Sequence[object]", parameters.pop("values"))
+            self.among(sql, values, **parameters)
+        else:
+            self.run(sql, **parameters)
+
     def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Insert many rows at once."""
         returned: list[Row] = []
@@ -85,6 +121,10 @@ class SqliteTransaction:
             except apsw.ConstraintError as error:
                 raise _constraint(error) from error
         return returned
+
+    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """Insert many rows at once."""
+        self.insert(sql, rows)
 
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""

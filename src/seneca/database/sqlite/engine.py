@@ -18,8 +18,8 @@ import apsw
 
 from seneca.database import Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.sqlite_transaction import PATIENCE, SqliteTransaction, fault
-from seneca.database.writer import Writer
+from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
+from seneca.database.sqlite.writer import Writer
 from seneca.errors import Unusable
 
 P = ParamSpec("P")
@@ -187,6 +187,12 @@ class Sqlite:
             raise fault(error) from error
         finally:
             tx.connection.close()
+
+    def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 there is nothing to tell
+        """Refuse: a file is in one place."""
+        raise Unusable(
+            "SQLite is one file and cannot be distributed. Use a PostgreSQL with Citus: --database postgresql://…."
+        )
 
     def close(self) -> None:
         """Finish the writes that wait and let go of every connection."""

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from seneca.database import Transaction
-from seneca.database.sqlite_transaction import PATIENCE, SqliteTransaction, fault
+from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.errors import Unavailable
 
 P = ParamSpec("P")

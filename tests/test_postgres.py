@@ -1,0 +1,324 @@
+"""What is PostgreSQL's own: connections that break, races that are run again, round trips, and starting together."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from msgspec import UNSET
+
+from seneca import accounts, courses, stats, units
+from seneca.accounts import Learner
+from seneca.courses import NewCourse, Topic
+from seneca.database import NotUnique, Transaction, open_database
+from seneca.database.postgres.engine import Postgres
+from seneca.errors import Unavailable, Unusable
+from seneca.sessions import recording
+from seneca.sessions.recording import Start
+from seneca.sessions.results import ModuleUpdate, Part, read_results
+from tests import engines
+from tests.conftest import make_course, refused, running, seneca, sign_up
+
+pytestmark = pytest.mark.postgres  # about its connections
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[engines.Postgres]:
+    """A server of our own, since it is stopped like in a crash: with many databases its recovery would take long."""
+    made = engines.Postgres(engines.binaries())
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def url(cluster: engines.Postgres, tmp_path: Path) -> str:
+    return cluster.url(tmp_path)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Postgres]:
+    opened = open_database(url, 4)
+    assert isinstance(opened, Postgres)
+    yield opened
+    opened.close()
+
+
+def write(database: Postgres, *work: Callable[[Transaction], Any]) -> list[Any]:
+    """Run writes at once; returns their outcomes."""
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*(database.write(f) for f in work), return_exceptions=True)
+
+    return asyncio.run(together())
+
+
+def read(database: Postgres, work: Callable[[Transaction], Any]) -> Any:
+    return asyncio.run(database.read(work))
+
+
+PUT = "INSERT INTO properties (name, value) VALUES (:name, :value)"
+SET = "UPDATE properties SET value = :value WHERE name = :name"
+GET = "SELECT value FROM properties WHERE name = :name"
+
+
+# -- opening it --------------------------------------------------------------------------------
+
+
+def test_processes_that_start_together_bring_the_schema_up_to_date_once(url: str):
+    code = f"from seneca.database import open_database; print(open_database({url!r}).applied)"
+    with ThreadPoolExecutor(6) as pool:
+        said = list(pool.map(lambda _: subprocess.check_output([sys.executable, "-c", code]), range(6)))
+    applied = sorted(int(text) for text in said)
+    assert applied[:-1] == [0] * 5
+    assert applied[-1] > 0
+
+
+@pytest.mark.parametrize("wrong", ["postgresql://seneca:hunter2@127.0.0.1:1/x", "postgresql://nobody:hunter2@{}/x"])
+def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
+    cluster: engines.Postgres, tmp_path: Path, wrong: str
+):
+    given = wrong.format(f"127.0.0.1:{cluster.port}")
+    done = seneca("migrate", "--data", tmp_path, "--database", given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("seneca: The database x on 127.0.0.1 cannot be used:")
+    assert "hunter2" not in done.stderr
+
+
+def test_another_encoding_is_refused(url: str):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS latin")
+        connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pytest.raises(Unusable, match="UTF8"):
+        open_database(url.rpartition("/")[0] + "/latin")
+
+
+# -- transactions ------------------------------------------------------------------------------
+
+
+def test_what_is_put_is_there_after_the_commit_and_nothing_of_what_failed(database: Postgres):
+    write(database, lambda tx: tx.put(PUT, name="a", value="1"))
+    assert read(database, lambda tx: tx.one(GET, name="a")) == ("1",)
+
+    def fails(tx: Transaction) -> None:
+        tx.put(SET, name="a", value="2")
+        raise ZeroDivisionError
+
+    assert [type(outcome) for outcome in write(database, fails)] == [ZeroDivisionError]
+    assert read(database, lambda tx: tx.one(GET, name="a")) == ("1",)
+
+
+def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
+    def hides(tx: Transaction) -> str:
+        tx.run(PUT, name="b", value="1")
+        try:
+            tx.run(PUT, name="b", value="2")
+        except NotUnique:
+            return "all is well"
+        raise AssertionError
+
+    assert [type(outcome) for outcome in write(database, hides)] == [RuntimeError]
+    assert read(database, lambda tx: tx.one(GET, name="b")) is None
+
+
+def test_a_constraint_that_a_put_breaks_has_all_of_it_run_again(database: Postgres):
+    attempts: list[int] = []
+    both = threading.Barrier(2)
+
+    def make(tx: Transaction) -> str:
+        attempts.append(1)
+        if tx.one(GET, name="c"):
+            return "was there"
+        if len(attempts) <= 2:
+            both.wait()
+        tx.put(PUT, name="c", value="1")
+        return "made"
+
+    assert sorted(write(database, make, make)) == ["made", "was there"]
+    assert len(attempts) == 3
+
+
+def test_transactions_that_wait_for_each_other_are_run_again(database: Postgres):
+    write(database, lambda tx: tx.put(PUT, name="d", value="0"), lambda tx: tx.put(PUT, name="e", value="0"))
+    both = threading.Barrier(2)
+    attempts: list[int] = []
+
+    def cross(first: str, second: str) -> Callable[[Transaction], None]:
+        def work(tx: Transaction) -> None:
+            attempts.append(1)
+            tx.run(SET, name=first, value=first)
+            if len(attempts) <= 2:
+                both.wait()
+            tx.run(SET, name=second, value=first)
+
+        return work
+
+    assert write(database, cross("d", "e"), cross("e", "d")) == [None, None]
+    assert len(attempts) == 3
+
+
+def test_a_row_that_is_locked_waits_for_its_turn(database: Postgres):
+    write(database, lambda tx: tx.put(PUT, name="f", value="0"))
+
+    def count(tx: Transaction) -> None:
+        row = tx.lock(GET, name="f").fetchone()
+        assert row is not None
+        tx.put(SET, name="f", value=str(int(row[0]) + 1))
+
+    assert write(database, *[count] * 40) == [None] * 40
+    assert read(database, lambda tx: tx.one(GET, name="f")) == ("40",)
+
+
+def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
+    write(database, lambda tx: tx.put(PUT, name="g", value="0"))
+    between = threading.Event()
+    changed = threading.Event()
+
+    def twice(tx: Transaction) -> tuple[Any, Any]:
+        first = tx.one(GET, name="g")
+        second = tx.one(GET, name="g")  # here it begins anew, on a snapshot
+        between.set()
+        changed.wait(10)
+        return first, tx.one(GET, name="g") if second else None
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read, database, twice)
+        assert between.wait(10)
+        write(database, lambda tx: tx.put(SET, name="g", value="1"))
+        changed.set()
+        assert reading.result() == (("0",), ("0",))
+
+
+# -- connections that break --------------------------------------------------------------------
+
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seneca' AND datname = %s"
+
+
+def test_a_connection_that_broke_meanwhile_is_replaced_unnoticed(database: Postgres, url: str):
+    write(database, *[lambda tx: tx.put(SET, name="none", value="1")] * 8)
+    with psycopg.connect(url) as connection:
+        assert connection.execute(TERMINATE, (url.rpartition("/")[2],)).fetchall()
+    time.sleep(0.1)
+    assert write(database, *[lambda tx: tx.put(SET, name="none", value="1")] * 8) == [None] * 8
+    assert read(database, lambda tx: tx.one("SELECT 1")) == (1,)
+
+
+def test_a_server_that_is_down_is_answered_503_and_its_return_is_noticed(cluster: engines.Postgres, tmp_path: Path):
+    environment = cluster.environment(tmp_path)
+    with running(tmp_path, **environment) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara = sign_up(client, "tara", role="admin")
+        course = make_course(tara)
+        alice = sign_up(client, "alice")
+        session_id = alice.start(course)
+        with cluster.away():
+            answer = alice.put("/session/endSession", {"sessionId": session_id})
+            assert int(refused_503(answer).headers["retry-after"]) > 0
+            refused_503(client.get(f"/course/{course['id']}"))
+            assert client.get("/health").status_code == 200
+        back = time.monotonic()
+        while (answer := alice.put("/session/endSession", {"sessionId": session_id})).status_code == 503:
+            assert time.monotonic() - back < 5
+            time.sleep(0.05)
+        assert answer.status_code == 200
+        assert '"bug"' not in server.log.read_text()
+
+
+def refused_503(answer: httpx.Response) -> httpx.Response:
+    refused(answer, 503, "unavailable")
+    return answer
+
+
+def test_a_database_that_went_away_is_unavailable_to_the_shell(cluster: engines.Postgres, url: str):
+    opened = open_database(url)
+    with cluster.away(), pytest.raises(Unavailable), opened.reading() as tx:
+        tx.one("SELECT 1")
+    opened.close()
+
+
+# -- round trips -------------------------------------------------------------------------------
+
+
+class Proxy:
+    """Between a client and PostgreSQL: counts how often the client waits for an answer."""
+
+    def __init__(self, port: int) -> None:
+        self.turns = 0
+        self._turn = "server"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._server = port
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._server))
+            for here, there, who in ((client, server, "client"), (server, client, "server")):
+                threading.Thread(target=self._pass_on, args=(here, there, who), daemon=True).start()
+
+    def _pass_on(self, here: socket.socket, there: socket.socket, who: str) -> None:
+        while data := here.recv(65536):
+            if who == "client" and self._turn == "server":
+                self.turns += 1
+            self._turn = who
+            there.sendall(data)
+        there.close()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(cluster: engines.Postgres, url: str):
+    proxy = Proxy(cluster.port)
+    database = open_database(url.replace(f":{cluster.port}/", f":{proxy.port}/"), 1)
+    learner_id = units.new_id()
+    learner = Learner(learner_id, units.bucket_of(learner_id, database.buckets))
+
+    async def costs() -> dict[str, int]:
+        found: dict[str, int] = {}
+
+        async def count(what: str, awaitable: Any) -> Any:
+            before = proxy.turns
+            result = await awaitable
+            found[what] = proxy.turns - before
+            return result
+
+        await database.write(
+            accounts.create,
+            id=learner.id,
+            username="a",
+            email="a@example.org",
+            role="user",
+            password_hash=None,
+            created_at=0,
+        )
+        course = await database.write(courses.create, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), 0)
+        for n in range(12):  # by then every statement is prepared
+            start = Start(course.id, "Number", UNSET)
+            session_id, _ = await count("start", database.write(recording.start, learner, start, n))
+            fresh = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n)) for m in range(3)]
+            await count("update, new", database.write(recording.record, learner, session_id, read_results(fresh)))
+            again = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n + 1)) for m in range(3)]
+            await count("update", database.write(recording.record, learner, session_id, read_results(again)))
+            await count("end", database.write(recording.end, learner, session_id, n))
+            await database.read(stats.of_learner_in_course, learner.id, course.id)
+            await count("statistic", database.read(stats.of_learner_in_course, learner.id, course.id))
+        return found
+
+    try:
+        found = asyncio.run(costs())
+        assert found == {"start": 2, "update, new": 2, "update": 2, "end": 2, "statistic": 1}
+    finally:
+        database.close()
+        proxy.close()

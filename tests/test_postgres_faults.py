@@ -1,0 +1,55 @@
+"""Servers killed and PostgreSQL crashed under load: clients see 2xx or 503 only, and nothing acknowledged is lost or doubled.
+
+``FAULTS=20`` is the long form; ``make soak`` runs it.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import engines
+from tests.conftest import start_server
+from tests.load import Load, alice_of, kill, stage, wait_for
+
+pytestmark = pytest.mark.postgres  # about its crashes
+
+FAULTS = int(os.environ.get("FAULTS", "4"))
+RECOVERED = 5  # seconds after its return
+CLIENTS, PAUSE = 8, 0.04  # some 200 requests a second
+
+
+@pytest.fixture
+def cluster() -> Iterator[engines.Postgres]:
+    """A server of our own: with many databases its recovery would take long."""
+    made = engines.Postgres(engines.binaries())
+    yield made
+    made.remove()
+
+
+def test_crashes_under_load_lose_nothing_acknowledged_and_double_nothing(
+    cluster: engines.Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engines, "engine", lambda: cluster)
+    with (
+        stage(tmp_path, "--workers", "2") as (server, tara, course),
+        Load(server.url, alice_of(tara), course, clients=CLIENTS, pause=PAUSE) as load,
+    ):
+        for fault in range(FAULTS):
+            before = load.written
+            if fault % 2:
+                kill(server)
+                server.process = start_server(tmp_path, "--workers", "2", port=server.port).process
+            with cluster.away():
+                time.sleep(0.3)
+            back, written = time.monotonic(), load.written
+            wait_for(lambda: load.written > written + CLIENTS)  # noqa: B023
+            assert time.monotonic() - back < RECOVERED
+            load.check(server)
+            assert load.written > before
+        load.stop()
+        assert set(load.refusals) <= {503}
+        load.check(server)
+        assert '"bug"' not in server.log.read_text()
