@@ -14,7 +14,7 @@ from seneca import setup
 from seneca.database import open_database
 from seneca.errors import Unusable
 from seneca.settings import Settings
-from seneca.tokens import load_keys
+from seneca.tokens import agree, load_keys
 
 BACKLOG = 16_384  # connections a worker: Granian's backpressure counts idle ones too
 STOP_SECONDS = 30
@@ -24,14 +24,17 @@ def serve(told: Settings) -> None:
     """Serve until told to stop. What was accepted is answered first.
 
     Raises:
-        Unusable: the port is taken, or the database or the signing key cannot be used.
+        Unusable: the port is taken, the database or the signing key cannot be used, or the database's is another.
 
     """
     check_port(told.host, told.port)
-    load_keys(told)
+    keys = load_keys(told)
     database = open_database(told.database)
-    token = setup.prepare(database, told.data)
-    database.close()
+    try:
+        agree(database, keys)
+        token = setup.prepare(database, told.data)
+    finally:
+        database.close()
     welcome(told, token)
     os.environ.update(told.variables())
     server = Server(

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from seneca import units
 from seneca.accounts import Role
+from seneca.database import Database, Transaction
 from seneca.errors import NotSignedIn, Unusable
 from seneca.private_file import read_or_make
 from seneca.settings import Settings
@@ -55,6 +56,11 @@ class Keys:
     def __init__(self, keys: list[Key]) -> None:
         self._signing = keys[0]
         self._by_id = {key.id: key for key in keys}
+
+    @property
+    def ids(self) -> set[str]:
+        """The keys' names, which say nothing of the keys."""
+        return set(self._by_id)
 
     def issue(self, *, account_id: str, role: Role, sign_in: str, now: int) -> str:
         """A token for a sign-in, good for ``LIFETIME`` seconds from ``now`` (milliseconds since 1970)."""
@@ -100,6 +106,38 @@ class Keys:
             raise NotSignedIn("The token is not valid. Sign in again.") from None
         account = claims["sub"]
         return Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"]), claims["exp"]
+
+
+KNOWN = "SELECT value FROM properties WHERE name = 'signing-keys'"
+PUT_KNOWN = """
+INSERT INTO properties (name, value) VALUES ('signing-keys', :ids) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+FORGET = "DELETE FROM properties WHERE name = 'signing-keys'"
+
+
+def agree(database: Database, keys: Keys) -> None:
+    """See to it that every server of this database knows a key of the others, or tokens would hold at some only.
+
+    Raises:
+        Unusable: none of these keys is in use.
+
+    """
+    with database.reading() as tx:
+        row = tx.one(KNOWN)
+    known = set(row[0].split()) if row else set()
+    if known and not known & keys.ids:
+        raise Unusable(
+            "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
+            "use, or copy their file secret-key into the data directory. If it is lost: seneca admin forget-keys."
+        )
+    if known != keys.ids:
+        with database.writing() as tx:
+            tx.put(PUT_KNOWN, ids=" ".join(sorted(keys.ids)))
+
+
+def forget(tx: Transaction) -> None:
+    """Accept whatever keys the next server brings."""
+    tx.run(FORGET)
 
 
 def load_keys(settings: Settings) -> Keys:
