@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from seneca import settings
-from seneca.cli.options import Data, Url, opened
+from seneca.cli.options import Data, Url, opened, steps
 
 
 def serve(
@@ -25,7 +25,17 @@ def serve(
     server.serve(settings.read(data=data, database_url=url, host=host, port=port, workers=workers))
 
 
-def migrate(data: Data = None, url: Url = None) -> None:
+def migrate(
+    data: Data = None,
+    url: Url = None,
+    distribute: Annotated[  # noqa: FBT002
+        bool, typer.Option("--distribute", help="Spread the tables over the nodes of a Citus cluster, too.")
+    ] = False,
+) -> None:
     """Bring the database's schema up to date. Every other command does so by itself."""
     with opened(data, url) as (_, database):
+        if distribute:
+            with steps() as step:
+                made = database.distribute(step)
+            print(f"{made} tables distributed." if made else "Every table is distributed.")
         print(f"{database.applied} migrations applied." if database.applied else "The schema is up to date.")
