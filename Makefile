@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= var
 PORT ?= 3000
 
-.PHONY: help setup run test test-postgres check fix bench bench-rivals soak wrk chromium curl clean
+.PHONY: help setup run test test-postgres check fix bench bench-rivals bench-postgres soak wrk chromium curl clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -50,8 +50,12 @@ bench: setup wrk ## measure, and print a table
 bench-rivals: setup wrk ## the same beside PocketBase
 	$(BIN)/python -m bench --rivals
 
-soak: setup ## the long proofs, by hand: thousands of histories, hundreds of requests to each route
+bench-postgres: setup wrk ## the same on PostgreSQL, beside pgbench with the update's own statements
+	$(BIN)/python -m bench --postgres
+
+soak: setup ## the long proofs, by hand: thousands of histories, hundreds of requests to each route, 20 crashes
 	HISTORY=soak $(BIN)/pytest tests/history
+	FAULTS=20 $(BIN)/pytest --engine postgres tests/test_postgres_faults.py
 	SCHEMATHESIS_EXAMPLES=300 $(BIN)/pytest tests/test_openapi.py
 
 wrk: ## the load generator, a Debian package

@@ -47,13 +47,14 @@ def main() -> None:
     if asked.json:
         asked.json.write_text(json.dumps(raw, indent=1))
     if asked.into:
-        insert(asked.into, "rivals" if asked.rivals else "bench", text)
+        insert(asked.into, "postgres" if asked.postgres else "rivals" if asked.rivals else "bench", text)
 
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Seneca with wrk.")
     parser.add_argument("--rivals", action="store_true", help="set PocketBase beside it, and measure nothing else")
+    parser.add_argument("--postgres", action="store_true", help="measure on PostgreSQL, and nothing else")
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part only (may be repeated)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all rows; medians are shown (default: 3)")
     parser.add_argument("--seconds", type=int, default=3, help="of each run of wrk (default: 3)")
@@ -82,7 +83,10 @@ class Results:
 
 def run(asked: argparse.Namespace, plan: Plan, directory: Path, raw: dict[str, Any]) -> str:
     """Measure; returns the tables, and leaves every figure in ``raw``."""
-    parts = {"rivals": rivals} if asked.rivals else {part: PARTS[part] for part in asked.only or PARTS}
+    if asked.postgres or asked.rivals:
+        parts = {"postgres": on_postgres} if asked.postgres else {"rivals": rivals}
+    else:
+        parts = {part: PARTS[part] for part in asked.only or PARTS}
     where = machine.describe(directory)
     results = {part: measure_part(asked, plan, directory) for part, measure_part in parts.items()}
     raw |= {part: {"loads": flat(result.loads), **result.more} for part, result in results.items()}
@@ -126,6 +130,18 @@ def names(_: argparse.Namespace, plan: Plan, directory: Path) -> Results:
     """The course statistic by the number of module names."""
     loads = measure_names(plan, directory, [5, 5000])
     return Results([report.names(loads)], [], loads)
+
+
+def on_postgres(_: argparse.Namespace, plan: Plan, directory: Path) -> Results:
+    """Every operation on PostgreSQL, and the update's statements alone."""
+    from bench.postgres import PGBENCH, measure_postgres  # which needs a PostgreSQL
+
+    loads, imported = measure_postgres(plan, directory, OPERATIONS)
+    return Results(
+        [report.postgres(loads, OPERATIONS, PGBENCH), report.imports([imported])],
+        [*report.postgres_targets(loads, PGBENCH), *report.import_targets([imported])[:1]],
+        loads,
+    )
 
 
 def rivals(_: argparse.Namespace, plan: Plan, directory: Path) -> Results:

@@ -16,6 +16,7 @@ SESSIONS_EACH = 20
 BUCKETS = 64
 BEGINNING = 1_767_225_600_000  # 2026-01-01, in milliseconds since 1970
 SECOND = 1000
+ADMIN_ID = "00000000-0000-4000-a000-000000000001"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Contents:
 
     course_id: str
     admin: str
+    admin_id: str
     learners: Sequence[Learner]
     sessions: int
 
@@ -40,8 +42,11 @@ class Ids:
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
-def write_sessions(path: Path, sessions: int) -> Contents:
-    """Write so many sessions of one course, by 100 learners or one learner to each 20 sessions, taking turns."""
+def write_sessions(path: Path, sessions: int, writers: int = LEARNERS) -> Contents:
+    """Write so many sessions of one course, by 100 learners or one learner to each 20 sessions, taking turns.
+
+    The first so many writers have a session that goes on.
+    """
     ids = Ids()
     course_id, learners = ids.new(), [ids.new() for _ in range(max(FEWEST_LEARNERS, sessions // SESSIONS_EACH))]
     hash_ = hash_password(PASSWORD)
@@ -50,12 +55,12 @@ def write_sessions(path: Path, sessions: int) -> Contents:
         file.writelines(_line(record) for record in _people(course_id, learners, hash_))
         for number in range(sessions):
             learner, id_ = learners[number % len(learners)], ids.new()
-            is_open = number < LEARNERS
+            is_open = number < writers
             if is_open:
                 open_sessions[learner] = id_
             file.write(_line(_session(id_, learner, course_id, number, MODULES, is_open=is_open)))
-    signing_in = [Learner(f"learner-{n}", learners[n], "", open_sessions[learners[n]]) for n in range(LEARNERS)]
-    return Contents(course_id, "tara", signing_in, sessions)
+    signing_in = [Learner(f"learner-{n}", learners[n], "", open_sessions[learners[n]]) for n in range(writers)]
+    return Contents(course_id, "tara", ADMIN_ID, signing_in, sessions)
 
 
 def write_names(path: Path, names: int) -> Contents:
@@ -74,7 +79,7 @@ def write_names(path: Path, names: int) -> Contents:
                 learner = of_bucket[number // 2]
                 file.write(_line(_session(ids.new(), learner, course_id, count, share, is_open=False)))
                 count += 1
-    return Contents(course_id, "tara", [], count)
+    return Contents(course_id, "tara", ADMIN_ID, [], count)
 
 
 def _learners_of_every_bucket(ids: Ids, each: int) -> list[list[str]]:
@@ -96,7 +101,7 @@ def _people(course_id: str, learners: Sequence[str], hash_: str) -> Iterator[dic
         "qualification": "GCSE",
         "topicsAndModules": [{"topic": "Number", "modules": MODULES}],
     }
-    yield _user("tara", "00000000-0000-4000-a000-000000000001", "admin") | {"passwordHash": hash_}
+    yield _user("tara", ADMIN_ID, "admin") | {"passwordHash": hash_}
     for number, id_ in enumerate(learners):
         user = _user(f"learner-{number}", id_, "user")
         yield user | {"passwordHash": hash_} if number < LEARNERS else user

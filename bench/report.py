@@ -39,9 +39,9 @@ def throughput(loads: Loads, operations: Sequence[str]) -> str:
     head = ["16 connections"]
     for workers in (ONE, TWO):
         head += [f"{workers}: of no-op", "requests/s", "p50 ms", "p99 ms"]
+    floors = [("bare Litestar no-op", FLOOR, NO_OP), ("bare Litestar, the sketch of an update", FLOOR, UPDATE)]
     names = [
-        ("bare Litestar no-op", FLOOR, NO_OP),
-        ("bare Litestar, the sketch of an update", FLOOR, UPDATE),
+        *(floor for floor in floors if (FLOOR[ONE], NO_OP) in loads),
         *((name, {ONE: ONE, TWO: TWO}, name) for name in operations),
     ]
     rows = []
@@ -71,6 +71,28 @@ def throughput_targets(loads: Loads) -> list[Target]:
     for operation, others, workers, least, of in wanted:
         reached = ratio(loads[workers, operation], loads[others.get(workers, workers), NO_OP])
         targets.append(Target(f"{operation}, {workers}", f"≥ {least} of {of}", f"{reached:.2f}", reached >= least))
+    return targets
+
+
+def postgres(loads: Loads, operations: Sequence[str], limit: str) -> str:
+    """The same table on PostgreSQL, and the limit of updates."""
+    head = [limit, "updates/s", "one worker: of it", "two workers: of it"]
+    seen = loads[limit, UPDATE]
+    shares = [f"**{ratio(loads[workers, UPDATE], seen):.2f}**" for workers in (ONE, TWO)]
+    return f"{throughput(loads, operations)}\n\n{table(head, [['16 clients', f'{middle(seen).rate:,.0f}', *shares]])}"
+
+
+def postgres_targets(loads: Loads, limit: str) -> list[Target]:
+    """What was to be reached with two workers."""
+    wanted = [
+        (UPDATE, loads[limit, UPDATE], 0.3, limit),
+        ("statistic of a course", loads[TWO, NO_OP], 0.2, NO_OP),
+        ("statistic of a learner", loads[TWO, NO_OP], 0.2, NO_OP),
+    ]
+    targets = []
+    for operation, seen, least, of in wanted:
+        reached = ratio(loads[TWO, operation], seen)
+        targets.append(Target(f"{operation}, {TWO}", f"≥ {least} of {of}", f"{reached:.2f}", reached >= least))
     return targets
 
 

@@ -77,11 +77,11 @@ def seneca(*words: str | Path) -> list[str | Path]:
 
 
 @contextmanager
-def running_seneca(data: Path, workers: int = 1) -> Iterator[int]:
+def running_seneca(data: Path, workers: int = 1, **variables: str) -> Iterator[int]:
     """`seneca serve` on this data directory, with its log in a file as in production; gives its port."""
     port = free_port()
     command = seneca("serve", "--data", data, "--port", str(port), "--workers", str(workers))
-    with running(command, port, "/health", data / "serve.log"):
+    with running(command, port, "/health", data / "serve.log", **variables):
         yield port
 
 

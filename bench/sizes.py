@@ -16,7 +16,7 @@ from bench.exchange import Contents, write_names, write_sessions
 from bench.machine import Patience, Watch
 from bench.rounds import Contender, Loads, Plan, measure, say
 from bench.servers import environment, free_port, running, running_seneca, seneca
-from bench.stage import Stage, sign_in
+from bench.stage import Stage, sign_in, unended_of
 from bench.wrk import Failed
 
 READ, WRITE = "statistic of a course", "update with three modules"
@@ -43,7 +43,7 @@ class Imported:
 
 
 def import_new(
-    directory: Path, write: Callable[[Path], Contents], patience: Patience
+    directory: Path, write: Callable[[Path], Contents], patience: Patience, **variables: str
 ) -> tuple[Path, Contents, Imported]:
     """Write a file and import it; returns the data directory, what is in it, and what the import took.
 
@@ -60,7 +60,10 @@ def import_new(
     began = time.perf_counter()
     with (directory / "import.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(word) for word in seneca("import", file, "--data", data)], stdout=log, stderr=log, env=environment()
+            [str(word) for word in seneca("import", file, "--data", data)],
+            stdout=log,
+            stderr=log,
+            env=environment(**variables),
         )
         _, status, usage = os.wait4(process.pid, 0)  # unlike wait, it tells what this one child used
     took, others = time.perf_counter() - began, watch.others()
@@ -79,7 +82,8 @@ def serving(data: Path, contents: Contents) -> Iterator[Contender]:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             admin = sign_in(client, contents.admin)
             learners = [replace(learner, token=sign_in(client, learner.name)) for learner in contents.learners]
-        yield Stage(port, data, admin, learners, contents.course_id, contents.course_id).contender()
+        course_id = contents.course_id
+        yield Stage(port, data, admin, learners, course_id, course_id, partial(unended_of, data)).contender()
 
 
 def measure_sizes(plan: Plan, directory: Path, sizes: Sequence[int]) -> tuple[Loads, list[Imported], dict[str, float]]:

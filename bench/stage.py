@@ -1,8 +1,9 @@
 """A running Seneca with people in it: an administrator, learners with tokens and open sessions, two courses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Stage:
     learners: Sequence[Learner]
     read_course: str
     written_course: str
+    unended: Callable[[str], list[tuple[str, str]]]
+    """Of a course: the learner and the id of each session that the benchmark started and has not ended."""
 
     def contender(self) -> Contender:
         """Every operation, as requests to this server."""
@@ -96,7 +99,7 @@ class Stage:
 
     def _ends(self) -> list[Request]:
         """One request for each session that was started and has not ended, of which there are enough."""
-        while len(rows := self._unended()) < ENDABLE:
+        while len(rows := self.unended(self.written_course)) < ENDABLE:
             drive(self.port, self._starts(), connections=16, seconds=1)
         tokens = {learner.id: learner.token for learner in self.learners}
         return [
@@ -104,12 +107,14 @@ class Stage:
             for learner_id, session_id in rows
         ]
 
-    def _unended(self) -> list[tuple[str, str]]:
-        connection = apsw.Connection(str(self.data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            return connection.execute(UNENDED, {"course_id": self.written_course}).fetchall()
-        finally:
-            connection.close()
+
+def unended_of(data: Path, course_id: str) -> list[tuple[str, str]]:
+    """What ``Stage.unended`` asks of a data directory's SQLite."""
+    connection = apsw.Connection(str(data / "seneca.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return connection.execute(UNENDED, {"course_id": course_id}).fetchall()
+    finally:
+        connection.close()
 
 
 def ask(client: httpx.Client, method: str, path: str, body: object = None, token: str = "") -> Any:
@@ -145,7 +150,7 @@ def set_up(port: int, data: Path) -> Stage:
         )
         with ThreadPoolExecutor(4) as pool:
             learners = list(pool.map(lambda n: _study(client, f"learner-{n}", read_course), range(LEARNERS)))
-    return Stage(port, data, admin, learners, read_course, written_course)
+    return Stage(port, data, admin, learners, read_course, written_course, partial(unended_of, data))
 
 
 def _register(client: httpx.Client, name: str, role: str) -> str:

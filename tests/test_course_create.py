@@ -93,6 +93,7 @@ def test_takes_a_title_of_200_characters(tara: Person):
         (["x"], "a string"),
     ],
 )
+@pytest.mark.door
 def test_refuses_titles(server: Server, tara: Person, title, rule: str):
     before = counts(server)
     problem = refused(tara.post(PATH, body(courseTitle=title)), 400, "invalid-input", "courseTitle")
@@ -123,6 +124,7 @@ BAD_TOPICS = [
 
 
 @pytest.mark.parametrize(("field", "topics", "rule"), BAD_TOPICS, ids=range(len(BAD_TOPICS)))
+@pytest.mark.door
 def test_refuses_topics(server: Server, tara: Person, field: str, topics, rule: str):
     before = counts(server)
     # the decoder says "[…]" where it means an index of a list
@@ -140,6 +142,7 @@ def test_refuses_a_missing_member(tara: Person, name: str):
 
 
 @pytest.mark.parametrize("qualification", ["", "x" * 201, "a\nb", "\0", 1, None])
+@pytest.mark.door
 def test_refuses_qualifications(tara: Person, qualification):
     refused(tara.post(PATH, body(qualification=qualification)), 400, "invalid-input", "qualification")
 

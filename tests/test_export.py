@@ -15,6 +15,7 @@ from seneca import units
 from seneca.database import open_database
 from seneca.transfer.exporting import export_lines
 from seneca.transfer.importing import import_lines
+from tests import engines
 from tests.conftest import Person, Server, seneca
 from tests.engines import engine
 from tests.exchange import ALICE_ID, BCRYPT, CHARLIE_ID, COURSE_ID, Shell, course, module, session, user, write
@@ -182,7 +183,7 @@ def sessions(draw: st.DrawFn) -> dict[str, Any]:
     st.lists(sessions(), max_size=8, unique_by=lambda line: line["id"]),
     st.lists(TIMES, min_size=4, max_size=4),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30 if engines.chosen == "sqlite" else 8, deadline=None)  # two databases each
 def test_an_import_of_an_export_is_the_same(tmp_path_factory: pytest.TempPathFactory, given_sessions, times):
     shells = [Shell(tmp_path_factory.mktemp("there")), Shell(tmp_path_factory.mktemp("back"))]
     people = [course(), course(id=FIRST, courseTitle="ß"), user(), user(id=CHARLIE_ID, username="charlie")]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +269,12 @@ class Proxy:
                 threading.Thread(target=self._pass_on, args=(here, there, who), daemon=True).start()
 
     def _pass_on(self, here: socket.socket, there: socket.socket, who: str) -> None:
-        while data := here.recv(65536):
-            if who == "client" and self._turn == "server":
-                self.turns += 1
-            self._turn = who
-            there.sendall(data)
+        with suppress(OSError):  # the other side has gone
+            while data := here.recv(65536):
+                if who == "client" and self._turn == "server":
+                    self.turns += 1
+                self._turn = who
+                there.sendall(data)
         there.close()
 
     def close(self) -> None:
@@ -322,3 +324,9 @@ def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(clus
     finally:
         database.close()
         proxy.close()
+
+
+def test_a_server_that_could_lose_writes_is_warned_about(cluster: engines.Postgres, tmp_path: Path):
+    with running(tmp_path, **cluster.environment(tmp_path)) as server:
+        assert any("fsync = off" in line and "warning" in line for line in server.log_lines())
+    assert "fsync" not in seneca("migrate", "--data", tmp_path).stderr

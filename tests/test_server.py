@@ -72,6 +72,7 @@ def test_stops_soon_though_clients_keep_their_connections(tmp_path: Path):
 # -- being killed ------------------------------------------------------------------------------
 
 
+@pytest.mark.embedded  # test_postgres_faults.py kills the other engine too
 def test_kills_under_load_lose_nothing_acknowledged_and_double_nothing(tmp_path: Path):
     with stage(tmp_path) as (server, tara, course), Load(server.url, alice_of(tara), course) as load:
         for _ in range(5):
@@ -184,6 +185,7 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
         ("SENECA_DATABASE_URL", "mysql://localhost/seneca"),
     ],
 )
+@pytest.mark.door
 def test_a_value_that_a_setting_cannot_have_is_one_clear_line(tmp_path: Path, name: str, value: str):
     given = {"SENECA_PORT": str(free_port()), name: value}
     assert name in one_line(seneca("serve", "--data", tmp_path, env=os.environ | given))

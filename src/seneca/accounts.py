@@ -102,7 +102,7 @@ INSERT INTO accounts (id, bucket, username, email, role, created_at)
 VALUES (:id, :bucket, :username, :email, :role, :created_at)
 """
 INSERT_NAME = """
-INSERT INTO account_names (name_key, account_id) VALUES (:key, :id) ON CONFLICT (name_key) DO NOTHING
+INSERT INTO account_names (name_key, account_id) VALUES (:key, :id) ON CONFLICT (name_key) DO NOTHING RETURNING 1
 """
 PUT_HASH = """
 INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, :hash)
@@ -146,7 +146,7 @@ def create(
         claimed = tx.run(CLAIM_FIRST, id=id)
         if first_administrator and not claimed:
             raise RegistrationClosed
-    tx.run(
+    tx.put(
         INSERT_ACCOUNT,
         id=id,
         bucket=bucket,
@@ -155,11 +155,11 @@ def create(
         role=role,
         created_at=created_at,
     )
-    for key in {text.key(username), text.key(email)}:
-        if not tx.run(INSERT_NAME, key=key, id=id):
-            raise NameTaken
     if password_hash is not None:
-        tx.run(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
+        tx.put(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
+    keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
+    if len(tx.insert(INSERT_NAME, [{"key": key, "id": id} for key in keys])) < len(keys):
+        raise NameTaken
 
 
 ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"

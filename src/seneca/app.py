@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
@@ -28,6 +29,8 @@ from seneca.passwords import Hashery
 from seneca.settings import Settings
 from seneca.signins.verifying import SignIns
 from seneca.tokens import load_keys
+
+log = structlog.get_logger()
 
 ROUTES = [
     *accounts.ROUTES,
@@ -61,6 +64,8 @@ def create_app(told: Settings) -> ASGIApp:
 
     """
     database = open_database(told.database, told.connections)
+    for warning in database.warnings:
+        log.warning(warning)
     shared = Services(
         settings=told,
         database=database,

@@ -156,15 +156,10 @@ SELECT names FROM learner_totals WHERE bucket = :bucket AND learner_id = :learne
 """
 
 
-def names_of(tx: Transaction, study: Study) -> int:
-    """Under how many module names the learner has results in this course."""
-    row = tx.one(
-        LEARNER_NAMES_KEPT,
-        bucket=study.bucket,
-        learner_id=study.learner_id,
-        course_id=study.course_id,
-    )
-    return 0 if row is None else int(row[0])
+def names_of(tx: Transaction, studies: Sequence[Study]) -> list[int]:
+    """Under how many module names each learner has results in the course."""
+    found = tx.each(LEARNER_NAMES_KEPT, [asdict(study) for study in studies])
+    return [rows[0][0] if rows else 0 for rows in found]
 
 
 NAMES_KEPT = """
@@ -222,21 +217,22 @@ class Changes:
         to_courses: Counter[CourseBucket] = Counter()
         learners: Counter[tuple[str, int, str]] = Counter()
         rows: list[dict[str, object]] = []
-        for study, names in self._names.items():
+        found = tx.each(KNOWN_NAMES, [{**asdict(study), "values": list(names)} for study, names in self._names.items()])
+        for (study, names), kept in zip(self._names.items(), found, strict=True):
             key = asdict(study)
-            known = {row[0] for row in tx.among(KNOWN_NAMES, list(names), **key)}
+            known = {row[0] for row in kept}
             rows += [{**key, "module_name": name, "results": results} for name, results in names.items()]
             new = names.keys() - known
             to_learners[study] = len(new)
             learners.update((study.course_id, study.bucket, name) for name in new)
         tx.insert(ADD_LEARNER_NAMES, rows)
-        kept = tx.insert(
+        counted = tx.insert(
             ADD_COURSE_NAMES,
             [
                 {"course_id": course_id, "bucket": bucket, "module_name": name, "learners": count}
                 for (course_id, bucket, name), count in learners.items()
             ],
         )
-        for ((course_id, bucket, _), count), row in zip(learners.items(), kept, strict=True):
+        for ((course_id, bucket, _), count), row in zip(learners.items(), counted, strict=True):
             to_courses[course_id, bucket] += row[0] == count
         return to_learners, to_courses

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from seneca.database import open_database
+from tests import engines
 from tests.conftest import Server, running, sign_up
 from tests.engines import engine
 from tests.history.machine import History
 
 LENGTHS = {
-    "": settings(max_examples=60, stateful_step_count=25),
+    "": settings(max_examples=40 if engines.chosen == "sqlite" else 20, stateful_step_count=25),
     "soak": settings(max_examples=5000, stateful_step_count=60),
 }
 LENGTH = settings(

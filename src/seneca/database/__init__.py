@@ -97,6 +97,15 @@ class Transaction(Protocol):
     def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """As ``insert``, without waiting for its outcome (see ``put``)."""
 
+    def load(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """As ``insert``, for very many rows of a plain INSERT, of which none is there."""
+
+    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+        """Every row of a question, for each of these parameters: all asked together."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What the block asks, before it looks at an answer, and what it puts travels together, as in ``Database.write``."""
+
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
@@ -114,6 +123,10 @@ class Database(Protocol):
     @property
     def buckets(self) -> int:
         """How many buckets it has; fixed when it was created."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is wrong with how the engine was set up, for the person who runs it."""
 
     async def read(
         self,
@@ -165,19 +178,29 @@ class Database(Protocol):
 
 MOST_TOGETHER = 100  # rows, or values, of one statement
 
+_INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")
 _GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
 _PARAMETER = re.compile(r":(\w+)")
 
 
 @lru_cache(1024)
-def many_rows(sql: str, rows: int, mark: str = "?") -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """An INSERT of one row, made one of many: its text, with this mark for a parameter, and what takes them from a row."""
+def many_rows(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """An INSERT of one row, made one of many: its text with ``?`` parameters, and what takes them from a row."""
     group = _GROUP.search(sql)
     assert group is not None, sql
-    one = _PARAMETER.sub(mark, group[1])
+    one = _PARAMETER.sub("?", group[1])
     return f"{sql[: group.start(1)]}{', '.join([one] * rows)}{sql[group.end(1) :]}", itemgetter(
         *_PARAMETER.findall(group[1])
     )
+
+
+@lru_cache(64)
+def copied(sql: str) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """A plain INSERT of one row: its table with its columns, and what takes their values from a row."""
+    into, group = _INTO.search(sql), _GROUP.search(sql)
+    assert into is not None, sql
+    assert group is not None, sql
+    return f"{into[1]} {into[2]}", itemgetter(*_PARAMETER.findall(group[1]))
 
 
 @lru_cache(1024)

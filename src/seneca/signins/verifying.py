@@ -78,3 +78,5 @@ class SignIns:
                 await self.look()
             except Unavailable as fault:
                 log.warning("sign-ins not checked", reason=fault.detail)
+            except Exception:  # whatever it was: who stops looking refuses every token for ever
+                log.exception("bug")

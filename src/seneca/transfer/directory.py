@@ -35,7 +35,7 @@ def store_course(tx: Transaction, course: Course, now: int) -> bool:
         courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
     except TitleTaken:
         raise Invalid.field("courseTitle", "is another course's") from None
-    tx.run(NOTE, id=course.id, number=course.number)
+    tx.put(NOTE, id=course.id, number=course.number)
     return True
 
 
@@ -49,15 +49,18 @@ def store_user(tx: Transaction, user: User, now: int) -> bool:
         Invalid: its id, name or address is in use for something else.
 
     """
-    if row := tx.one(accounts.ACCOUNT, id=user.id):
+    stored = tx.ask(accounts.ACCOUNT, id=user.id)
+    names = {"username": text.key(user.username), "email": text.key(user.email)}
+    holders = {field: tx.ask(NAME_TAKEN, key=key) for field, key in names.items()}
+    if row := stored.fetchone():
         _, username, email, role, created_at = row
         check_same("username", username, user.username)
         check_same("email", email, user.email)
         check_same("role", role, user.role)
         check_same("createdAt", created_at, user.created_at)
         return False
-    for field, name in (("username", user.username), ("email", user.email)):
-        if tx.one(NAME_TAKEN, key=text.key(name)):
+    for field, holder in holders.items():
+        if holder.fetchone():
             raise Invalid.field(field, "is another account's")
     accounts.create(
         tx,
@@ -68,7 +71,7 @@ def store_user(tx: Transaction, user: User, now: int) -> bool:
         password_hash=user.password_hash,
         created_at=now if user.created_at is None else user.created_at,
     )
-    tx.run(NOTE, id=user.id, number=user.number)
+    tx.put(NOTE, id=user.id, number=user.number)
     return True
 
 

@@ -135,6 +135,15 @@ INDEXES = ("sessions_by_id", "sessions_of_course")
 def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
     """Store what was checked, if it fits together and fits what is stored; else it is refused."""
     tx.run(CREATE_MADE)
+    with tx.together():
+        store_directory(tx, spool, report, now, progress)
+    is_load = spool.sessions >= MANY and tx.one(ANOTHER_SESSION, number=spool.sessions - 1) is None
+    with tx.loading(INDEXES) if is_load else nullcontext():
+        store_sessions(tx, spool, report, progress)
+
+
+def store_directory(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
+    """Store the courses and accounts, line by line."""
     for done, entry in enumerate(spool.directory()):
         if done % TELL_EVERY == 0:
             progress("storing", done, spool.added)
@@ -145,9 +154,6 @@ def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Pro
                 report.users.count(stored=store_user(tx, entry, now))
         except Invalid as invalid:
             report.refuse(entry.number, invalid.detail)
-    is_load = spool.sessions >= MANY and tx.one(ANOTHER_SESSION, number=spool.sessions - 1) is None
-    with tx.loading(INDEXES) if is_load else nullcontext():
-        store_sessions(tx, spool, report, progress)
 
 
 def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:

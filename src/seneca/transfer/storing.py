@@ -13,7 +13,7 @@ from seneca.database import Transaction
 from seneca.errors import Invalid
 from seneca.figures import Changes, Difference, Study
 from seneca.sessions import reading
-from seneca.sessions.recording import MOST_NAMES, PUT_RESULT
+from seneca.sessions.recording import MOST_NAMES
 from seneca.transfer.directory import check_same
 from seneca.transfer.lines import Session
 from seneca.transfer.report import Report
@@ -32,6 +32,12 @@ INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, st
                       results, points, bytes)
 VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :started_at, :ended_at,
         :results, :points, :bytes)
+"""
+INSERT_RESULT = """
+INSERT INTO results (bucket, learner_id, session_id, module_name, position,
+                     adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
+VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
+        :adaptive, :quiz, :wrong_answers, :adaptive_score, :quiz_score)
 """
 
 
@@ -89,8 +95,8 @@ class Batches:
         self._batch.clear()
         self._bytes = 0
         new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
-        self._tx.insert(INSERT_SESSION, [self._row(session) for session in new])
-        self._tx.insert(PUT_RESULT, [row for session in new for row in self._results(session)])
+        self._tx.load(INSERT_SESSION, [self._row(session) for session in new])
+        self._tx.load(INSERT_RESULT, [row for session in new for row in self._results(session)])
         changes = Changes()
         for session in new:
             duration = 0 if session.ended_at is None else session.ended_at - session.started_at
@@ -104,11 +110,11 @@ class Batches:
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for session in sessions:
             ids[session.learner_id].append(session.id)
-        known = {
-            (learner_id, row[0])
-            for learner_id, of_learner in ids.items()
-            for row in self._tx.among(KNOWN, of_learner, bucket=self._bucket, learner_id=learner_id)
-        }
+        found = self._tx.each(
+            KNOWN,
+            [{"bucket": self._bucket, "learner_id": learner, "values": values} for learner, values in ids.items()],
+        )
+        known = {(learner_id, row[0]) for learner_id, rows in zip(ids, found, strict=True) for row in rows}
         if not known:
             return sessions
         for session in sessions:
@@ -134,10 +140,11 @@ class Batches:
         names: defaultdict[Study, set[str]] = defaultdict(set)
         for session in sessions:
             names[self._study(session)].update(result[0] for result in session.results)
+        kept = figures.names_of(self._tx, list(names))
         tight = {
             study: figures.names_in(self._tx, study)
-            for study, given in names.items()
-            if figures.names_of(self._tx, study) + len(given) > MOST_NAMES
+            for (study, given), count in zip(names.items(), kept, strict=True)
+            if count + len(given) > MOST_NAMES
         }
         return [s for s in sessions if self._fits(s, tight.get(self._study(s)))] if tight else sessions
 

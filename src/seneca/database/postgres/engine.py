@@ -13,7 +13,6 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
-import structlog
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
@@ -30,6 +29,7 @@ OLDEST: Final = 150_000  # as PostgreSQL counts its versions
 MOST_WAITING: Final = 4096
 SCANNERS: Final = 2
 CONNECT_SECONDS: Final = 3
+DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to date
 
 ALWAYS: Final = "-c timezone=UTC -c default_transaction_isolation=read\\ committed"
@@ -37,8 +37,6 @@ SERVING: Final = f"{ALWAYS} -c lock_timeout=5s -c statement_timeout=30s -c idle_
 SHELL: Final = f"{ALWAYS} -c lock_timeout=30s"
 ALONE: Final = "LOCK TABLE accounts, courses, sessions IN EXCLUSIVE MODE"
 """Everybody else goes on reading. Every write of the server's locks a row of these first."""
-
-log = structlog.get_logger()
 
 
 class _Sum(NumericLoader):
@@ -68,6 +66,7 @@ class Postgres:
 
     def __init__(self, url: str, connections: int) -> None:
         self.memory = Memory()
+        self.warnings: list[str] = []
         self._url = url
         self._adapters = adapters()
         self.applied = self._migrate()
@@ -113,10 +112,9 @@ class Postgres:
         version = connection.info.server_version
         if version < OLDEST:
             raise Unusable(f"PostgreSQL {version // 10_000} is too old. Use 15 or newer.")
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            row = connection.execute("SELECT current_setting(%s)", (setting,)).fetchone()
-            if row == ("off",):
-                log.warning("writes can be lost", setting=f"{setting} = off", remedy="set it to on in PostgreSQL")
+        for setting in DURABLE:
+            if connection.execute("SELECT current_setting(%s)", (setting,)).fetchone() == ("off",):
+                self.warnings.append(f"PostgreSQL has {setting} = off: acknowledged writes can be lost. Set it to on.")
         row = connection.execute("SHOW server_encoding").fetchone()
         if row != ("UTF8",):
             raise Unusable("The database must be encoded in UTF8: createdb --encoding=UTF8 --template=template0.")

@@ -85,6 +85,8 @@ class Runner:
                 raise meaning(error) from error
             if committed is None:
                 lose(connection, error)
+            if connection.closed and isinstance(error, psycopg.Error):
+                raise psycopg.OperationalError(str(error)) from error
             raise
         if committed.statusmessage != "COMMIT":  # a concept went on after an error
             raise RuntimeError(f"PostgreSQL answered COMMIT with {committed.statusmessage}.")
@@ -128,6 +130,6 @@ def undo(connection: Connection) -> None:
 
 
 def lose(connection: Connection, error: BaseException) -> None:
-    """Say so if it was the connection that broke. Raises Lost."""
+    """Say so if it was the connection that broke, whatever psycopg calls that. Raises Lost."""
     if connection.closed and isinstance(error, psycopg.Error):
         raise Lost(str(error)) from error

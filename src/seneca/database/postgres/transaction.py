@@ -5,7 +5,7 @@ the COMMIT, costs one round trip.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain, count
@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import Params
 
-from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, many_rows
+from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, copied, many_rows
 from seneca.database.memory import Memory
 from seneca.errors import Unavailable
 
@@ -56,6 +56,14 @@ def with_placeholders(sql: str) -> str:
 def any_of(sql: str) -> str:
     """A statement with ``IN (:values)``, for an array of any length: one prepared statement for all lengths."""
     return sql.replace("IN (:values)", "= ANY (:values)")
+
+
+@lru_cache(1024)
+def _numbered(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """As ``many_rows``, with the placeholders that the server itself knows."""
+    text, values = many_rows(sql, rows)
+    numbers = count(1)
+    return re.sub(r"\?", lambda _: f"${next(numbers)}", text), values
 
 
 class PostgresTransaction:
@@ -123,12 +131,34 @@ class PostgresTransaction:
         self._insert(sql, rows)
 
     def _insert(self, sql: str, rows: Sequence[Parameters]) -> list[psycopg.Cursor[Row]]:
-        cursors = []
+        cursors: list[psycopg.Cursor[Row]] = []
         for start in range(0, len(rows), MOST_TOGETHER):
             together = rows[start : start + MOST_TOGETHER]
-            text, values = many_rows(sql, len(together), "%s")
-            cursors.append(self._send(text, tuple(chain.from_iterable(map(values, together)))))
+            text, values = _numbered(sql, len(together))
+            cursor = psycopg.RawCursor(self.connection)  # psycopg would look for each of a thousand placeholders
+            cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, together))), binary=True))
         return cursors
+
+    def load(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """Copy many rows in."""
+        table, values = copied(sql)
+        with _constraints(), self.connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(values(row))
+
+    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+        """Every row of a question, for each of these parameters, in one round trip."""
+        with self.together():
+            asked = [self.ask(sql, **given) for given in parameters]
+            return [cursor.fetchall() for cursor in asked]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what comes in a pipeline."""
+        outer = self._pipeline
+        with self.connection.pipeline() as self._pipeline:
+            yield
+        self._pipeline = outer
 
     def _wait(self) -> None:
         """Wait for what was sent."""

@@ -64,6 +64,7 @@ class Sqlite:
         check_version(_version())
         self.path = path
         self.memory = Memory()
+        self.warnings: list[str] = []
         self.applied = self._migrate()
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None

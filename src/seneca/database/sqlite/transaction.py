@@ -1,7 +1,7 @@
 """A SQLite connection as concept functions see it, and what the engine's faults mean to a client."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any, cast
 
@@ -125,6 +125,16 @@ class SqliteTransaction:
     def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """Insert many rows at once."""
         self.insert(sql, rows)
+
+    load = put_rows
+
+    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+        """Every row of a question, for each of these parameters."""
+        return [self.ask(sql, **given).fetchall() for given in parameters]
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nothing travels here."""
+        return nullcontext()
 
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
