@@ -91,7 +91,14 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     done = seneca("migrate", "--data", tmp_path, "--database", given)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("seneca: The database x on 127.0.0.1 cannot be used:")
+    assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
+
+
+def test_a_url_that_is_none_is_refused_without_showing_it(tmp_path: Path):
+    done = seneca("migrate", "--data", tmp_path, "--database", "postgresql://seneca:hunter%2@127.0.0.1/x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "seneca: SENECA_DATABASE_URL is no URL that PostgreSQL understands.\n"
 
 
 def test_another_encoding_is_refused(url: str):
@@ -128,6 +135,17 @@ def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
 
     assert [type(outcome) for outcome in write(database, hides)] == [RuntimeError]
     assert read(database, lambda tx: tx.one(GET, name="b")) is None
+
+
+def test_the_shell_is_told_the_same(database: Postgres):
+    def hides(tx: Transaction) -> None:
+        tx.run(PUT, name="h", value="1")
+        with suppress(NotUnique):
+            tx.run(PUT, name="h", value="2")
+
+    with pytest.raises(RuntimeError, match="ROLLBACK"), database.writing() as tx:
+        hides(tx)
+    assert read(database, lambda tx: tx.one(GET, name="h")) is None
 
 
 def test_a_constraint_that_a_put_breaks_has_all_of_it_run_again(database: Postgres):

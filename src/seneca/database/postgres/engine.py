@@ -18,7 +18,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work
+from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work, check_committed
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
 from seneca.errors import Unavailable, Unusable
 
@@ -97,8 +97,10 @@ class Postgres:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
                     applied = migrations.apply(tx, "postgres")
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
+        except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of the password
+            raise Unusable("SENECA_DATABASE_URL is no URL that PostgreSQL understands.") from error
         except psycopg.Error as error:
-            raise Unusable(f"The database {self._name()} cannot be used: {error}") from error
+            raise Unusable(f"The database {self._name()} cannot be used: {' '.join(str(error).split())}") from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
         return applied
@@ -211,7 +213,7 @@ class Postgres:
             with closing(self._connect(SHELL)) as connection:
                 connection.execute(begin)
                 yield self._runner.transaction(connection)
-                connection.execute("COMMIT")
+                check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
             raise meaning(error) from error
 

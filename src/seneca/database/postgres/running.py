@@ -88,8 +88,7 @@ class Runner:
             if connection.closed and isinstance(error, psycopg.Error):
                 raise psycopg.OperationalError(str(error)) from error
             raise
-        if committed.statusmessage != "COMMIT":  # a concept went on after an error
-            raise RuntimeError(f"PostgreSQL answered COMMIT with {committed.statusmessage}.")
+        check_committed(committed)
         return result
 
     def read(self, connection: Connection, work: Work[T]) -> T:
@@ -119,6 +118,12 @@ class Runner:
             lose(connection, error)
             raise
         return result
+
+
+def check_committed(answer: psycopg.Cursor[Row]) -> None:
+    """Check the answer to COMMIT: after an error that a concept hid, it is ROLLBACK. Raises RuntimeError."""
+    if answer.statusmessage != "COMMIT":
+        raise RuntimeError(f"PostgreSQL answered COMMIT with {answer.statusmessage}.")
 
 
 def undo(connection: Connection) -> None:
