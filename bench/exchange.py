@@ -99,7 +99,7 @@ def _people(course_id: str, learners: Sequence[str], hash_: str) -> Iterator[dic
         "id": course_id,
         "courseTitle": "Mathematics - GCSE",
         "qualification": "GCSE",
-        "topicsAndModules": [{"topic": "Number", "modules": MODULES}],
+        "topicsAndModules": [{"topic": topic, "modules": MODULES} for topic in ("Number", "Starting")],
     }
     yield _user("tara", ADMIN_ID, "admin") | {"passwordHash": hash_}
     for number, id_ in enumerate(learners):

@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[
         int,
         Meta(ge=1, le=100, description="Connections of each worker to PostgreSQL, besides two for long lists."),
-    ] = 8
+    ] = 4
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
     workers: Annotated[int, Meta(ge=1, le=64, description="Processes that answer requests.")] = 1
