@@ -2,10 +2,15 @@
 
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 
+from seneca.database import open_database
+from seneca.errors import Unusable
+from seneca.tokens import Key, Keys, agree, forget
 from tests.conftest import Person, free_port, running, seneca, sign_up
 from tests.engines import engine
 
@@ -46,6 +51,27 @@ def test_a_token_of_the_old_key_holds_while_the_keys_rotate(tmp_path: Path):
         assert Person(client, tara.token).get("/auth/me").status_code == 200
     with running(tmp_path, SENECA_SECRET_KEY=NEW) as server, httpx.Client(base_url=server.url) as client:
         assert Person(client, tara.token).get("/auth/me").status_code == 401
+
+
+def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: Path):
+    database = open_database(engine().url(tmp_path))
+    for _ in range(10):
+        barrier = Barrier(4)
+
+        def start(text: str) -> bool:
+            keys = Keys([Key.of(text)])
+            barrier.wait()  # noqa: B023
+            try:
+                agree(database, keys)
+            except Unusable:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(start, [secrets.token_hex(32) for _ in range(4)])) == 1
+        with database.writing() as tx:
+            forget(tx)
+    database.close()
 
 
 def test_a_lost_key_can_be_replaced(tmp_path: Path):

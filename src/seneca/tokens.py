@@ -123,16 +123,21 @@ def agree(database: Database, keys: Keys) -> None:
 
     """
     with database.reading() as tx:
-        row = tx.one(KNOWN)
-    known = set(row[0].split()) if row else set()
-    if known and not known & keys.ids:
-        raise Unusable(
-            "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
-            "use, or copy their file secret-key into the data directory. If it is lost: seneca admin forget-keys."
-        )
-    if known != keys.ids:
-        with database.writing() as tx:
-            tx.put(PUT_KNOWN, ids=" ".join(sorted(keys.ids)))
+        if _known(tx) == keys.ids:
+            return  # as at most starts, which then wait for no writer
+    with database.writing() as tx:  # of two that start at once with different keys, the second finds the first one's
+        known = _known(tx)
+        if known and not known & keys.ids:
+            raise Unusable(
+                "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
+                "use, or copy their file secret-key into the data directory. If it is lost: seneca admin forget-keys."
+            )
+        tx.put(PUT_KNOWN, ids=" ".join(sorted(keys.ids)))
+
+
+def _known(tx: Transaction) -> set[str]:
+    row = tx.one(KNOWN)
+    return set(row[0].split()) if row else set()
 
 
 def forget(tx: Transaction) -> None:

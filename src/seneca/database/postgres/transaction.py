@@ -156,9 +156,11 @@ class PostgresTransaction:
     def together(self) -> Iterator[None]:
         """Send what comes in a pipeline."""
         outer = self._pipeline
-        with self.connection.pipeline() as self._pipeline:
-            yield
-        self._pipeline = outer
+        try:
+            with self.connection.pipeline() as self._pipeline:
+                yield
+        finally:
+            self._pipeline = outer
 
     def _wait(self) -> None:
         """Wait for what was sent."""
