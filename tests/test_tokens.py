@@ -1,7 +1,9 @@
 """Bearer tokens: which are good, and the keys that sign them."""
 
+import asyncio
 import base64
 import json
+import secrets
 import stat
 import time
 from pathlib import Path
@@ -12,8 +14,10 @@ import jwt
 import pytest
 
 from seneca import tokens
+from seneca.database import open_database
 from seneca.errors import NotSignedIn, Unusable
 from seneca.settings import Settings
+from seneca.signins import verifying
 from seneca.tokens import Key, Keys, load_keys
 from tests.conftest import Person, Server, refused, running, seneca, sign_up
 
@@ -233,3 +237,26 @@ def test_keys_verify_what_they_issued():
     with pytest.raises(NotSignedIn):
         Keys([Key.of(B)]).verify(token, 64)
     assert A not in token
+
+
+def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever stops looking refuses every token for ever."""
+    monkeypatch.setattr(verifying, "LOOK_EVERY", 0.01)
+    database = open_database(f"sqlite:///{tmp_path / 'seneca.db'}")
+    sign_ins = verifying.SignIns(database, Keys([Key.of(secrets.token_hex(32))]), database.buckets)
+
+    async def looks_again() -> bool:
+        await sign_ins.look()
+        database._reader.connection.close()
+        watch = asyncio.create_task(sign_ins.watch())
+        await asyncio.sleep(0.1)
+        database._reader = None  # mended
+        looked = sign_ins._looked
+        await asyncio.sleep(0.1)
+        watch.cancel()
+        return sign_ins._looked > looked
+
+    assert asyncio.run(looks_again())
+    database.close()
