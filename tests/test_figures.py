@@ -6,19 +6,19 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import audit
+from seneca import verification
 from seneca.database import open_database
 from tests.conftest import make_course, running, seneca, sign_up
 from tests.engines import engine
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
-    *((table.table, figure) for table in audit.KEPT for figure in table.figures),
+    *((table.table, figure) for table in verification.KEPT for figure in table.figures),
     ("results", "adaptive_score"),
     ("results", "quiz_score"),
 ]
 RAW = ("SELECT bucket, learner_id, id, course_id, started_at, ended_at FROM sessions", "SELECT * FROM results")
-KEPT = tuple(f"SELECT {', '.join((*table.key, *table.figures))} FROM {table.table}" for table in audit.KEPT)
+KEPT = tuple(f"SELECT {', '.join((*table.key, *table.figures))} FROM {table.table}" for table in verification.KEPT)
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,11 @@ def everything(data: Path, selects: tuple[str, ...]) -> list[list[tuple[Any, ...
     return [sorted(engine().rows(data, select), key=repr) for select in selects]
 
 
-def differences(data: Path) -> list[audit.Difference]:
+def differences(data: Path) -> list[verification.Difference]:
     database = open_database(engine().url(data))
     try:
         with database.reading() as tx:
-            return list(audit.differences(tx))
+            return list(verification.differences(tx))
     finally:
         database.close()
 
@@ -69,14 +69,14 @@ def rebuild(data: Path) -> None:
     database = open_database(engine().url(data))
     try:
         with database.writing() as tx:
-            audit.rebuild(tx)
+            verification.rebuild(tx)
     finally:
         database.close()
 
 
 def test_every_kept_column_is_verified(copy: Path):
     """No column of a table of figures is neither key, nor verified, nor known to be none."""
-    for kept in audit.KEPT:
+    for kept in verification.KEPT:
         if kept.table != "sessions":
             columns = set(engine().columns(copy, kept.table))
             assert columns - set(kept.key) - set(kept.figures) <= {"name_changes"}
@@ -116,7 +116,7 @@ def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str
     assert everything(copy, (*RAW, *KEPT)) == before
 
 
-@pytest.mark.parametrize("table", [kept.table for kept in audit.KEPT if kept.table != "sessions"])
+@pytest.mark.parametrize("table", [kept.table for kept in verification.KEPT if kept.table != "sessions"])
 def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
     before = everything(copy, KEPT)
     assert engine().change(copy, f"DELETE FROM {table}") >= 2
@@ -127,7 +127,7 @@ def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
     assert everything(copy, KEPT) == before
 
 
-@pytest.mark.parametrize("table", [kept.table for kept in audit.KEPT if kept.table != "sessions"])
+@pytest.mark.parametrize("table", [kept.table for kept in verification.KEPT if kept.table != "sessions"])
 def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table: str):
     before = everything(copy, KEPT)
     keys = {"learner_id": "'nobody'", "course_id": "'none'", "module_name": "'nothing'"}

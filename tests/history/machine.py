@@ -13,8 +13,8 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seneca.audit import differences
 from seneca.database import Database
+from seneca.verification import differences
 from tests.conftest import Person, Server, make_course, refused, sign_up, unique
 from tests.engines import engine
 from tests.history.model import (

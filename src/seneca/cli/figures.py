@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from seneca import audit
+from seneca import verification
 from seneca.cli.options import Data, Url, opened, steps
 from seneca.errors import FiguresDiffer
 
@@ -16,7 +16,7 @@ def verify(data: Data = None, url: Url = None) -> None:
     """Compute every figure anew from the recorded rows and name each that differs (exit status 1)."""
     found = 0
     with opened(data, url) as (_, database), database.reading() as tx, steps() as step:
-        for difference in audit.differences(tx, lambda table: step(f"verifying {table}")):
+        for difference in verification.differences(tx, lambda table: step(f"verifying {table}")):
             print(difference)
             found += 1
     if found:
@@ -28,5 +28,5 @@ def verify(data: Data = None, url: Url = None) -> None:
 def rebuild(data: Data = None, url: Url = None) -> None:
     """Compute every figure anew from the recorded rows. Other writes wait meanwhile."""
     with opened(data, url) as (_, database), database.writing() as tx, steps() as step:
-        audit.rebuild(tx, lambda table: step(f"rebuilding {table}"))
+        verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
     print("All figures are rebuilt.", file=sys.stderr)
