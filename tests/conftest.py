@@ -23,6 +23,8 @@ from tests.engines import free_port
 
 PASSWORD = "securePassword123"
 NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
+MANY = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000"}
+"""All tests come from one address."""
 _numbers = itertools.count(1)
 
 
@@ -97,7 +99,7 @@ def start_server(data: Path, *arguments: str, port: int | None = None, **environ
             [sys.executable, "-m", "seneca", "serve", "--data", str(data), "--port", str(port), *arguments],
             stdout=output,
             stderr=output,
-            env=os.environ | engines.engine().environment(data) | environment,
+            env=os.environ | MANY | engines.engine().environment(data) | environment,
         )
     server = Server(process, data, port, log)
     deadline = time.monotonic() + 30

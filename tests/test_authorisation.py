@@ -64,6 +64,8 @@ class Row:
     tara: int
     body: Body | None = None
     values: dict[str, Path] = field(default_factory=dict)
+    ends_sign_ins: bool = False
+    """It is asked by somebody new each time, or the others could ask nothing more."""
 
     def path(self, stage: Stage) -> str:
         """The path of this request."""
@@ -81,10 +83,29 @@ class Row:
         options = {} if self.body is None else {"json": self.body(stage)}
         return Person(stage.alice.client, token).request(self.method, self.path(stage), **options)
 
+    def token(self, stage: Stage, who: str) -> str | None:
+        """A token of nobody's, Alice's, Charlie's or Tara's."""
+        if who == "nobody":
+            return None
+        if self.ends_sign_ins:
+            role = "admin" if who == "tara" else "user"
+            return sign_up(stage.alice.client, who, role=role, by=stage.tara).token
+        person: Person = getattr(stage, who)
+        return person.token
+
 
 def new_name(_: Stage) -> dict[str, Any]:
     name = unique("new")
     return {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+
+
+def refresh_token(stage: Stage) -> str:
+    signed_in = stage.eve.client.post("/auth/login", json={"username": stage.eve.username, "password": PASSWORD})
+    return str(signed_in.json()["refreshToken"])
+
+
+def new_password(_: Stage) -> dict[str, Any]:
+    return {"currentPassword": PASSWORD, "newPassword": PASSWORD[::-1]}
 
 
 def new_course(_: Stage) -> dict[str, Any]:
@@ -96,6 +117,9 @@ def new_course(_: Stage) -> dict[str, Any]:
 ROWS = [
     Row("POST", "/auth/register", 201, 201, 201, 201, new_name),
     Row("POST", "/auth/login", 200, 200, 200, 200, lambda s: {"username": s.eve.username, "password": PASSWORD}),
+    Row("POST", "/auth/refresh", 200, 200, 200, 200, lambda s: {"refreshToken": refresh_token(s)}),
+    Row("POST", "/auth/logout", 401, 204, 204, 204, ends_sign_ins=True),
+    Row("PUT", "/auth/password", 401, 204, 204, 204, new_password, ends_sign_ins=True),
     Row("GET", "/auth/me", 401, 200, 200, 200),
     Row("GET", "/users", 401, 403, 403, 200),
     Row("GET", "/users/{userId}", 401, 403, 403, 200),
@@ -158,7 +182,7 @@ def test_the_document_says_which_routes_need_a_token(client: httpx.Client, row: 
 @each_row
 @pytest.mark.parametrize("who", ["nobody", "alice", "charlie", "tara"])
 def test_each_role(server: Server, stage: Stage, row: Row, who: str):
-    token = None if who == "nobody" else getattr(stage, who).token
+    token = row.token(stage, who)
     if refuses := getattr(row, who) >= 400:
         path, body = row.path(stage), row.body and row.body(stage)  # what they make is made before we count
         before = counts(server)

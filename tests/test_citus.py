@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import seneca.sessions
-from seneca import accounts, figures, stats
+from seneca import accounts, figures, stats, throttle
 from seneca.database.migrations import known
 from seneca.database.postgres.citus import DISTRIBUTED, LOCAL, REFERENCE
 from seneca.sessions import recording
@@ -78,10 +78,11 @@ def test_what_is_referred_to_is_distributed_first():
 
 # -- statements --------------------------------------------------------------------------------
 
-HOT = (recording, figures, signins, accounts, stats)
+HOT = (recording, figures, signins, throttle, accounts, stats)
 SPANNING = {
     "COURSE_TOTALS": "a course's statistic is a sum over every bucket",
     "COURSE_NAMES": "and so are its names",
+    "END_EVERYBODYS": "once, after a backup was restored",
     "ENDED": "every worker rereads all sign-ins that ended, every two seconds",
 }
 """Statements that are not one learner's, and why."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,12 @@ def test_answers_a_token_and_records_the_sign_in(server: Server, nobody: Person,
     answer = login(nobody, alice.username)
     assert answer.status_code == 200
     body = answer.json()
-    assert body == {"token": body["token"], "tokenType": "Bearer", "expiresIn": 3600}
+    assert body == {
+        "token": body["token"],
+        "refreshToken": body["refreshToken"],
+        "tokenType": "Bearer",
+        "expiresIn": 3600,
+    }
     header, payload = parts_of(body["token"])
     assert header["alg"] == "HS256"
     assert header["kid"]
@@ -44,11 +50,13 @@ def test_answers_a_token_and_records_the_sign_in(server: Server, nobody: Person,
     assert before <= payload["iat"] <= time.time()
     assert payload["exp"] == payload["iat"] + 3600
     assert payload["jti"] != payload["sid"]
-    ((started, ended),) = server.rows(
-        "SELECT started_at, ended_at FROM sign_ins WHERE account_id = :a AND id = :s", a=alice.id, s=payload["sid"]
+    ((started, live, used),) = server.rows(
+        "SELECT started_at, live_hash, used_hash FROM sign_ins WHERE account_id = :a AND id = :s",
+        **{"a": alice.id, "s": payload["sid"]},
     )
     assert before <= started // 1000 <= time.time()
-    assert ended is None
+    assert re.fullmatch("[0-9a-f]{64}", live)
+    assert used == ""
     assert Person(nobody.client, body["token"]).get("/auth/me").json()["id"] == alice.id
 
 

@@ -30,6 +30,8 @@ GIVEN = {
     "SENECA_CONNECTIONS": ("20", 20),
     "SENECA_SECRET_KEY": ("12345", "12345"),
     "SENECA_REGISTRATION": ("admin", "admin"),
+    "SENECA_MOST_FAILURES": ("100", 100),
+    "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
     "SENECA_LOG_FORMAT": ("json", "json"),
 }

@@ -190,7 +190,7 @@ def test_the_key_is_made_once_and_private(server: Server, tmp_path: Path):
     text = (tmp_path / "new" / "secret-key").read_text()
     assert stat.S_IMODE((tmp_path / "new" / "secret-key").stat().st_mode) == 0o600
     token = first.issue(account_id="a", role="user", sign_in="s", now=int(time.time() * 1000))
-    assert load_keys(Settings(data=tmp_path / "new")).verify(token, 64)[0].id == "a"
+    assert load_keys(Settings(data=tmp_path / "new")).verify(token, 64).caller.id == "a"
     assert (tmp_path / "new" / "secret-key").read_text() == text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret-key"]
 
@@ -230,10 +230,12 @@ def test_serve_refuses_a_weak_key_in_one_line(tmp_path: Path):
 def test_keys_verify_what_they_issued():
     keys, now = Keys([Key.of(A)]), int(time.time())
     token = keys.issue(account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999)
-    caller, expires = keys.verify(token, 64)
+    verified = keys.verify(token, 64)
+    caller = verified.caller
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
-    assert expires == now + tokens.LIFETIME == now + 3600
+    assert verified.issued == now
+    assert verified.expires == now + tokens.LIFETIME == now + 3600
     with pytest.raises(NotSignedIn):
         Keys([Key.of(B)]).verify(token, 64)
     assert A not in token

@@ -187,6 +187,29 @@ def credentials(tx: Transaction, name: str) -> Credentials | None:
     return None if row is None else Credentials(*row)
 
 
+CREDENTIALS_OF = """
+SELECT a.id, a.bucket, a.role, p.hash
+FROM accounts a
+LEFT JOIN passwords p ON p.bucket = a.bucket AND p.account_id = a.id
+WHERE a.id = :id
+"""
+
+
+def credentials_of(tx: Transaction, id: str) -> Credentials | None:
+    """What proving to be this account takes, or None: it is gone."""
+    row = tx.one(CREDENTIALS_OF, id=id)
+    return None if row is None else Credentials(*row)
+
+
+ROLE = "SELECT role FROM accounts WHERE id = :id"
+
+
+def role(tx: Transaction, id: str) -> Role | None:
+    """An account's role, or None: it is gone."""
+    row = tx.one(ROLE, id=id)
+    return None if row is None else row[0]
+
+
 ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id"
 
 

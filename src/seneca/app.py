@@ -18,7 +18,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from seneca import logs, settings
-from seneca.api import accounts, courses, probes, problems, sessions, stats
+from seneca.api import accounts, courses, probes, problems, sessions, signins, stats
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
 from seneca.api.envelope import Envelope
@@ -33,6 +33,7 @@ from seneca.tokens import load_keys
 log = structlog.get_logger()
 
 ROUTES = [
+    *signins.ROUTES,
     *accounts.ROUTES,
     *courses.ROUTES,
     *sessions.ROUTES,

@@ -244,6 +244,18 @@ class NotJson(Refusal):
     status, code, title = 415, "not-json", "The body must be application/json"
 
 
+# -- 429 ---------------------------------------------------------------------------------------
+
+
+class TooManyTries(Refusal):
+    """Too many tries have failed, or too many accounts were registered, to try again at once."""
+
+    status, code, title = 429, "too-many-tries", "Too many tries: wait before the next"
+
+    def __init__(self, milliseconds: int) -> None:
+        super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})
+
+
 # -- 503 ---------------------------------------------------------------------------------------
 
 

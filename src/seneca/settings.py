@@ -44,6 +44,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["open", "admin"],
         Meta(description="Who may register learners: anyone, or administrators only."),
     ] = "open"
+    most_failures: Annotated[
+        int,
+        Meta(
+            ge=1, description="Sign-ins that may fail from one address in ten minutes, where it is new to the account."
+        ),
+    ] = 60
+    most_registrations: Annotated[
+        int, Meta(ge=1, description="Accounts that may be registered from one address in ten minutes.")
+    ] = 600
     allowed_origins: Annotated[
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),

@@ -38,6 +38,14 @@ class Caller(Struct, frozen=True):
     sign_in: str
 
 
+class Verified(Struct, frozen=True):
+    """A token that was verified: whose it is, and from when till when it is good, in seconds since 1970."""
+
+    caller: Caller
+    issued: int
+    expires: int
+
+
 class Key(Struct, frozen=True):
     """A signing key and the short name under which tokens refer to it."""
 
@@ -83,8 +91,8 @@ class Keys:
             headers={"kid": self._signing.id},
         )
 
-    def verify(self, token: str, buckets: int) -> tuple[Caller, int]:
-        """Whose token it is, and when it expires (seconds since 1970).
+    def verify(self, token: str, buckets: int) -> Verified:
+        """Whose token it is, and how long it is good.
 
         Raises:
             NotSignedIn: it is not one of ours, was changed, or has expired.
@@ -105,7 +113,8 @@ class Keys:
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
             raise NotSignedIn("The token is not valid. Sign in again.") from None
         account = claims["sub"]
-        return Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"]), claims["exp"]
+        caller = Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"])
+        return Verified(caller, claims["iat"], claims["exp"])
 
 
 KNOWN = "SELECT value FROM properties WHERE name = 'signing-keys'"

@@ -39,13 +39,13 @@ def identifier(text: str) -> str | None:
     return lowered if _UUID.fullmatch(lowered) else None
 
 
-def bucket_of(account_id: str, buckets: int) -> int:
-    """The bucket, 0 to ``buckets - 1``, in which everything about an account is kept.
+def bucket_of(id: str, buckets: int) -> int:
+    """The bucket, 0 to ``buckets - 1``, in which everything about an account (or another identifier) is kept.
 
     CRC-32 of the identifier's text, modulo the number of buckets. Both are fixed when a
     database is created: changing either would lose sight of what is stored.
     """
-    return crc32(account_id.encode()) % buckets
+    return crc32(id.encode()) % buckets
 
 
 def iso(milliseconds: int) -> str:

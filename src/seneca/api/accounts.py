@@ -1,17 +1,16 @@
-"""Accounts and sign-in over HTTP."""
+"""Accounts over HTTP."""
 
-import asyncio
-import time
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from litestar import Request, get, patch, post
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Struct
 
-from seneca import accounts, passwords, setup, text, units
+from seneca import accounts, passwords, setup, throttle, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
-from seneca.api.caller import caller_of
+from seneca.api.caller import bearer, caller_of
 from seneca.api.operation import Answer, operation
+from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
 from seneca.api.reply import Reply, reply
 from seneca.api.services import now, services
@@ -22,15 +21,12 @@ from seneca.errors import (
     NameTaken,
     NoSuchAccount,
     RegistrationClosed,
-    WrongCredentials,
+    TooManyTries,
 )
 from seneca.signins import recording
-from seneca.tokens import LIFETIME
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Accounts and sign-in"
-FAILURE_STEP = 0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
-ATTEMPTS = 2  # another sign-in may have renewed the hash between our look and our write
 
 
 class Registered(Struct, frozen=True, rename="camel"):
@@ -38,21 +34,6 @@ class Registered(Struct, frozen=True, rename="camel"):
 
     message: str
     user_id: str
-
-
-class Login(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to sign in. `username` may hold the e-mail address."""
-
-    username: Annotated[str, Meta(max_length=1024, pattern=text.NO_NUL)]
-    password: passwords.GivenPassword
-
-
-class SignedIn(Struct, frozen=True, rename="camel"):
-    """The answer to signing in."""
-
-    token: str
-    token_type: Literal["Bearer"]
-    expires_in: Annotated[int, Meta(description="Seconds.")]
 
 
 @post(
@@ -64,7 +45,7 @@ class SignedIn(Struct, frozen=True, rename="camel"):
         example=examples.REGISTRATION,
         request_headers=["X-Setup-Token"],
         answers=[Answer(201, "The account is there.", Registered, examples.REGISTERED)],
-        refusals=[RegistrationClosed, NameTaken],
+        refusals=[RegistrationClosed, NameTaken, TooManyTries],
     ),
 )
 async def register(request: AnyRequest) -> Reply:
@@ -74,11 +55,15 @@ async def register(request: AnyRequest) -> Reply:
     registered by an administrator; the first one with the setup token in `X-Setup-Token`, or from the machine itself.
     """
     asked = await body.read(request, Registration)
+    shared = services(request)
     is_first = await check_may_register(request, asked.role)
     accounts.check(asked)
-    password_hash = await services(request).hashery.hash(asked.password)
+    if bearer(request) is None:
+        most = shared.settings.most_registrations
+        await shared.database.write(throttle.admit_registration, client_address(request), most, now())
+    password_hash = await shared.hashery.hash(asked.password)
     user_id = units.new_id()
-    await services(request).database.write(
+    await shared.database.write(
         accounts.create,
         id=user_id,
         username=asked.username,
@@ -89,43 +74,8 @@ async def register(request: AnyRequest) -> Reply:
         first_administrator=is_first,
     )
     if is_first:
-        setup.discard(services(request).settings.data)
+        setup.discard(shared.settings.data)
     return reply(Registered("User registered successfully", user_id), 201)
-
-
-@post(
-    "/auth/login",
-    status_code=200,
-    opt=operation(
-        tag=TAG,
-        who="anyone",
-        body=Login,
-        example=examples.LOGIN,
-        answers=[Answer(200, "A token.", SignedIn, examples.SIGNED_IN)],
-        refusals=[WrongCredentials],
-    ),
-)
-async def login(request: AnyRequest) -> Reply:
-    """Sign in with a username or an e-mail address, and a password."""
-    given = await body.read(request, Login)
-    began = time.monotonic()
-    shared = services(request)
-    for _ in range(ATTEMPTS):
-        found = await shared.database.read(accounts.credentials, given.username)
-        if not await shared.hashery.verify(found.password_hash if found else None, given.password) or found is None:
-            break
-        renewed = None
-        if not passwords.is_current(found.password_hash or ""):
-            renewed = await shared.hashery.hash(given.password)
-        moment = now()
-        started = await shared.database.write(recording.start, found, given.username, renewed, moment)
-        if started is not None:
-            sign_in, account = started
-            token = shared.sign_ins.keys.issue(account_id=account.id, role=account.role, sign_in=sign_in, now=moment)
-            return reply(SignedIn(token, "Bearer", LIFETIME))
-    elapsed = time.monotonic() - began
-    await asyncio.sleep(-elapsed % FAILURE_STEP)
-    raise WrongCredentials
 
 
 @get(
@@ -217,4 +167,4 @@ async def change(request: AnyRequest) -> Reply:
     return reply(account)
 
 
-ROUTES = [register, login, me, page, one, change]
+ROUTES = [register, me, page, one, change]

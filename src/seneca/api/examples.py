@@ -15,7 +15,10 @@ REGISTRATION = {
 }
 REGISTERED = {"message": "User registered successfully", "userId": _USER_ID}
 LOGIN = {"username": "alice", "password": "securePassword123"}
-SIGNED_IN = {"token": _JWT, "tokenType": "Bearer", "expiresIn": 3600}
+_REFRESH_TOKEN = "8OHIKmwjS3-yp_NXdu4iPwGZqAB8cABwgACrze8SNFY" + "s" * 64
+SIGNED_IN = {"token": _JWT, "refreshToken": _REFRESH_TOKEN, "tokenType": "Bearer", "expiresIn": 3600}
+REFRESH = {"refreshToken": _REFRESH_TOKEN}
+PASSWORD_CHANGE = {"currentPassword": "securePassword123", "newPassword": "evenMoreSecurePassword456"}
 ACCOUNT = {
     "id": _USER_ID,
     "username": "alice",

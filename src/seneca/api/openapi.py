@@ -44,6 +44,7 @@ EVERYWHERE: Final = (errors.NoSuchPath, errors.MethodNotAllowed)  # what no oper
 REFUSAL_HEADERS: Final = {
     401: {"WWW-Authenticate": "How to authenticate."},
     405: {"Allow": "The methods that the path takes."},
+    429: {"Retry-After": "Seconds to wait before trying again."},
     503: {"Retry-After": "Seconds to wait before trying again."},
 }
 ABOUT: Final = """\

@@ -1,59 +1,194 @@
-"""The rows of sign-ins: how one starts, and how it ends."""
+"""The rows of sign-ins: how one starts, goes on, and ends."""
 
-from seneca import accounts, units
-from seneca.accounts import Credentials
+import hmac
+import secrets
+from typing import Final
+
+from msgspec import Struct
+
+from seneca import accounts, throttle, units
+from seneca.accounts import Credentials, Role
 from seneca.database import Transaction
+from seneca.signins.refresh_token import RefreshToken
+from seneca.throttle import Admission
+from seneca.tokens import LIFETIME, Caller
+
+DAY: Final = 86_400_000  # milliseconds
+MOST_IDLE: Final = 14 * DAY
+MOST_AGE: Final = 30 * DAY
+REPEAT: Final = 10_000  # milliseconds in which a token that was used answers again, if the answer was lost
+LIVES: Final = LIFETIME * 1000  # milliseconds, of an access token
 
 START = """
-INSERT INTO sign_ins (bucket, account_id, id, started_at) VALUES (:bucket, :account_id, :id, :now)
+INSERT INTO sign_ins (bucket, account_id, id, started_at, family_hash, live_hash, used_hash, salt, refreshed_at)
+VALUES (:bucket, :account_id, :id, :now, :family_hash, :live_hash, '', '', :now)
+"""
+FORGET_EXPIRED = """
+DELETE FROM sign_ins
+WHERE bucket = :bucket AND account_id = :account_id AND (started_at < :oldest OR refreshed_at < :longest_idle)
 """
 
 
+class Started(Struct, frozen=True):
+    """A sign-in that has just begun."""
+
+    account: Credentials
+    refresh_token: RefreshToken
+
+
 def start(
-    tx: Transaction, verified: Credentials, name: str, new_hash: str | None, now: int
-) -> tuple[str, Credentials] | None:
-    """Record a sign-in whose password was verified a moment ago; returns its id and the account as it is now.
+    tx: Transaction, verified: Credentials, new_hash: str | None, admission: Admission, now: int
+) -> Started | None:
+    """Record a sign-in whose password was verified a moment ago.
 
     Args:
         tx: the transaction.
         verified: the credentials against which the password was verified.
-        name: the name that was given.
         new_hash: the password's renewed hash, where the stored one is of an older kind.
+        admission: how it was let in to try.
         now: milliseconds since 1970.
 
     Returns:
         None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
 
     """
-    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
-    current = accounts.credentials(tx, name)
-    if current is None or (current.id, current.password_hash) != (
-        verified.id,
-        verified.password_hash,
-    ):
+    current = unchanged(tx, verified, admission.name)
+    if current is None:
         return None
     if new_hash is not None:
         tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
-    id_ = units.new_id()
-    tx.put(START, bucket=current.bucket, account_id=current.id, id=id_, now=now)
-    return id_, current
+    throttle.welcome(tx, current, admission, now)
+    of_account = {"bucket": current.bucket, "account_id": current.id}
+    tx.put(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
+    token = RefreshToken.first(current.id, units.new_id())
+    tx.put(START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account)
+    return Started(current, token)
 
 
-END_ALL = """
-UPDATE sign_ins SET ended_at = :now WHERE bucket = :bucket AND account_id = :account_id AND ended_at IS NULL
-RETURNING id
+def unchanged(tx: Transaction, verified: Credentials, name: str) -> Credentials | None:
+    """The account as it is now, locked, or None if its password is another one than was verified."""
+    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
+    current = accounts.credentials(tx, name)
+    if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
+        return None
+    return current
+
+
+# -- going on ----------------------------------------------------------------------------------
+
+SIGN_IN = """
+SELECT family_hash, live_hash, used_hash, salt, started_at, refreshed_at FROM sign_ins
+WHERE bucket = :bucket AND account_id = :account_id AND id = :id
+"""
+REFRESH = """
+UPDATE sign_ins SET live_hash = :live_hash, used_hash = :used_hash, salt = :salt, refreshed_at = :now
+WHERE bucket = :bucket AND account_id = :account_id AND id = :id
 """
 
 
-def end_all(tx: Transaction, account_id: str, now: int) -> list[str]:
-    """End every sign-in of an account; returns their ids, for ``SignIns.forget``."""
+class Refreshed(Struct, frozen=True):
+    """A sign-in that goes on."""
+
+    role: Role
+    token: RefreshToken
+
+
+def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[str]:
+    """Exchange a refresh token for the next one (RFC 9700, 4.14.2).
+
+    A token that was used before is answered once more as it was, within ten seconds and while its child is unused: the
+    answer may have been lost. Used at any other time, it was stolen, by whoever used it first or by whoever does now.
+
+    Returns:
+        The sign-in as it goes on; else the sign-ins that this has ended, for ``SignIns.forget``: it was not good.
+
+    """
+    key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
+    row = tx.lock(SIGN_IN, id=given.sign_in, **key).fetchone()
+    if row is None or not hmac.compare_digest(row[0], given.family_hash):
+        return []
+    _, live_hash, used_hash, salt, started_at, refreshed_at = row
+    role = accounts.role(tx, given.account_id)
+    fresh = now - started_at <= MOST_AGE and now - refreshed_at <= MOST_IDLE
+    if role is not None and fresh and hmac.compare_digest(live_hash, given.turn_hash):
+        salt = secrets.token_hex(16)
+        child = given.child(salt)
+        hashes = {"live_hash": child.turn_hash, "used_hash": given.turn_hash}
+        tx.put(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
+        return Refreshed(role, child)
+    repeated = abs(now - refreshed_at) <= REPEAT  # clocks of several servers differ
+    if role is not None and repeated and hmac.compare_digest(used_hash, given.turn_hash):
+        return Refreshed(role, given.child(salt))
+    end(tx, given.account_id, given.sign_in, now)
+    return [given.sign_in]
+
+
+# -- ending ------------------------------------------------------------------------------------
+
+END = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id"
+END_ALL = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id <> :but RETURNING id"
+REVOKE = """
+INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :now)
+ON CONFLICT (bucket, sign_in) DO NOTHING
+"""
+FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < :oldest"
+
+
+def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
+    """End a sign-in: none of its tokens is good any more."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    return [row[0] for row in tx.all(END_ALL, bucket=bucket, account_id=account_id, now=now)]
+    tx.put(END, bucket=bucket, account_id=account_id, id=sign_in)
+    _revoke(tx, bucket, [sign_in], now)
 
 
-ENDED = "SELECT id FROM sign_ins WHERE ended_at >= :since"
+def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
+    """End every sign-in of an account but this one; returns their ids, for ``SignIns.forget``."""
+    bucket = units.bucket_of(account_id, tx.buckets)
+    ended = [row[0] for row in tx.all(END_ALL, bucket=bucket, account_id=account_id, but=but)]
+    _revoke(tx, bucket, ended, now)
+    return ended
 
 
-def ended(tx: Transaction, since: int) -> set[str]:
-    """The sign-ins that have ended since then (milliseconds since 1970)."""
-    return {row[0] for row in tx.all(ENDED, since=since)}
+def _revoke(tx: Transaction, bucket: int, sign_ins: list[str], now: int) -> None:
+    tx.put(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * LIVES)
+    tx.put_rows(REVOKE, [{"bucket": bucket, "sign_in": id_, "now": now} for id_ in sorted(sign_ins)])
+
+
+def change_password(
+    tx: Transaction, caller: Caller, verified: Credentials, new_hash: str, now: int
+) -> list[str] | None:
+    """Set the caller's password, which was verified a moment ago; every other sign-in of theirs ends.
+
+    Returns:
+        The sign-ins that ended; None if meanwhile the password was changed: verify again.
+
+    """
+    tx.lock(accounts.ACCOUNT, id=verified.id)
+    current = accounts.credentials_of(tx, verified.id)
+    if current is None or current.password_hash != verified.password_hash:
+        return None
+    tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
+    return end_all(tx, current.id, now, but=caller.sign_in)
+
+
+ENDED = "SELECT sign_in FROM revocations WHERE ended_at >= :since"
+
+
+NOT_BEFORE = "SELECT value FROM properties WHERE name = 'tokens-not-before'"
+PUT_NOT_BEFORE = """
+INSERT INTO properties (name, value) VALUES ('tokens-not-before', :seconds)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+END_EVERYBODYS = "DELETE FROM sign_ins"
+
+
+def ended(tx: Transaction, since: int) -> tuple[set[str], int]:
+    """The sign-ins that have ended since then (milliseconds since 1970), and the second up to which none counts."""
+    not_before = tx.one(NOT_BEFORE)
+    return {row[0] for row in tx.all(ENDED, since=since)}, int(not_before[0]) if not_before else 0
+
+
+def end_everybodys(tx: Transaction, now: int) -> None:
+    """End every sign-in there is, and those that this database does not know of (any more)."""
+    tx.run(END_EVERYBODYS)
+    tx.run(PUT_NOT_BEFORE, seconds=str(now // 1000))

@@ -14,7 +14,7 @@ import structlog
 from seneca.database import Database
 from seneca.errors import NotSignedIn, Unavailable
 from seneca.signins import recording
-from seneca.tokens import LIFETIME, Caller, Keys
+from seneca.tokens import LIFETIME, Caller, Keys, Verified
 
 LOOK_EVERY: Final = 2.0  # seconds
 BLIND_AFTER: Final = 5.0  # seconds
@@ -30,8 +30,9 @@ class SignIns:
         self.keys = keys
         self._database = database
         self._buckets = buckets
-        self._verified: dict[str, tuple[Caller, int]] = {}
+        self._verified: dict[str, Verified] = {}
         self._ended: set[str] = set()
+        self._not_before = 0
         self._looked = time.monotonic()
 
     def caller(self, token: str) -> Caller:
@@ -48,11 +49,11 @@ class SignIns:
             if len(self._verified) >= REMEMBERED:
                 self._verified.clear()
             self._verified[token] = known
-        caller, expires = known
-        if time.time() >= expires:
+        caller = known.caller
+        if time.time() >= known.expires:
             del self._verified[token]
             raise NotSignedIn("The token has expired. Sign in again.")
-        if caller.sign_in in self._ended:
+        if caller.sign_in in self._ended or known.issued <= self._not_before:
             raise NotSignedIn("This sign-in has ended. Sign in again.")
         if time.monotonic() - self._looked > BLIND_AFTER:
             raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
@@ -66,7 +67,7 @@ class SignIns:
         """Read which sign-ins have ended."""
         since = int(time.time() * 1000) - (LIFETIME + 60) * 1000
         before = set(self._ended)
-        found = await self._database.read(recording.ended, since)
+        found, self._not_before = await self._database.read(recording.ended, since)
         self._ended = found | (self._ended - before)  # what was forgotten while we looked stays
         self._looked = time.monotonic()
 

@@ -18,6 +18,11 @@ REFERENCE: Final = ("properties", "courses", "accounts", "account_names")
 DISTRIBUTED: Final = (
     "passwords",
     "sign_ins",
+    "revocations",
+    "familiar_addresses",
+    "throttles",
+    "audit",
+    "erasures",
     "sessions",
     "results",
     "learner_totals",
