@@ -1,17 +1,20 @@
 """Signing keys: one for all servers of a database, and how they rotate."""
 
+import itertools
 import secrets
 import shutil
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Thread
 
 import httpx
 
 from seneca.database import open_database
 from seneca.errors import Unusable
 from seneca.tokens import Key, Keys, agree, forget
-from tests.conftest import Person, free_port, running, seneca, sign_up
+from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
 from tests.engines import engine
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
@@ -51,6 +54,76 @@ def test_a_token_of_the_old_key_holds_while_the_keys_rotate(tmp_path: Path):
         assert Person(client, tara.token).get("/auth/me").status_code == 200
     with running(tmp_path, SENECA_SECRET_KEY=NEW) as server, httpx.Client(base_url=server.url) as client:
         assert Person(client, tara.token).get("/auth/me").status_code == 401
+
+
+class Clients:
+    """Learners who read and go on, all the time, at whichever server answers."""
+
+    def __init__(self, urls: list[str], accounts: list[Person]) -> None:
+        self.statuses: Counter[int] = Counter()
+        self._urls = urls
+        self._stop = Event()
+        self._threads = [Thread(target=self._study, args=(account,)) for account in accounts]
+
+    def __enter__(self) -> "Clients":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _study(self, account: Person) -> None:
+        with httpx.Client(timeout=30) as client:
+            tokens = self._ask(
+                client, "POST", "/auth/login", {"username": account.username, "password": PASSWORD}
+            ).json()
+            while not self._stop.is_set():
+                for _ in range(20):
+                    self._ask(client, "GET", "/stats/user", token=tokens["token"])
+                    time.sleep(0.005)
+                tokens = self._ask(client, "POST", "/auth/refresh", {"refreshToken": tokens["refreshToken"]}).json()
+
+    def _ask(
+        self, client: httpx.Client, method: str, path: str, body: dict[str, str] | None = None, token: str = ""
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        for url in itertools.cycle(self._urls):
+            try:
+                answer = client.request(method, url + path, json=body, headers=headers)
+            except httpx.TransportError:  # that server is away: another is there
+                continue
+            self.statuses[answer.status_code] += 1
+            return answer
+        raise AssertionError
+
+
+def test_keys_rotate_under_load_without_one_refusal(tmp_path: Path):
+    """Two servers of one database, one restarted after the other: first to know the new key, then to sign with it."""
+    servers = [start_server(tmp_path, SENECA_SECRET_KEY=OLD) for _ in range(2)]
+    urls = [server.url for server in servers]
+    try:
+        with httpx.Client(base_url=urls[0], timeout=30) as client:
+            people = [sign_up(client, "alice") for _ in range(4)]
+        with Clients(urls, people) as clients:
+            for keys in (f"{OLD},{NEW}", f"{NEW},{OLD}"):
+                for number in range(2):
+                    servers[number].stop()
+                    servers[number] = start_server(tmp_path, port=servers[number].port, SENECA_SECRET_KEY=keys)
+            before = clients.statuses.total()
+            while clients.statuses.total() < before + 200:
+                time.sleep(0.01)
+        assert clients.statuses.keys() == {200}, clients.statuses
+        servers[0].stop()
+        servers[0] = start_server(tmp_path, port=servers[0].port, SENECA_SECRET_KEY=NEW)
+        with httpx.Client(base_url=urls[0], timeout=30) as client:
+            refused(Person(client, people[0].token).get("/test"), 401, "not-signed-in")  # a dropped key's
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.stop()
 
 
 def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: Path):

@@ -52,7 +52,8 @@ def test_answers_a_token_and_records_the_sign_in(server: Server, nobody: Person,
     assert payload["jti"] != payload["sid"]
     ((started, live, used),) = server.rows(
         "SELECT started_at, live_hash, used_hash FROM sign_ins WHERE account_id = :a AND id = :s",
-        **{"a": alice.id, "s": payload["sid"]},
+        a=alice.id,
+        s=payload["sid"],
     )
     assert before <= started // 1000 <= time.time()
     assert re.fullmatch("[0-9a-f]{64}", live)
