@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event, Thread
+from typing import Self
 
 import httpx
 
@@ -65,7 +66,7 @@ class Clients:
         self._stop = Event()
         self._threads = [Thread(target=self._study, args=(account,)) for account in accounts]
 
-    def __enter__(self) -> "Clients":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -79,7 +79,7 @@ def is_held(answer: httpx.Response) -> int:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_five_failures_are_free_and_then_waiting_doubles(places: Places, pupil: Person, exists: bool):
+def test_five_failures_are_free_and_then_waiting_doubles(places: Places, pupil: Person, *, exists: bool):
     name = pupil.username if exists else unique("nobody")
     assert places.statuses(HOME, name, 5) == 5 * [401]
     waits = []
