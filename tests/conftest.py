@@ -5,6 +5,7 @@ One server runs for each test process. Tests make their own learners and courses
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in set(left_out)]
 
 
+PRIVATE = re.compile(
+    rf"""{PASSWORD} | @example\. | -{os.getpid()}-\d             # a password, addresses, every name of ``unique``
+    | \$argon2 | \$2[aby]\$ | eyJ[\w-]{{20}} | \b[\w-]{{107}}\b  # hashes, access tokens, refresh tokens
+    | 127\.0\.0\.(?!1:\d+["\s])                             # network addresses, but for the one that is listened on""",
+    re.VERBOSE,
+)
+
+
+def private(log: str) -> list[str]:
+    """What stands in a log and must not. Every server of every test is asked when it stops."""
+    return PRIVATE.findall(log)
+
+
 @dataclass
 class Server:
     """A running `seneca serve`, and the files behind it."""
@@ -71,7 +85,9 @@ class Server:
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(timeout=40)
+        status = self.process.wait(timeout=40)
+        assert private(self.log.read_text()) == []
+        return status
 
 
 def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import PASSWORD, Person, Server, make_course, running, sign_up
+from seneca.signins.refresh_token import RefreshToken
+from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
 
 pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 
@@ -122,6 +123,27 @@ def test_nothing_that_was_written_or_is_secret_is_in_it(logged: Logged):
         *("zozo", "guessed-token", "zoe-in", "127.0.0.1:", (server.data / "secret-key").read_text().strip()),
     ]
     assert [word for word in words if word in log.replace(f"127.0.0.1:{server.port}", "")] == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        PASSWORD,
+        "zoe@example.org",
+        "a name of this process",
+        "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+        "$2b$10$abcdefghijklmnopqrstuv",
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxIn0.eyJpZCI6",
+        RefreshToken("0" * 32, "1" * 32, b"f" * 16, b"t" * 32).text,
+        "127.0.0.2",
+        "127.0.0.1:50000, GET",
+    ],
+)
+def test_what_every_log_is_searched_for_would_be_found(secret: str):
+    secret = unique("alice") if secret == "a name of this process" else secret
+    assert private(f'{{"event": "request", "route": "{secret}", "ms": 0.1}}\n') != []
+    assert private(f"a line\n{secret}\nanother") != []
+    assert private('{"event": "Listening at: http://127.0.0.1:40123"}') == []
 
 
 def test_workers_ids_differ(tmp_path: Path):
