@@ -52,6 +52,9 @@ class Engine(Protocol):
     def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
         """What is stored, read past the server."""
 
+    def script(self, data: Path, sql: str) -> None:
+        """Run several statements, on a new database if there is none."""
+
     def change(self, data: Path, sql: str, **parameters: object) -> int:
         """Change what is stored, past the server; returns how many rows were."""
 
@@ -92,6 +95,12 @@ class Sqlite:
             return connection.execute(sql, parameters).fetchall()
         finally:
             connection.close()
+
+    def script(self, data: Path, sql: str) -> None:
+        connection = apsw.Connection(str(data / "seneca.db"))
+        for _ in connection.execute(sql):
+            pass
+        connection.close()
 
     def change(self, data: Path, sql: str, **parameters: object) -> int:
         connection = apsw.Connection(str(data / "seneca.db"), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -208,6 +217,10 @@ class Postgres:
             return []  # there is no such text here, and none can be asked for
         with connect(self.url(data)) as connection:
             return connection.execute(with_placeholders(sql), parameters or None).fetchall()
+
+    def script(self, data: Path, sql: str) -> None:
+        with connect(self.url(data)) as connection:
+            connection.execute(sql)
 
     def change(self, data: Path, sql: str, **parameters: object) -> int:
         with connect(self.url(data)) as connection:
