@@ -107,7 +107,23 @@ def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
 
 def start_server(data: Path, *arguments: str, port: int | None = None, **environment: str) -> Server:
     """Start `seneca serve` on a data directory; returns when it answers."""
-    port = port or free_port()
+    server = launch_server(data, *arguments, port=port or free_port(), **environment)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{server.url}/health", timeout=1).status_code == 200:
+                return server
+        except httpx.TransportError:
+            pass
+        if server.process.poll() is not None:
+            break
+        time.sleep(0.02)
+    server.process.kill()
+    raise AssertionError(f"the server did not start:\n{server.log.read_text()}")
+
+
+def launch_server(data: Path, *arguments: str, port: int, **environment: str) -> Server:
+    """Start `seneca serve` on a data directory; returns at once."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / "serve.log"
     with log.open("ab") as output:
@@ -117,19 +133,7 @@ def start_server(data: Path, *arguments: str, port: int | None = None, **environ
             stderr=output,
             env=os.environ | MANY | engines.engine().environment(data) | environment,
         )
-    server = Server(process, data, port, log)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{server.url}/health", timeout=1).status_code == 200:
-                return server
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None:
-            break
-        time.sleep(0.02)
-    process.kill()
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+    return Server(process, data, port, log)
 
 
 @contextmanager

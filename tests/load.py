@@ -1,10 +1,11 @@
 """Learners who write without end, while servers are stopped, killed, and started again."""
 
 import os
+import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -12,8 +13,11 @@ from uuid import uuid4
 
 import httpx
 
-from tests import engines
+from seneca import units
+from tests import engines, ledger
 from tests.conftest import Person, Server, make_course, running, seneca, sign_up
+from tests.ledger import Ledger, Stored, Study
+from tests.wire import statistics
 
 
 def workers(server: Server) -> list[int]:
@@ -37,9 +41,12 @@ def answers(server: Server) -> bool:
 
 
 @contextmanager
-def stage(data: Path, *arguments: str) -> Iterator[tuple[Server, Person, dict]]:
+def stage(data: Path, *arguments: str, **environment: str) -> Iterator[tuple[Server, Person, dict]]:
     """A server of one's own with an administrator and a course."""
-    with running(data, *arguments) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with (
+        running(data, *arguments, **environment) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
         tara = sign_up(client, "tara", role="admin")
         yield server, tara, make_course(tara)
 
@@ -50,21 +57,26 @@ def alice_of(tara: Person) -> Person:
 
 
 class Load:
-    """Learners who record results without end; keeps what was acknowledged and what was sent.
+    """Clients who start sessions, record results and end them without end, and keep a log of what was acknowledged.
 
-    Each result is worth a point and has a name of its own, so that one that is lost or counted twice shows.
+    A request that is refused with 503, or whose answer is lost, is sent again. Two clients share a learner.
     """
 
-    def __init__(self, url: str, alice: Person, course: dict, clients: int = 4, pause: float = 0) -> None:
-        self.url = url
-        self.alice = alice
-        self.course = course
-        self.sent: dict[str, set[str]] = {}
-        self.acknowledged: dict[str, set[str]] = {}
+    def __init__(self, server: Server, tara: Person, course: dict, clients: int = 4, pause: float = 0) -> None:
+        self.ledger = Ledger()
         self.refusals: list[int] = []
+        self.wrong: list[str] = []
+        """Answers that are not what their requests ask for."""
+        self.course = course
+        self._url = server.url
+        self._tara = tara
         self._pause = pause
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._study) for _ in range(clients)]
+        self._learners = [alice_of(tara) for _ in range((clients + 1) // 2)]
+        self._stopped = threading.Event()
+        self._may_ask = threading.Event()
+        self._may_ask.set()
+        self._held = threading.Semaphore(0)
+        self._threads = [threading.Thread(target=self._work, args=(number,)) for number in range(clients)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -74,70 +86,168 @@ class Load:
 
     @property
     def written(self) -> int:
-        """How many results were acknowledged so far."""
-        return sum(map(len, self.acknowledged.values()))
+        """How many writes were acknowledged so far."""
+        return self.ledger.written
 
     def stop(self) -> None:
-        """Send nothing more."""
-        self._stop.set()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        """Send nothing more; returns when nothing is under way."""
+        self._stopped.set()
         for thread in self._threads:
             thread.join()
 
-    def _study(self) -> None:
-        session_id = str(uuid4())
-        sent = self.sent.setdefault(session_id, set())
-        acknowledged = self.acknowledged.setdefault(session_id, set())
-        while not self._stop.is_set():
-            try:
-                with httpx.Client(base_url=self.url, timeout=30) as client:
-                    alice = Person(client, self.alice.token)
-                    start = {
-                        "courseIdentifier": self.course["id"],
-                        "topic": self.course["topicsAndModules"][0]["topic"],
-                        "sessionId": session_id,
-                    }
-                    started = alice.post("/session/startSession", start)
-                    if started.status_code not in (200, 201):
-                        self.refusals.append(started.status_code)
-                        time.sleep(0.05)
-                        continue
-                    while not self._stop.is_set() and len(sent) < 1000:
-                        name = f"Module {len(sent)}"
-                        sent.add(name)
-                        answer = alice.put(
-                            "/session/updateSession",
-                            {"sessionId": session_id, "moduleStats": [{"moduleName": name, "quiz": {"score": 1}}]},
-                        )
-                        if answer.status_code == 200:
-                            acknowledged.add(name)
-                        else:
-                            self.refusals.append(answer.status_code)
-                        time.sleep(self._pause)
-                    return
-            except httpx.TransportError:
-                time.sleep(0.02)  # the server is away
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
-    def check(self, server: Server) -> None:
-        """Everything acknowledged is stored once, nothing is that was not sent, and every figure says so."""
-        for session_id, sent in self.sent.items():
-            rows = server.rows("SELECT module_name FROM results WHERE session_id = :id", id=session_id)
-            stored = [row[0] for row in rows]
-            assert len(stored) == len(set(stored))
-            assert self.acknowledged[session_id] <= set(stored) <= sent
-            sessions = server.rows("SELECT 1 FROM sessions WHERE id = :id", id=session_id)
-            assert len(sessions) == 1 or (sessions == [] and not sent)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing is under way, and nobody asks for anything, until the block ends."""
+        self._may_ask.clear()
+        try:
+            for _ in self._threads:
+                assert self._held.acquire(timeout=60)
+            yield
+        finally:
+            self._may_ask.set()
+
+    def _goes_on(self) -> bool:
+        """Whether to ask for more; waits while the load is held."""
+        if not self._may_ask.is_set():
+            self._held.release()
+            self._may_ask.wait()
+        return not self._stopped.is_set()
+
+    # -- what a client does --------------------------------------------------------------------
+
+    def _work(self, number: int) -> None:
+        chance = random.Random(number)
+        known = self._learners[number // 2]
+        with httpx.Client(base_url=self._url, timeout=30) as client:
+            learner = Person(client, known.token, known.id)
+            while self._goes_on():
+                self._study(learner, chance)
+
+    def _study(self, learner: Person, chance: random.Random) -> None:
+        study = self._start(learner, brings_id=chance.random() < 0.5)
+        for _ in range(chance.randrange(1, 25)):
+            if study is None or not self._update(learner, study):
+                return
+        if study is not None:
+            self._end(learner, study)
+
+    def _start(self, learner: Person, *, brings_id: bool) -> Study | None:
+        asked = {"courseIdentifier": self.course["id"], "topic": "Number"}
+        if brings_id:
+            study = Study(str(uuid4()), learner.id)
+            self.ledger.studies[study.id] = study
+            answer = self._answer(lambda: learner.post("/session/startSession", asked | {"sessionId": study.id}))
+            study.started = answer is not None and answer.json()["sessionId"] == study.id
+            return study if study.started else None
+
+        def send() -> httpx.Response:
+            self.ledger.nameless += 1
+            return learner.post("/session/startSession", asked)
+
+        answer = self._answer(send)
+        if answer is None:
+            return None
+        study = Study(answer.json()["sessionId"], learner.id, started=True)
+        self.ledger.studies[study.id] = study
+        self.ledger.nameless -= 1
+        return study
+
+    def _update(self, learner: Person, study: Study) -> bool:
+        study.sent += 1
+        body = {"sessionId": study.id, "moduleStats": ledger.modules(study.sent)}
+        answer = self._answer(lambda: learner.put("/session/updateSession", body))
+        if answer is None:
+            return False
+        if answer.status_code != 200 or answer.json()["sessionPoints"] * 1000 != ledger.POINTS * study.sent:
+            self.wrong.append(answer.text)
+            return False
+        study.acknowledged = study.sent
+        time.sleep(self._pause)
+        return True
+
+    def _end(self, learner: Person, study: Study) -> None:
+        study.ending = True
+        answer = self._answer(lambda: learner.put("/session/endSession", {"sessionId": study.id}))
+        if answer is not None:  # 409 where the first answer was lost
+            study.ended = units.from_iso(answer.json()["sessionEnd"])
+
+    def _answer(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
+        """The answer to a request that is sent until it is answered; None when told to stop."""
+        while self._goes_on():
+            try:
+                answer = send()
+            except httpx.TransportError:  # the server is away
+                time.sleep(0.02)
+                continue
+            if answer.status_code in (200, 201, 409):
+                return answer
+            self.refusals.append(answer.status_code)
+            time.sleep(0.05)
+        return None
+
+    # -- what must be so -----------------------------------------------------------------------
+
+    def check(self, server: Server) -> dict[str, Stored]:
+        """Everything acknowledged is stored once and whole, nothing else is, and every figure says so.
+
+        The load is held, or the server stopped. Returns what is stored.
+        """
+        stored = ledger.read(server.rows)
+        assert list(self.ledger.faults(stored)) == []
+        assert self.wrong == []
         engines.engine().check(server.data)
         verified = seneca("stats", "verify", "--data", server.data)
         assert verified.returncode == 0, verified.stdout + verified.stderr
+        return stored
+
+    def check_answers(self, server: Server) -> None:
+        """As ``check``; and a running server answers what is stored. The load is held."""
+        stored = self.check(server)
+        course = f"/stats/courses/{self.course['id']}"
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            tara = Person(client, self._tara.token)
+            assert tara.get(course).json() == expected(list(stored.values()))
+            for known in self._learners:
+                learner = Person(client, known.token)
+                own = [session for session in stored.values() if session.learner == known.id]
+                assert learner.get(course).json() == expected(own)
+                for session in random.sample(own, min(5, len(own))):
+                    check_session(learner, session)
+
+
+def expected(sessions: list[Stored]) -> dict:
+    """The statistics of these sessions."""
+    results = sum(len(session.results) for session in sessions)
+    points = sum(session.points for session in sessions)
+    minutes = sum(session.ended - session.started for session in sessions if session.ended is not None) // 60_000
+    return statistics(
+        *sorted({name for session in sessions for name in session.results}),
+        points=points / 1000,
+        mean=points / (2000 * results) if results else 0,
+        minutes=minutes,
+        duration=f"{minutes // 60} hours {minutes % 60} minutes",
+    )
+
+
+def check_session(learner: Person, session: Stored) -> None:
+    """A session is shown as it is stored."""
+    shown = learner.get(f"/session/{session.id}").json()
+    assert shown["sessionPoints"] * 1000 == session.points
+    assert shown["sessionEnd"] == (None if session.ended is None else units.iso(session.ended))
+    scores = {module["moduleName"]: module["quiz"]["score"] * 1000 for module in shown["modulesStats"]}
+    assert scores == {name: quiz for name, (_, quiz) in session.results.items()}
+
+
+# -- ending servers ----------------------------------------------------------------------------
 
 
 def kill(server: Server) -> None:
     """End every process of a server at once, as a loss of power would."""
-    found = workers(server)
     os.kill(server.process.pid, signal.SIGSTOP)  # or it would start new workers
+    found = workers(server)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     server.process.kill()

@@ -13,7 +13,7 @@ import pytest
 
 from tests import engines
 from tests.conftest import start_server
-from tests.load import Load, alice_of, kill, stage
+from tests.load import Load, kill, stage
 
 pytestmark = pytest.mark.postgres  # about its crashes
 
@@ -36,7 +36,7 @@ def test_crashes_under_load_lose_nothing_acknowledged_and_double_nothing(
     monkeypatch.setattr(engines, "engine", lambda: cluster)
     with (
         stage(tmp_path, "--workers", "2") as (server, tara, course),
-        Load(server.url, alice_of(tara), course, clients=CLIENTS, pause=PAUSE) as load,
+        Load(server, tara, course, clients=CLIENTS, pause=PAUSE) as load,
     ):
         for fault in range(FAULTS):
             before = load.written
@@ -49,9 +49,10 @@ def test_crashes_under_load_lose_nothing_acknowledged_and_double_nothing(
             while load.written <= written + CLIENTS:
                 assert time.monotonic() - back < RECOVERED, (Counter(load.refusals), server.log_lines()[-20:])
                 time.sleep(0.02)
-            load.check(server)
+            with load.held():
+                load.check_answers(server)
             assert load.written > before
         load.stop()
         assert set(load.refusals) <= {503}
-        load.check(server)
+        load.check_answers(server)
         assert '"bug"' not in server.log.read_text()
