@@ -1,6 +1,7 @@
 """Checked entries, set down in temporary files until they are stored."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final, cast
 
@@ -34,33 +35,41 @@ class Spool:
         """Add an entry. Raises Unusable."""
         bucket = units.bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
         raw = _encoder.encode(entry)
-        try:
+        with _room():
             if bucket not in self._files:
                 file = TemporaryFile(buffering=BUFFER, prefix="seneca-")  # noqa: SIM115 - ``close`` closes it
                 self._files[bucket] = cast("BinaryIO", file)
             self._files[bucket].write(len(raw).to_bytes(LENGTH) + raw)
-        except OSError as error:
-            raise Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.") from error
         self.added += 1
         self.sessions += bucket is not None
 
     def directory(self) -> Iterator[Course | User]:
-        """The courses and accounts."""
+        """The courses and accounts. Raises Unusable."""
         return cast("Iterator[Course | User]", self._read(None))
 
     def by_bucket(self) -> Iterator[tuple[int, Iterator[Session]]]:
-        """Each bucket that has sessions, and these."""
+        """Each bucket that has sessions, and these. Raises Unusable."""
         for bucket in sorted(bucket for bucket in self._files if bucket is not None):
             yield bucket, cast("Iterator[Session]", self._read(bucket))
 
     def _read(self, bucket: int | None) -> Iterator[Entry]:
         if bucket in self._files:
             file = self._files[bucket]
-            file.seek(0)
+            with _room():
+                file.seek(0)  # writes what its buffer holds
             while head := file.read(LENGTH):
                 yield _decoder.decode(file.read(int.from_bytes(head)))
 
     def close(self) -> None:
         """Forget the entries."""
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # there is no room for what its buffer holds, which nobody wants any more
+                file.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.") from error
