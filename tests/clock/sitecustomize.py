@@ -1,0 +1,33 @@
+"""A clock that can be moved: Python imports this by its name before anything else, where PYTHONPATH leads here.
+
+Everything that reads the time of day in a process of Seneca reads it moved by the seconds in the file that
+``MOVED_CLOCK`` names: Seneca itself, PyJWT, and the identifiers of uuid-utils. Clocks that only measure
+(``time.monotonic``) are as they were.
+"""
+
+import os
+import time
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+import jwt.api_jwt
+import uuid_utils
+
+FILE = Path(os.environ["MOVED_CLOCK"])
+real_ns, real_uuid7 = time.time_ns, uuid_utils.uuid7
+
+
+def time_ns() -> int:
+    return real_ns() + int(FILE.read_text()) * 1_000_000_000
+
+
+class Moved(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(seconds=int(FILE.read_text()))
+
+
+time.time_ns = time_ns
+time.time = lambda: time_ns() / 1_000_000_000
+jwt.api_jwt.datetime = Moved
+uuid_utils.uuid7 = lambda: real_uuid7(nanoseconds=time_ns())

@@ -1,0 +1,125 @@
+"""The server's clock steps back, and ahead: no time is negative, no figure wrong, no list out of order."""
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Person, Server, sign_in, sign_up
+from tests.load import Load, stage
+from tests.wire import module, pages, statistics
+
+HOUR, DAY = 3600, 86_400
+Stage = tuple[Server, Person, dict]
+
+
+class Clock:
+    """The time of day of the servers that are started with it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.move(0)
+        self.environment = {"PYTHONPATH": str(Path(__file__).parent / "clock"), "MOVED_CLOCK": str(file)}
+
+    def move(self, seconds: int) -> None:
+        """Let it go so much ahead of the true time, or behind (less than 0)."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(self._file)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    return Clock(tmp_path / "clock")
+
+
+@pytest.fixture
+def moved(clock: Clock, tmp_path: Path) -> Iterator[Stage]:
+    with stage(tmp_path / "data", "--workers", "2", **clock.environment) as staged:
+        yield staged
+
+
+def in_order(sessions: list[dict]) -> bool:
+    """Whether they are listed by start, then id, each once, and none ends before it starts."""
+    keys = [(session["sessionStart"], session["id"]) for session in sessions]
+    whole = all(
+        session["sessionEnd"] is None or session["sessionEnd"] >= session["sessionStart"] for session in sessions
+    )
+    return whole and keys == sorted(set(keys))
+
+
+def test_a_clock_that_steps_back_makes_no_time_negative(clock: Clock, moved: Stage):
+    _, tara, course = moved
+    alice = sign_up(tara.client, "alice")
+    first = alice.start(course)
+    alice.update(first, module("Integers", 1))
+    for seconds in (-HOUR, -DAY, -DAY - HOUR):
+        clock.move(seconds)
+        second = alice.start(course)
+        alice.update(second, module("Fractions", 1))
+        alice.end(second)
+    end = alice.end(first)
+    assert end == alice.get(f"/session/{first}").json()["sessionStart"]
+    own = alice.get("/stats/user/sessions").json()
+    assert len(own) == 4
+    assert own[-1]["id"] == first
+    assert in_order(own)
+    expected = statistics("Fractions", "Integers", points=4, mean=0.5)
+    for person in (alice, tara):
+        assert person.get(f"/stats/courses/{course['id']}").json() == expected
+    assert alice.get("/stats/user").json() == expected
+
+
+def test_a_clock_that_jumps_a_day_ahead_and_back(clock: Clock, moved: Stage):
+    _, tara, course = moved
+    alice = sign_up(tara.client, "alice")
+    session_id = alice.start(course)
+    clock.move(DAY)
+    assert alice.get("/auth/me").status_code == 401  # her token has expired, as the clock says
+    later = sign_in(tara.client, alice.username)
+    later.end(session_id)
+    of_a_day = statistics(minutes=24 * 60, duration="24 hours 0 minutes")
+    assert later.get("/stats/user").json() == of_a_day
+    early = later.start(course)
+    clock.move(0)
+    for person in (alice, later):  # neither has expired
+        assert person.get("/stats/user").json() == of_a_day
+    assert later.end(early) == alice.get(f"/session/{early}").json()["sessionStart"]
+    assert alice.get("/stats/user").json() == of_a_day
+    last = alice.start(course)
+    alice.end(last)
+    own = alice.get("/stats/user/sessions").json()
+    assert [session["id"] for session in own] == [session_id, last, early]
+    assert in_order(own)
+
+
+def test_a_clock_that_steps_about_under_load(clock: Clock, moved: Stage):
+    server, tara, course = moved
+    ended = threading.Event()
+
+    def step() -> None:
+        chance = random.Random()
+        while not ended.wait(0.05):
+            clock.move(-chance.randrange(DAY))  # to the day of the tokens, and to the day before
+
+    stepping = threading.Thread(target=step)
+    with Load(server, tara, course) as load:
+        stepping.start()
+        path = f"/stats/sessions/{course['id']}"
+        for _ in range(5):
+            written = load.written
+            while load.written < written + 60:
+                before = {session["id"] for page in pages(tara, path) for session in page}
+                listed = [session for page in pages(tara, f"{path}?limit=7") for session in page]
+                assert in_order(listed)
+                assert before <= {session["id"] for session in listed}
+            with load.held():
+                load.check_answers(server)
+        ended.set()
+        stepping.join()
+    assert load.refusals == []
+    for table in ("learner_totals", "course_totals"):
+        assert server.rows(f"SELECT min(milliseconds) >= 0, max(milliseconds) > 0 FROM {table}") == [(1, 1)]
+    assert '"bug"' not in server.log.read_text()
