@@ -53,8 +53,11 @@ bench-rivals: setup wrk ## the same beside PocketBase
 bench-postgres: setup wrk ## the same on PostgreSQL, beside pgbench with the update's own statements
 	$(BIN)/python -m bench --postgres
 
-soak: setup ## the long proofs, by hand: thousands of histories, hundreds of requests to each route, 20 crashes
+soak: setup ## the long proofs, by hand: thousands of histories, 10,000 power cuts, 250 kills, hundreds of requests to each route
 	HISTORY=soak $(BIN)/pytest tests/history
+	CUTS=10000 $(BIN)/pytest tests/test_power.py
+	FAULTS=200 $(BIN)/pytest tests/test_kills.py
+	FAULTS=50 $(BIN)/pytest --engine postgres tests/test_kills.py
 	FAULTS=20 $(BIN)/pytest --engine postgres tests/test_postgres_faults.py
 	SCHEMATHESIS_EXAMPLES=300 $(BIN)/pytest tests/test_openapi.py
 

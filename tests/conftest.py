@@ -108,7 +108,7 @@ def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
 def start_server(data: Path, *arguments: str, port: int | None = None, **environment: str) -> Server:
     """Start `seneca serve` on a data directory; returns when it answers."""
     server = launch_server(data, *arguments, port=port or free_port(), **environment)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if httpx.get(f"{server.url}/health", timeout=1).status_code == 200:
