@@ -22,7 +22,6 @@ import pytest
 
 from seneca import accounts, courses, units
 from seneca.accounts import Learner
-from seneca.audit import differences
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
 from seneca.database.sqlite import engine, writer
@@ -32,6 +31,7 @@ from seneca.errors import Unusable
 from seneca.sessions import recording
 from seneca.sessions.recording import Start
 from seneca.sessions.results import ModuleUpdate, read_results
+from seneca.verification import differences
 from tests import ledger, power
 from tests.ledger import Ledger, Study
 from tests.power import Disk, Journal
