@@ -22,6 +22,8 @@ import pytest
 from tests import engines
 from tests.engines import free_port
 
+pytest.register_assert_rewrite("tests.load", "tests.ledger")  # so that a failure says what was found
+
 PASSWORD = "securePassword123"
 NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
 MANY = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000"}
