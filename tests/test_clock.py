@@ -2,12 +2,14 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Person, Server, sign_in, sign_up
+from seneca.signins.verifying import LOOK_EVERY
+from tests.conftest import Person, Server, refused, sign_in, sign_up
 from tests.load import Load, stage
 from tests.wire import module, pages, statistics
 
@@ -123,3 +125,16 @@ def test_a_clock_that_steps_about_under_load(clock: Clock, moved: Stage):
     for table in ("learner_totals", "course_totals"):
         assert server.rows(f"SELECT min(milliseconds) >= 0, max(milliseconds) > 0 FROM {table}") == [(1, 1)]
     assert '"bug"' not in server.log.read_text()
+
+
+def test_what_ended_while_the_clock_was_behind_stays_so(clock: Clock, moved: Stage):
+    _, tara, _ = moved
+    alice, leaving = sign_up(tara.client, "alice"), sign_up(tara.client, "leaving")
+    clock.move(-DAY)
+    assert tara.patch(f"/users/{alice.id}", {"password": "another-secret-42"}).status_code == 200
+    assert leaving.post("/auth/logout").status_code == 204
+    clock.move(0)
+    time.sleep(LOOK_EVERY + 1)  # every worker has looked with the right clock
+    for former in (alice, leaving):
+        for _ in range(8):
+            refused(former.get("/test"), 401, "not-signed-in")

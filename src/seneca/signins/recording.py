@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from seneca import accounts, throttle, units
 from seneca.accounts import Credentials, Role
-from seneca.database import Transaction
+from seneca.database import Row, Transaction
 from seneca.signins.refresh_token import RefreshToken
 from seneca.throttle import Admission
 from seneca.tokens import LIFETIME, Caller
@@ -125,10 +125,14 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
 
 # -- ending ------------------------------------------------------------------------------------
 
-END = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id"
-END_ALL = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id <> :but RETURNING id"
+END = """
+DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id RETURNING id, refreshed_at
+"""
+END_ALL = """
+DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id <> :but RETURNING id, refreshed_at
+"""
 REVOKE = """
-INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :now)
+INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)
 ON CONFLICT (bucket, sign_in) DO NOTHING
 """
 FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < :oldest"
@@ -137,21 +141,26 @@ FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < 
 def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
     """End a sign-in: none of its tokens is good any more."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    tx.put(END, bucket=bucket, account_id=account_id, id=sign_in)
-    _revoke(tx, bucket, [sign_in], now)
+    found = tx.all(END, bucket=bucket, account_id=account_id, id=sign_in)
+    _revoke(tx, bucket, found or [(sign_in, now)], now)
 
 
 def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
     """End every sign-in of an account but this one; returns their ids, for ``SignIns.forget``."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    ended = [row[0] for row in tx.all(END_ALL, bucket=bucket, account_id=account_id, but=but)]
+    ended = tx.all(END_ALL, bucket=bucket, account_id=account_id, but=but)
     _revoke(tx, bucket, ended, now)
-    return ended
+    return [row[0] for row in ended]
 
 
-def _revoke(tx: Transaction, bucket: int, sign_ins: list[str], now: int) -> None:
+def _revoke(tx: Transaction, bucket: int, sign_ins: list[Row], now: int) -> None:
+    """Refuse the tokens of these sign-ins, of which each was refreshed at that time, as long as any can be good.
+
+    That is counted from the later of both: the clock may have been set back since the last token was issued.
+    """
     tx.put(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * LIVES)
-    tx.put_rows(REVOKE, [{"bucket": bucket, "sign_in": id_, "now": now} for id_ in sorted(sign_ins)])
+    ended = [{"bucket": bucket, "sign_in": id_, "ended_at": max(now, last)} for id_, last in sorted(sign_ins)]
+    tx.put_rows(REVOKE, ended)
 
 
 def change_password(
