@@ -1,5 +1,6 @@
 """Options that every command takes, and what they open."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from seneca import settings
 from seneca.database import Database, open_database
@@ -21,8 +20,6 @@ Url = Annotated[
     str | None,
     typer.Option("--database", help="sqlite:///PATH; default: seneca.db in --data.", envvar="SENECA_DATABASE_URL"),
 ]
-
-console = Console(stderr=True)
 
 
 @contextmanager
@@ -43,14 +40,14 @@ def now() -> int:
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Show which step a long command is at."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    """Show which step a long command is at, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # 0.1 s that ``serve`` and scripts need not wait for
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("")
         yield lambda step: progress.update(task, description=step)

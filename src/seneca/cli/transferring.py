@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from seneca import demo as demonstration
 from seneca import transfer
-from seneca.cli.options import Data, Url, console, now, opened
+from seneca.cli.options import Data, Url, now, opened
 from seneca.transfer import exporting, importing
 from seneca.transfer.report import BadLines, Count, Report
 
@@ -83,7 +82,13 @@ def summary(report: Report) -> str:
 @contextmanager
 def progress() -> Iterator[transfer.Progress]:
     """Show how far it is, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console  # see ``options.steps``
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("", total=None)
         yield lambda doing, done, total: shown.update(task, description=doing, completed=done, total=total)
