@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from seneca.transfer.importing import MOST_LINE
+from seneca.transfer.importing import MOST_LINE, USERS_TOGETHER
 from seneca.transfer.report import MOST_LISTED
 from tests.conftest import seneca
 from tests.exchange import ALICE_ID, ARGON2, BCRYPT, CHARLIE_ID, COURSE_ID, Line, Shell, course, module, session, user
@@ -175,6 +175,35 @@ def test_a_learner_has_at_most_2000_names_in_a_course(shell: Shell):
     assert shell.load(*lines, options=("--skip-bad",))[0] == 0
     assert shell.rows("SELECT names, sessions FROM learner_totals") == [(2000, 5)]
     assert shell.true()
+
+
+def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: Shell):
+    people = [user(id=str(UUID(int=n)), username=f"learner-{n}") for n in range(USERS_TOGETHER + 5)]
+    near, far = people[-1], people[3]
+    others = [
+        near,
+        far,
+        user(username="x", email=near["email"].upper()),
+        user(username=far["email"], email="free@example.org"),
+        far | {"role": "admin"},
+        near | {"username": "renamed"},
+        user(username="fine", email="free@example.org"),  # the line that would have taken the address is bad
+        user(id=CHARLIE_ID, username="fine@example.org", email="fine@example.org"),
+    ]
+    status, said = shell.load(*people, *others, options=("--skip-bad",))
+    assert status == 0, said
+    first = len(people) + 3
+    assert [line for line in said.splitlines() if line.startswith("line ")] == [
+        f"line {first}: email: is another account's",
+        f"line {first + 1}: username: is another account's",
+        f"line {first + 2}: role: differs from what is stored under this id",
+        f"line {first + 3}: username: differs from what is stored under this id",
+    ]
+    assert f"{USERS_TOGETHER + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
+    assert shell.rows("SELECT count(*), count(DISTINCT account_id) FROM account_names") == [
+        (2 * (USERS_TOGETHER + 6) + 1, USERS_TOGETHER + 7)
+    ]
+    assert shell.rows("SELECT count(*) FROM properties WHERE name = 'administrator-existed'") == [(0,)]
 
 
 # -- files as a whole --------------------------------------------------------------------------

@@ -1,11 +1,14 @@
-"""Store courses and accounts, which must be unique everywhere, one line after the other."""
+"""Store courses, line by line, and accounts, many lines together: what must be unique everywhere."""
+
+from collections.abc import Container, Sequence
 
 import msgspec
 
-from seneca import accounts, courses, text
-from seneca.database import Transaction
+from seneca import accounts, courses, text, units
+from seneca.database import Row, Transaction
 from seneca.errors import Invalid, TitleTaken
 from seneca.transfer.lines import Course, User
+from seneca.transfer.report import Report
 
 CREATE_MADE = "CREATE TEMPORARY TABLE made (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
 """The courses and accounts that this import makes, each with its line: no line before it may refer to it."""
@@ -39,40 +42,73 @@ def store_course(tx: Transaction, course: Course, now: int) -> bool:
     return True
 
 
-NAME_TAKEN = "SELECT 1 FROM account_names WHERE name_key = :key"
+STORED = "SELECT id, username, email, role, created_at FROM accounts WHERE id IN (:values)"
+TAKEN = "SELECT name_key FROM account_names WHERE name_key IN (:values)"
 
 
-def store_user(tx: Transaction, user: User, now: int) -> bool:
-    """Store an account, created now where the line does not say when; False: it is there already.
+def store_users(tx: Transaction, users: Sequence[User], report: Report, now: int) -> None:
+    """Store accounts, created now where a line does not say when; each is counted, or refused.
 
-    Raises:
-        Invalid: its id, name or address is in use for something else.
+    Args:
+        tx: the transaction.
+        users: so many that asking for all of them at once pays, in the order of their lines.
+        report: where each is counted as stored or as there already, or refused: its id, name or address is in use.
+        now: milliseconds since 1970.
 
     """
-    stored = tx.ask(accounts.ACCOUNT, id=user.id)
-    names = {"username": text.key(user.username), "email": text.key(user.email)}
-    holders = {field: tx.ask(NAME_TAKEN, key=key) for field, key in names.items()}
-    if row := stored.fetchone():
-        _, username, email, role, created_at = row
-        check_same("username", username, user.username)
-        check_same("email", email, user.email)
-        check_same("role", role, user.role)
-        check_same("createdAt", created_at, user.created_at)
-        return False
-    for field, holder in holders.items():
-        if holder.fetchone():
+    stored = tx.ask(STORED, values=[user.id for user in users])
+    names = tx.ask(TAKEN, values=[key for user in users for key in _keys(user).values()])
+    there = {row[0]: row[1:] for row in stored.fetchall()}
+    taken = {row[0] for row in names.fetchall()}
+    new: list[User] = []
+    for user in users:
+        try:
+            if fields := there.get(user.id):
+                _check_as_stored(user, fields)
+                report.users.skipped += 1
+                continue
+            _check_free(user, taken)
+        except Invalid as invalid:
+            report.refuse(user.number, invalid.detail)
+            continue
+        created_at = now if user.created_at is None else user.created_at
+        there[user.id] = user.username, user.email, user.role, created_at
+        taken.update(_keys(user).values())
+        new.append(msgspec.structs.replace(user, created_at=created_at))
+    _insert(tx, new)
+    report.users.stored += len(new)
+
+
+def _keys(user: User) -> dict[str, str]:
+    """The names that an account takes, by field: of two that are one only the first."""
+    return {"username": text.key(user.username), "email": text.key(user.email)}
+
+
+def _check_as_stored(user: User, stored: Row) -> None:
+    username, email, role, created_at = stored
+    check_same("username", username, user.username)
+    check_same("email", email, user.email)
+    check_same("role", role, user.role)
+    check_same("createdAt", created_at, user.created_at)
+
+
+def _check_free(user: User, taken: Container[str]) -> None:
+    for field, key in _keys(user).items():
+        if key in taken:
             raise Invalid.field(field, "is another account's")
-    accounts.create(
-        tx,
-        id=user.id,
-        username=user.username,
-        email=user.email,
-        role=user.role,
-        password_hash=user.password_hash,
-        created_at=now if user.created_at is None else user.created_at,
-    )
-    tx.put(NOTE, id=user.id, number=user.number)
-    return True
+
+
+def _insert(tx: Transaction, users: Sequence[User]) -> None:
+    """Put accounts in, none of which clashes with what is there: as ``accounts.create`` does, together."""
+    if administrators := [user.id for user in users if user.role == "admin"]:
+        tx.put(accounts.CLAIM_FIRST, id=administrators[0])
+    rows = [msgspec.structs.asdict(user) | {"bucket": units.bucket_of(user.id, tx.buckets)} for user in users]
+    tx.put_rows(accounts.INSERT_ACCOUNT, rows)
+    names = [{"key": key, "id": user.id} for user in users for key in {*_keys(user).values()}]
+    tx.put_rows(accounts.INSERT_NAME, names)
+    hashes = [row | {"hash": row["password_hash"]} for row in rows if row["password_hash"] is not None]
+    tx.put_rows(accounts.PUT_HASH, hashes)
+    tx.put_rows(NOTE, rows)
 
 
 def check_same(field: str, stored: object, given: object) -> None:

@@ -14,8 +14,8 @@ from msgspec import Struct
 from seneca.database import Database, Transaction
 from seneca.errors import Invalid, Refusal, Unusable
 from seneca.transfer import Progress
-from seneca.transfer.directory import CREATE_MADE, store_course, store_user
-from seneca.transfer.lines import Course, read
+from seneca.transfer.directory import CREATE_MADE, store_course, store_users
+from seneca.transfer.lines import Course, User, read
 from seneca.transfer.report import Report
 from seneca.transfer.spool import Spool
 from seneca.transfer.storing import Batches
@@ -24,6 +24,7 @@ MOST_LINE: Final = 16 * 1024 * 1024  # bytes: 4 MiB of results, every character 
 SLICE: Final = 64 * 1024  # bytes of what is passed over
 MANY: Final = 20_000  # sessions: from here on, sorting an index beats filling it row by row
 TELL_EVERY: Final = 1000  # lines
+USERS_TOGETHER: Final = 1000
 GZIP: Final = b"\x1f\x8b"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -143,17 +144,22 @@ def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Pro
 
 
 def store_directory(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
-    """Store the courses and accounts, line by line."""
+    """Store the courses, line by line, and the accounts, many together: neither has to do with the other."""
+    users: list[User] = []
     for done, entry in enumerate(spool.directory()):
         if done % TELL_EVERY == 0:
             progress("storing", done, spool.added)
-        try:
-            if isinstance(entry, Course):
+        if isinstance(entry, Course):
+            try:
                 report.courses.count(stored=store_course(tx, entry, now))
-            else:
-                report.users.count(stored=store_user(tx, entry, now))
-        except Invalid as invalid:
-            report.refuse(entry.number, invalid.detail)
+            except Invalid as invalid:
+                report.refuse(entry.number, invalid.detail)
+        else:
+            users.append(entry)
+            if len(users) == USERS_TOGETHER:
+                store_users(tx, users, report, now)
+                users.clear()
+    store_users(tx, users, report, now)
 
 
 def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:
