@@ -24,7 +24,8 @@ from tests.exchange import (
     write,
 )
 
-SESSION_ID = "0190a000-0000-7000-8000-000000000001"
+ID = SESSION_ID = "0190a000-0000-7000-8000-000000000001"
+SKIP = ("--skip-bad",)
 
 
 @pytest.fixture
@@ -168,6 +169,27 @@ def test_a_line_repeated_in_the_file_is_skipped(shell: Shell):
     assert status == 0
     assert "1 sessions (1 were there already)" in said
     assert shell.rows("SELECT sessions FROM learner_totals") == [(1,)]
+
+
+def test_what_a_batch_stored_is_known_to_the_next(shell: Shell):
+    one = session()  # repeated, it parts the file's sessions into two batches
+    more = session(modulesStats=[module(), module("Fractions")])
+    status, said = shell.load(course(), user(), one, session(), one, more, more | {"topic": "Other"}, options=SKIP)
+    assert status == 0, said
+    assert "3 sessions (1 were there already); 1 bad lines left out" in said
+    assert "line 7: topic: differs" in said
+    assert shell.rows("SELECT sessions, results, names, name_changes FROM learner_totals") == [(3, 4, 2, 2)]
+    assert shell.rows("SELECT module_name, results FROM learner_names ORDER BY 1") == [
+        ("Fractions", 1),
+        ("Integers", 3),
+    ]
+    assert shell.true()
+
+
+def test_of_several_administrators_the_first_line_s_is_the_first(shell: Shell):
+    people = [user(), user(id=CHARLIE_ID, username="charlie", role="admin"), user(id=ID, username="tara", role="admin")]
+    assert shell.load(*people)[0] == 0
+    assert shell.rows("SELECT value FROM properties WHERE name = 'administrator-existed'") == [(CHARLIE_ID,)]
 
 
 STORED = session()

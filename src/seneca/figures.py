@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from seneca.database import Transaction
+from seneca.database import Answer, Transaction
 
 
 class Study(Struct, frozen=True):
@@ -147,19 +147,17 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence
         tx.put(COUNT_NEW_TO_COURSE, values=in_order, **course)
 
 
-KNOWN_NAMES = """
-SELECT module_name FROM learner_names
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND module_name IN (:values)
-"""
-LEARNER_NAMES_KEPT = """
-SELECT names FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+LEARNERS_NAMES_KEPT = """
+SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket AND learner_id IN (:values)
 """
 
 
-def names_of(tx: Transaction, studies: Sequence[Study]) -> list[int]:
-    """Under how many module names each learner has results in the course."""
-    found = tx.each(LEARNER_NAMES_KEPT, [asdict(study) for study in studies])
-    return [rows[0][0] if rows else 0 for rows in found]
+def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> Answer:
+    """Ask in which courses learners of a bucket have sessions, and under how many module names they have results there.
+
+    Rows are of learner, course, and names.
+    """
+    return tx.ask(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
 
 
 NAMES_KEPT = """
@@ -173,6 +171,8 @@ def names_in(tx: Transaction, study: Study) -> set[str]:
     rows = tx.all(NAMES_KEPT, bucket=study.bucket, learner_id=study.learner_id, course_id=study.course_id)
     return {row[0] for row in rows}
 
+
+COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
 
 CourseBucket = tuple[str, int]
 """A course's id and a bucket: what a row of ``course_totals`` is of."""
@@ -216,16 +216,15 @@ class Changes:
         to_learners: Counter[Study] = Counter()
         to_courses: Counter[CourseBucket] = Counter()
         learners: Counter[tuple[str, int, str]] = Counter()
-        rows: list[dict[str, object]] = []
-        found = tx.each(KNOWN_NAMES, [{**asdict(study), "values": list(names)} for study, names in self._names.items()])
-        for (study, names), kept in zip(self._names.items(), found, strict=True):
-            key = asdict(study)
-            known = {row[0] for row in kept}
-            rows += [{**key, "module_name": name, "results": results} for name, results in names.items()]
-            new = names.keys() - known
-            to_learners[study] = len(new)
-            learners.update((study.course_id, study.bucket, name) for name in new)
-        tx.insert(ADD_LEARNER_NAMES, rows)
+        given = [(study, name, results) for study, names in self._names.items() for name, results in names.items()]
+        kept = tx.insert(
+            COUNT_LEARNER_NAMES,
+            [{**asdict(study), "module_name": name, "results": results} for study, name, results in given],
+        )
+        for (study, name, results), row in zip(given, kept, strict=True):
+            if row[0] == results:  # before, there were none
+                to_learners[study] += 1
+                learners[study.course_id, study.bucket, name] += 1
         counted = tx.insert(
             ADD_COURSE_NAMES,
             [

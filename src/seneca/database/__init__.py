@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Mapping[str, object]
+Values = tuple[object, ...]
 
 
 class Answer(Protocol):
@@ -97,8 +98,8 @@ class Transaction(Protocol):
     def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """As ``insert``, without waiting for its outcome (see ``put``)."""
 
-    def load(self, sql: str, rows: Sequence[Parameters], /) -> None:
-        """As ``insert``, for very many rows of a plain INSERT, of which none is there."""
+    def load(self, sql: str, rows: Iterable[Values], /) -> None:
+        """As ``insert``, for very many rows of a plain INSERT, of which none is there: each its values, in its columns' order."""
 
     def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters: all asked together."""
@@ -195,12 +196,11 @@ def many_rows(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[ob
 
 
 @lru_cache(64)
-def copied(sql: str) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """A plain INSERT of one row: its table with its columns, and what takes their values from a row."""
-    into, group = _INTO.search(sql), _GROUP.search(sql)
+def table_of(sql: str) -> str:
+    """The table of a plain INSERT, with its columns."""
+    into = _INTO.search(sql)
     assert into is not None, sql
-    assert group is not None, sql
-    return f"{into[1]} {into[2]}", itemgetter(*_PARAMETER.findall(group[1]))
+    return f"{into[1]} {into[2]}"
 
 
 @lru_cache(1024)

@@ -1,15 +1,14 @@
 """Store checked sessions, batch by batch: what they refer to must be there, what is there must be equal."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
 from seneca import figures
 from seneca.accounts import Learner
-from seneca.database import Transaction
+from seneca.database import Transaction, Values
 from seneca.errors import Invalid
 from seneca.figures import Changes, Difference, Study
 from seneca.sessions import reading
@@ -21,10 +20,13 @@ from seneca.transfer.report import Report
 MOST_TOGETHER: Final = 4000  # sessions
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 ROW_BYTES: Final = 500  # about what a result takes here beside its text
-REMEMBERED: Final = 10_000  # learners, and courses
 
-LEARNER = "SELECT coalesce(m.number, 0) FROM accounts a LEFT JOIN made m ON m.id = a.id WHERE a.id = :id"
-COURSE = "SELECT coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id WHERE c.id = :id"
+LEARNERS = """
+SELECT a.id, coalesce(m.number, 0) FROM accounts a LEFT JOIN made m ON m.id = a.id WHERE a.id IN (:values)
+"""
+COURSES = """
+SELECT c.id, coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id WHERE c.id IN (:values)
+"""
 KNOWN = "SELECT id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 INSERT_SESSION = """
@@ -55,66 +57,53 @@ class Batches:
         self._tx = tx
         self._bucket = bucket
         self._report = report
-        self._learner = lru_cache(REMEMBERED)(self._find_learner)
-        self._course = lru_cache(REMEMBERED)(self._find_course)
         self._batch: dict[tuple[str, str], Session] = {}
         self._bytes = 0
 
     def add(self, session: Session) -> None:
         """Store a session, at the latest when ``flush`` is called."""
-        try:
-            learner_on, (course_on, _) = self._learner(session.learner_id), self._course(session.course_id)
-            if learner_on > session.number:
-                raise Invalid.field("userId", f"is on a later line, {learner_on:,}")
-            if course_on > session.number:
-                raise Invalid.field("courseId", f"is on a later line, {course_on:,}")
-        except Invalid as invalid:
-            self._report.refuse(session.number, invalid.detail)
-            return
         key = session.learner_id, session.id
         if key in self._batch or len(self._batch) == MOST_TOGETHER or self._bytes > MOST_BYTES_TOGETHER:
             self.flush()
         self._batch[key] = session
         self._bytes += session.bytes + ROW_BYTES * len(session.results)
 
-    def _find_learner(self, id: str) -> int:
-        row = self._tx.one(LEARNER, id=id)
-        if row is None:
-            raise Invalid.field("userId", "is no account's")
-        return int(row[0])
-
-    def _find_course(self, id: str) -> tuple[int, str]:
-        row = self._tx.one(COURSE, id=id)
-        if row is None:
-            raise Invalid.field("courseId", "is no course's")
-        return row[0], row[1]
-
     def flush(self) -> None:
         """Store what was added."""
-        new = self._with_room(self._free(self._unknown(list(self._batch.values()))))
+        sessions = list(self._batch.values())
         self._batch.clear()
         self._bytes = 0
+        found = Found(self._tx, self._bucket, sessions)
+        new = self._with_room(self._unknown(self._fitting(sessions, found), found), found)
         new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
-        self._tx.load(INSERT_SESSION, [self._row(session) for session in new])
-        self._tx.load(INSERT_RESULT, [row for session in new for row in self._results(session)])
+        self._tx.load(INSERT_SESSION, (self._row(session, found) for session in new))
         changes = Changes()
-        for session in new:
-            duration = 0 if session.ended_at is None else session.ended_at - session.started_at
-            difference = Difference(1, len(session.results), session.points, duration)
-            changes.add(self._study(session), difference, [result[0] for result in session.results])
+        self._tx.load(INSERT_RESULT, (row for session in new for row in self._counted(session, changes)))
         changes.write(self._tx)
         self._report.sessions.stored += len(new)
 
-    def _unknown(self, sessions: list[Session]) -> list[Session]:
+    def _fitting(self, sessions: list[Session], found: "Found") -> list[Session]:
+        """Those whose learner and course are on lines before them, and whose id is no course's; the others are refused."""
+        fitting = []
+        for session in sessions:
+            try:
+                found.check(session)
+                fitting.append(session)
+            except Invalid as invalid:
+                self._report.refuse(session.number, invalid.detail)
+        return fitting
+
+    def _unknown(self, sessions: list[Session], found: "Found") -> list[Session]:
         """Those that are not stored; of the others, those that differ are refused."""
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for session in sessions:
-            ids[session.learner_id].append(session.id)
-        found = self._tx.each(
+            if session.learner_id in found.studied:
+                ids[session.learner_id].append(session.id)
+        stored = self._tx.each(
             KNOWN,
             [{"bucket": self._bucket, "learner_id": learner, "values": values} for learner, values in ids.items()],
         )
-        known = {(learner_id, row[0]) for learner_id, rows in zip(ids, found, strict=True) for row in rows}
+        known = {(learner_id, row[0]) for learner_id, rows in zip(ids, stored, strict=True) for row in rows}
         if not known:
             return sessions
         for session in sessions:
@@ -127,24 +116,15 @@ class Batches:
                     self._report.sessions.skipped += 1
         return [s for s in sessions if (s.learner_id, s.id) not in known]
 
-    def _free(self, sessions: list[Session]) -> list[Session]:
-        """Those whose id is not a course's; the others are refused."""
-        taken = {row[0] for row in self._tx.among(COURSE_IDS, [session.id for session in sessions])}
-        for session in sessions:
-            if session.id in taken:
-                self._report.refuse(session.number, "id: is a course's")
-        return [session for session in sessions if session.id not in taken] if taken else sessions
-
-    def _with_room(self, sessions: list[Session]) -> list[Session]:
+    def _with_room(self, sessions: list[Session], found: "Found") -> list[Session]:
         """Those that leave the learner with no more module names than a course may have; the others are refused."""
         names: defaultdict[Study, set[str]] = defaultdict(set)
         for session in sessions:
             names[self._study(session)].update(result[0] for result in session.results)
-        kept = figures.names_of(self._tx, list(names))
         tight = {
             study: figures.names_in(self._tx, study)
-            for (study, given), count in zip(names.items(), kept, strict=True)
-            if count + len(given) > MOST_NAMES
+            for study, given in names.items()
+            if found.names.get((study.learner_id, study.course_id), 0) + len(given) > MOST_NAMES
         }
         return [s for s in sessions if self._fits(s, tight.get(self._study(s)))] if tight else sessions
 
@@ -163,37 +143,71 @@ class Batches:
     def _study(self, session: Session) -> Study:
         return Study(self._bucket, session.learner_id, session.course_id)
 
-    def _row(self, session: Session) -> dict[str, object]:
-        """A row of sessions."""
-        return {
-            "bucket": self._bucket,
-            "learner_id": session.learner_id,
-            "id": session.id,
-            "course_id": session.course_id,
-            "course_title": session.course_title or self._course(session.course_id)[1],
-            "topic": session.topic,
-            "started_at": session.started_at,
-            "ended_at": session.ended_at,
-            "results": len(session.results),
-            "points": session.points,
-            "bytes": session.bytes,
-        }
+    def _row(self, session: Session, found: "Found") -> Values:
+        """A row of sessions, as ``INSERT_SESSION`` has it."""
+        return (
+            self._bucket,
+            session.learner_id,
+            session.id,
+            session.course_id,
+            session.course_title or found.courses[session.course_id][1],
+            session.topic,
+            session.started_at,
+            session.ended_at,
+            len(session.results),
+            session.points,
+            session.bytes,
+        )
 
-    def _results(self, session: Session) -> Iterator[dict[str, object]]:
-        """Its rows of results."""
-        for name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score in sorted(session.results):
-            yield {
-                "bucket": self._bucket,
-                "learner_id": session.learner_id,
-                "session_id": session.id,
-                "module_name": name,
-                "position": position,
-                "adaptive": adaptive,
-                "quiz": quiz,
-                "wrong_answers": wrong_answers,
-                "adaptive_score": adaptive_score,
-                "quiz_score": quiz_score,
-            }
+    def _counted(self, session: Session, changes: Changes) -> Iterator[Values]:
+        """Its rows of results, as ``INSERT_RESULT`` has them; counted here, while a server stores those before."""
+        duration = 0 if session.ended_at is None else session.ended_at - session.started_at
+        difference = Difference(1, len(session.results), session.points, duration)
+        changes.add(self._study(session), difference, [result[0] for result in session.results])
+        for result in sorted(session.results):
+            yield self._bucket, session.learner_id, session.id, *result
+
+
+class Found:
+    """What is stored of that to which a batch's sessions refer: all asked together.
+
+    Args:
+        tx: the transaction.
+        bucket: the bucket of the sessions.
+        sessions: the batch.
+
+    """
+
+    def __init__(self, tx: Transaction, bucket: int, sessions: Sequence[Session]) -> None:
+        learners = list({session.learner_id for session in sessions})
+        with tx.together():
+            asked = [
+                tx.ask(LEARNERS, values=learners),
+                tx.ask(COURSES, values=list({session.course_id for session in sessions})),
+                tx.ask(COURSE_IDS, values=list({session.id for session in sessions})),
+                figures.ask_names_of(tx, bucket, learners),
+            ]
+            people, courses, taken, studies = (answer.fetchall() for answer in asked)
+        self._learners: dict[str, int] = dict(people)
+        self.courses: dict[str, tuple[int, str]] = {id_: (number, title) for id_, number, title in courses}
+        self._taken = {row[0] for row in taken}
+        self.names: dict[tuple[str, str], int] = {(learner, course): names for learner, course, names in studies}
+        self.studied = {learner for learner, _ in self.names}
+        """Who has sessions: nobody has one without totals."""
+
+    def check(self, session: Session) -> None:
+        """Check that what a session refers to is there, on a line before it. Raises Invalid."""
+        learner_on, course = self._learners.get(session.learner_id), self.courses.get(session.course_id)
+        if learner_on is None:
+            raise Invalid.field("userId", "is no account's")
+        if course is None:
+            raise Invalid.field("courseId", "is no course's")
+        if learner_on > session.number:
+            raise Invalid.field("userId", f"is on a later line, {learner_on:,}")
+        if course[0] > session.number:
+            raise Invalid.field("courseId", f"is on a later line, {course[0]:,}")
+        if session.id in self._taken:
+            raise Invalid.field("id", "is a course's")
 
 
 def check_equal(tx: Transaction, learner: Learner, session: Session) -> None:

@@ -5,7 +5,7 @@ the COMMIT, costs one round trip.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain, count
@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import Params
 
-from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, copied, many_rows
+from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, table_of
 from seneca.database.memory import Memory
 from seneca.errors import Unavailable
 
@@ -139,12 +139,12 @@ class PostgresTransaction:
             cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, together))), binary=True))
         return cursors
 
-    def load(self, sql: str, rows: Sequence[Parameters], /) -> None:
+    def load(self, sql: str, rows: Iterable[Values], /) -> None:
         """Copy many rows in."""
-        table, values = copied(sql)
-        with _constraints(), self.connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        statement = f"COPY {table_of(sql)} FROM STDIN"
+        with _constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row(values(row))
+                copy.write_row(row)
 
     def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters, in one round trip."""

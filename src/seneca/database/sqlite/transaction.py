@@ -1,13 +1,13 @@
 """A SQLite connection as concept functions see it, and what the engine's faults mean to a client."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast
 
 import apsw
 
-from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, many_rows, many_values
+from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, many_values
 from seneca.database.memory import Memory
 from seneca.errors import Unavailable
 
@@ -116,17 +116,25 @@ class SqliteTransaction:
         for start in range(0, len(rows), MOST_TOGETHER):
             together = rows[start : start + MOST_TOGETHER]
             text, values = many_rows(sql, len(together))
-            try:
-                returned += self._execute(text, tuple(chain.from_iterable(map(values, together)))).fetchall()
-            except apsw.ConstraintError as error:
-                raise _constraint(error) from error
+            returned += self._insert(text, map(values, together))
         return returned
+
+    def _insert(self, text: str, rows: Iterable[Values]) -> list[Row]:
+        try:
+            return self._execute(text, tuple(chain.from_iterable(rows))).fetchall()
+        except apsw.ConstraintError as error:
+            raise _constraint(error) from error
 
     def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """Insert many rows at once."""
         self.insert(sql, rows)
 
-    load = put_rows
+    def load(self, sql: str, rows: Iterable[Values], /) -> None:
+        """Insert many rows, many at once."""
+        left = iter(rows)
+        while together := list(islice(left, MOST_TOGETHER)):
+            text, _ = many_rows(sql, len(together))
+            self._insert(text, together)
 
     def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters."""
