@@ -26,7 +26,7 @@ pytest.register_assert_rewrite("tests.load", "tests.ledger")  # so that a failur
 
 PASSWORD = "securePassword123"
 NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
-MANY = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000"}
+USUAL = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000", "SENECA_WORKERS": "1"}
 """All tests come from one address."""
 _numbers = itertools.count(1)
 
@@ -108,7 +108,7 @@ def seneca(*arguments: str | Path, **options: Any) -> subprocess.CompletedProces
 
 
 def start_server(data: Path, *arguments: str, port: int | None = None, **environment: str) -> Server:
-    """Start `seneca serve` on a data directory; returns when it answers."""
+    """Start `seneca serve` on a data directory, with one worker unless told otherwise; returns when it answers."""
     server = launch_server(data, *arguments, port=port or free_port(), **environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -133,7 +133,7 @@ def launch_server(data: Path, *arguments: str, port: int, **environment: str) ->
             [sys.executable, "-m", "seneca", "serve", "--data", str(data), "--port", str(port), *arguments],
             stdout=output,
             stderr=output,
-            env=os.environ | MANY | engines.engine().environment(data) | environment,
+            env=os.environ | USUAL | engines.engine().environment(data) | environment,
         )
     return Server(process, data, port, log)
 

@@ -2,22 +2,27 @@
 
 import asyncio
 import hashlib
+import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
 from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.app import create_app
-from seneca.settings import Settings
+from seneca.settings import STARTED, Settings
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
+from tests.wire import clients_of_workers
 
+CLOSED = "registration-closed"
 PATH = "/auth/register"
 
 
@@ -133,9 +138,8 @@ def test_host_name():
 
 def asked_in_process(data: Path, *, peer: str = "127.0.0.1", age: float = 0, **settings: Any) -> httpx.Response:
     """The answer to the documented request from a peer, by a server of this age in seconds."""
-    outer: Any = create_app(Settings(data=data, **settings))
+    outer: Any = create_app(Settings(data=data, **settings), time.monotonic() - age)
     state = outer.app.state
-    state["services"] = msgspec.structs.replace(state["services"], started=time.monotonic() - age)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(outer, client=(peer, 40_000))
@@ -158,6 +162,29 @@ def test_an_hour_after_the_start_it_is_refused(tmp_path: Path):
     refused(asked_in_process(tmp_path, age=LOCAL_SECONDS + 1), 403, "registration-closed")
     assert LOCAL_SECONDS == 3600
     assert asked_in_process(tmp_path, age=LOCAL_SECONDS - 60).status_code == 201
+
+
+SAY_STARTED = "from seneca.app import from_environment as made; print(made().app.state['services'].started); import os; os._exit(0)"
+
+
+def test_a_worker_that_takes_another_s_place_begins_no_new_hour(tmp_path: Path):
+    told = os.environ | {"SENECA_DATA": str(tmp_path), STARTED: "12.5"}  # which every worker of a server inherits
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", SAY_STARTED], env=told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "12.5\n"
+
+
+def test_with_two_workers_both_ways_are_open_until_the_first(tmp_path: Path):
+    with running(tmp_path, "--workers", "2") as server, ExitStack() as stack:
+        each = [stack.enter_context(closing(client)) for client in clients_of_workers(server, 2)]
+        token = token_of(server)
+        for client in each:
+            refused(client.post(PATH, json=administrator(), headers={"X-Setup-Token": token[::-1]}), 403, CLOSED)
+        assert each[0].post(PATH, json=administrator(), headers={"X-Setup-Token": token}).status_code == 201
+        for client in each:  # straight from this machine, and with the token
+            refused(client.post(PATH, json=administrator()), 403, CLOSED)
+            refused(client.post(PATH, json=administrator(), headers={"X-Setup-Token": token}), 403, CLOSED)
 
 
 def test_a_server_that_listens_to_the_network_needs_the_token(tmp_path: Path):

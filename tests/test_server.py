@@ -90,6 +90,20 @@ def test_workers_whose_server_was_killed_leave(tmp_path: Path):
         again.stop()
 
 
+# -- workers -----------------------------------------------------------------------------------
+
+
+def test_by_itself_it_starts_a_worker_for_each_core_up_to_four(tmp_path: Path):
+    with running(tmp_path, SENECA_WORKERS="0") as server:
+        cores = len(os.sched_getaffinity(0))
+        wait_for(lambda: len(workers(server)) == min(cores, 4))
+    again = start_server(tmp_path, "--workers", "3")
+    try:
+        wait_for(lambda: len(workers(again)) == 3)
+    finally:
+        again.stop()
+
+
 # -- refusing to start -------------------------------------------------------------------------
 
 
@@ -125,7 +139,7 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
     [
         ("SENECA_PORT", "65536"),
         ("SENECA_PORT", "-1"),
-        ("SENECA_WORKERS", "0"),
+        ("SENECA_WORKERS", "-1"),
         ("SENECA_REGISTRATION", "closed"),
         ("SENECA_LOG_FORMAT", "xml"),
         ("SENECA_SECRET_KEY", "short"),

@@ -1,5 +1,6 @@
 """Settings: every variable, its default, and what it cannot be."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.no_database  # it asks none
 def test_defaults():
     told = settings.read({})
     assert told == Settings()
-    assert (told.host, told.port, told.workers, told.registration) == ("127.0.0.1", 3000, 1, "open")
+    assert (told.host, told.port, told.workers, told.registration) == ("127.0.0.1", 3000, 0, "open")
     assert (told.secret_key, told.allowed_origins, told.origins, told.log_format) == ("", "", [], "auto")
     assert told.database == f"sqlite:///{told.data / 'seneca.db'}"
 
@@ -61,6 +62,13 @@ def test_workers_are_told_the_same():
     assert settings.read(Settings().variables()) == Settings()
 
 
+@pytest.mark.parametrize(("cores", "processes"), [({3}, 1), ({0, 5}, 2), (set(range(4)), 4), (set(range(64)), 4)])
+def test_workers_follow_the_usable_cores_up_to_four(monkeypatch: pytest.MonkeyPatch, cores: set[int], processes: int):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)  # as ``taskset`` would have it
+    assert Settings().processes == processes
+    assert settings.read({"SENECA_WORKERS": "7"}).processes == 7
+
+
 def test_origins_are_taken_apart():
     told = settings.read({"SENECA_ALLOWED_ORIGINS": " https://a.test , https://b.test,, "})
     assert told.origins == ["https://a.test", "https://b.test"]
@@ -70,7 +78,7 @@ def test_origins_are_taken_apart():
     ("variable", "text"),
     [
         *(("SENECA_PORT", text) for text in ("", "x", "-1", "65536", "80.5", "0x50")),
-        *(("SENECA_WORKERS", text) for text in ("", "0", "65", "two", "true")),
+        *(("SENECA_WORKERS", text) for text in ("", "-1", "65", "two", "true")),
         *(("SENECA_REGISTRATION", text) for text in ("", "closed", "ADMIN")),
         *(("SENECA_LOG_FORMAT", text) for text in ("", "xml")),
     ],

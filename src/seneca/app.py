@@ -5,7 +5,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -26,7 +25,7 @@ from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.passwords import Hashery
-from seneca.settings import Settings
+from seneca.settings import STARTED, Settings
 from seneca.signins.verifying import SignIns
 from seneca.tokens import load_keys
 
@@ -54,11 +53,15 @@ def from_environment() -> ASGIApp:
     """The application of a worker process: its settings come from the environment."""
     told = settings.read()
     logs.configure(told.log_format)
-    return create_app(told)
+    return create_app(told, float(os.environ[STARTED]))
 
 
-def create_app(told: Settings) -> ASGIApp:
+def create_app(told: Settings, started: float) -> ASGIApp:
     """An application that answers requests as these settings say.
+
+    Args:
+        told: the settings.
+        started: when the server started, by ``time.monotonic()``.
 
     Raises:
         Unusable: the database or the signing key cannot be used.
@@ -72,7 +75,7 @@ def create_app(told: Settings) -> ASGIApp:
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
         hashery=Hashery(),
-        started=time.monotonic(),
+        started=started,
     )
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from typing import Any
 
 from granian.constants import Interfaces, Loops
@@ -13,7 +14,7 @@ from granian.server import Server
 from seneca import setup
 from seneca.database import open_database
 from seneca.errors import Unusable
-from seneca.settings import Settings
+from seneca.settings import STARTED, Settings
 from seneca.tokens import agree, load_keys
 
 BACKLOG = 16_384  # connections a worker: Granian's backpressure counts idle ones too
@@ -36,7 +37,7 @@ def serve(told: Settings) -> None:
     finally:
         database.close()
     welcome(told, token)
-    os.environ.update(told.variables())
+    os.environ.update(told.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",
         factory=True,
@@ -44,7 +45,7 @@ def serve(told: Settings) -> None:
         port=told.port,
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
-        workers=told.workers,
+        workers=told.processes,
         backlog=BACKLOG,
         backpressure=BACKLOG,
         http1_settings=HTTP1Settings(header_read_timeout=10_000),

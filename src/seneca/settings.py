@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,10 @@ from msgspec import Meta
 from seneca.errors import Unusable
 
 PREFIX = "SENECA_"
+STARTED: Final = "_SENECA_STARTED"
+"""The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
+MOST_BY_THEMSELVES: Final = 4
+"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, six (docs/scaling.md)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +36,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
-    workers: Annotated[int, Meta(ge=1, le=64, description="Processes that answer requests.")] = 1
+    workers: Annotated[
+        int,
+        Meta(ge=0, le=64, description="Processes that answer requests; 0: one to each usable core, at most four."),
+    ] = 0
     secret_key: Annotated[
         str,
         Meta(
@@ -68,6 +75,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or f"sqlite:///{self.data / 'seneca.db'}"
 
     @property
+    def processes(self) -> int:
+        """How many processes answer requests."""
+        return self.workers or min(usable_cores(), MOST_BY_THEMSELVES)
+
+    @property
     def origins(self) -> list[str]:
         """The origins that CORS admits."""
         return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
@@ -75,6 +87,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for the worker processes."""
         return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on; a container's share of their time is not looked at."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def variable(name: str) -> str:

@@ -16,7 +16,10 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (default: 3000).", envvar="SENECA_PORT")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that answer (default: 1).", envvar="SENECA_WORKERS")
+        int | None,
+        typer.Option(
+            help="Processes that answer (default: one to each usable core, at most four).", envvar="SENECA_WORKERS"
+        ),
     ] = None,
 ) -> None:
     """Answer requests until told to stop."""
