@@ -63,6 +63,19 @@ def write_sessions(path: Path, sessions: int, writers: int = LEARNERS) -> Conten
     return Contents(course_id, "tara", ADMIN_ID, signing_in, sessions)
 
 
+def write_learners(path: Path, learners: int) -> Contents:
+    """Write so many learners, each with a password, of whom none has studied yet."""
+    ids = Ids()
+    course_id, made = ids.new(), [ids.new() for _ in range(learners)]
+    hash_ = hash_password(PASSWORD)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(
+            _line(record | {"passwordHash": hash_} if record["kind"] == "user" else record)
+            for record in _people(course_id, made, hash_)
+        )
+    return Contents(course_id, "tara", ADMIN_ID, [], 0)
+
+
 def write_names(path: Path, names: int) -> Contents:
     """Write results under so many module names of one course, each name in every one of the 64 buckets."""
     ids = Ids()

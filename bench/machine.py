@@ -77,6 +77,15 @@ def _busy() -> int:
 
 def _ours() -> int:
     """Ticks that this process and its descendants have taken, those that have ended included."""
+    return _ticks(os.getpid())
+
+
+def processor_seconds(root: int) -> float:
+    """Seconds of processor that a process and its descendants have taken, those that have ended included."""
+    return _ticks(root) / _TICKS
+
+
+def _ticks(root: int) -> int:
     parents, took = {}, {}
     for directory in Path("/proc").iterdir():
         if directory.name.isdecimal():
@@ -84,9 +93,9 @@ def _ours() -> int:
                 fields = (directory / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
                 parents[int(directory.name)] = int(fields[1])
                 took[int(directory.name)] = sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
-    total, wave = 0, {os.getpid()}
+    total, wave = 0, {root}
     while wave:
-        total += sum(took[id_] for id_ in wave)
+        total += sum(took.get(id_, 0) for id_ in wave)
         wave = {id_ for id_, parent in parents.items() if parent in wave}
     return total
 

@@ -45,6 +45,7 @@ class Load:
     p50: float
     p99: float
     others: float
+    requests: int = 0
 
 
 def drive(port: int, requests: Sequence[Request], *, connections: int, seconds: int) -> Load:
@@ -78,4 +79,5 @@ def drive(port: int, requests: Sequence[Request], *, connections: int, seconds: 
             f"{requests[0].method} {requests[0].path}: of {seen['requests']:,} requests, {seen['refused']:,} were "
             f"answered with a status over 399, {seen['broken']:,} not at all."
         )
-    return Load(seen["requests"] / (seen["microseconds"] / 1e6), seen["p50"] / 1000, seen["p99"] / 1000, others)
+    rate = seen["requests"] / (seen["microseconds"] / 1e6)
+    return Load(rate, seen["p50"] / 1000, seen["p99"] / 1000, others, seen["requests"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bench.capacity import Assumed, tables
 from playwright.sync_api import sync_playwright
 
 from seneca import errors
@@ -79,6 +80,10 @@ def test_links_lead_somewhere(document: Path):
 def blocks(language: str) -> list[str]:
     tour = README.split("## A two-minute tour")[1]
     return re.findall(rf"```{language}\n(.*?)```", tour, re.DOTALL)
+
+
+def test_the_capacity_model_is_what_its_script_computes():
+    assert f"<!-- capacity -->\n{tables(Assumed())}\n<!-- /capacity -->" in (ROOT / "docs" / "scaling.md").read_text()
 
 
 def test_the_tour_of_the_readme_runs(tmp_path: Path):
