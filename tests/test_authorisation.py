@@ -108,6 +108,10 @@ def new_password(_: Stage) -> dict[str, Any]:
     return {"currentPassword": PASSWORD, "newPassword": PASSWORD[::-1]}
 
 
+def new_account(stage: Stage) -> str:
+    return sign_up(stage.alice.client, "leaving").id
+
+
 def new_course(_: Stage) -> dict[str, Any]:
     topics = [{"topic": "Number", "modules": ["Integers"]}]
     return {"courseTitle": unique("Physics"), "qualification": "GCSE", "topicsAndModules": topics}
@@ -121,9 +125,14 @@ ROWS = [
     Row("POST", "/auth/logout", 401, 204, 204, 204, ends_sign_ins=True),
     Row("PUT", "/auth/password", 401, 204, 204, 204, new_password, ends_sign_ins=True),
     Row("GET", "/auth/me", 401, 200, 200, 200),
+    Row("GET", "/auth/me/export", 401, 200, 200, 200),
+    Row("DELETE", "/auth/me", 401, 204, 204, 204, lambda _: {"password": PASSWORD}, ends_sign_ins=True),
     Row("GET", "/users", 401, 403, 403, 200),
     Row("GET", "/users/{userId}", 401, 403, 403, 200),
     Row("PATCH", "/users/{userId}", 401, 403, 403, 200, lambda _: {"role": "user"}, {"userId": lambda s: s.eve.id}),
+    Row("DELETE", "/users/{userId}", 401, 403, 403, 204, None, {"userId": new_account}),
+    Row("GET", "/users/{userId}/export", 401, 403, 403, 200),
+    Row("GET", "/audit", 401, 403, 403, 200),
     Row("POST", "/course/create", 401, 403, 403, 201, new_course),
     Row("GET", "/course", 401, 200, 200, 200),
     Row("GET", "/course/{courseIdentifier}", 200, 200, 200, 200),

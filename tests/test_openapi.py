@@ -190,7 +190,7 @@ SCHEMATHESIS = [sys.executable, "-m", "schemathesis.cli"]
 HOOKS = Path(__file__).parent / "schemathesis_hooks.py"
 
 
-ENDING = ("signins_logout", "signins_change_password")
+ENDING = ("signins_logout", "signins_change_password", "privacy_erase_own")
 """Operations after which the token of who asks may be good no more."""
 
 

@@ -309,3 +309,41 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
             hash=password_hash,
         )
     return account
+
+
+# -- removing them -----------------------------------------------------------------------------
+
+
+def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
+    """An account that is about to go: until then nobody signs in to it, changes it, or starts a session.
+
+    Raises:
+        NoSuchAccount: there is none with this id.
+        LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
+
+    """
+    if role(tx, id) == "admin":
+        tx.lock(ADMINISTRATORS)  # first, as who demotes one does
+    row = tx.claim(ACCOUNT, id=id).fetchone()
+    if row is None:
+        raise NoSuchAccount
+    account = _account(row)
+    if account.role == "admin" and not even_last:
+        tx.lock(ADMINISTRATORS)  # again, for one that became an administrator just now
+        if tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
+            raise LastAdministrator
+    return account
+
+
+REMOVALS = (
+    "DELETE FROM passwords WHERE bucket = :bucket AND account_id = :id",
+    "DELETE FROM account_names WHERE account_id = :id",
+    "DELETE FROM accounts WHERE id = :id",
+)
+
+
+def remove(tx: Transaction, id: str) -> None:
+    """Remove an account that nothing refers to any more: its names, its password."""
+    bucket = units.bucket_of(id, tx.buckets)
+    for removal in REMOVALS:
+        tx.put(removal, bucket=bucket, id=id)

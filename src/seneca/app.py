@@ -17,7 +17,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from seneca import logs, settings
-from seneca.api import accounts, courses, probes, problems, sessions, signins, stats
+from seneca.api import accounts, audit, courses, privacy, probes, problems, sessions, signins, stats
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
 from seneca.api.envelope import Envelope
@@ -25,6 +25,8 @@ from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.passwords import Hashery
+from seneca.privacy import outside
+from seneca.privacy.aftermath import Aftermath
 from seneca.settings import STARTED, Settings
 from seneca.signins.verifying import SignIns
 from seneca.tokens import load_keys
@@ -37,6 +39,8 @@ ROUTES = [
     *courses.ROUTES,
     *sessions.ROUTES,
     *stats.ROUTES,
+    *privacy.ROUTES,
+    *audit.ROUTES,
     *probes.ROUTES,
 ]
 
@@ -75,6 +79,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
         hashery=Hashery(),
+        aftermath=Aftermath(database, told.data / outside.FILE),
         started=started,
     )
 
@@ -82,7 +87,8 @@ def create_app(told: Settings, started: float) -> ASGIApp:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await shared.sign_ins.look()
         gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-        tasks = [asyncio.create_task(shared.sign_ins.watch()), asyncio.create_task(follow())]
+        watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow())
+        tasks = [asyncio.create_task(watch) for watch in watches]
         try:
             yield
         finally:

@@ -255,8 +255,8 @@ def matches(condition: str, etag: str, *, weakly: bool = True) -> bool:
 DELETE = "DELETE FROM courses WHERE id = :id"
 
 
-def delete(tx: Transaction, identifier: str) -> None:
-    """Delete a course that no session refers to.
+def delete(tx: Transaction, identifier: str) -> Course:
+    """Delete a course that no session refers to; returns it as it was.
 
     Raises:
         NoSuchCourse: there is no such course.
@@ -268,6 +268,7 @@ def delete(tx: Transaction, identifier: str) -> None:
         tx.run(DELETE, id=course.id)
     except BrokenReference:
         raise CourseInUse from None
+    return course
 
 
 def topic_names(course: Course) -> set[str]:

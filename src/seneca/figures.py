@@ -5,7 +5,7 @@ said in ``docs/figures.md``; ``verification`` recomputes them all from the recor
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -28,6 +28,9 @@ class Difference(Struct, frozen=True):
     results: int = 0
     points: int = 0  # thousandths
     milliseconds: int = 0
+
+    def __neg__(self) -> "Difference":
+        return Difference(-self.sessions, -self.results, -self.points, -self.milliseconds)
 
     def __add__(self, other: "Difference") -> "Difference":
         return Difference(
@@ -146,6 +149,72 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence
         tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
         tx.put(COUNT_NEW_TO_COURSE, values=in_order, **course)
 
+
+# -- taking away -------------------------------------------------------------------------------
+
+LOCK_LEARNER = """
+SELECT course_id FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id IN (:values)
+ORDER BY course_id
+"""
+FORGET_LEARNER_NAMES = """
+DELETE FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND results = 0 AND module_name IN (:values)
+RETURNING module_name
+"""
+FORGET_COURSE_NAMES = """
+DELETE FROM course_names
+WHERE course_id = :course_id AND bucket = :bucket AND learners = 0 AND module_name IN (:values)
+RETURNING module_name
+"""
+# Rows that fall to nothing stay: names are remembered by name_changes, which must never start again.
+TAKE_FROM_LEARNER = """
+UPDATE learner_totals SET
+    sessions = sessions + :sessions,
+    results = results + :results,
+    points = points + :points,
+    milliseconds = milliseconds + :milliseconds,
+    names = names - :lost,
+    name_changes = name_changes + :lost
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+"""
+
+
+def lock(tx: Transaction, bucket: int, learner_id: str, course_ids: Sequence[str]) -> None:
+    """Lock a learner's totals in these courses: who is about to take from them waits here, and for nobody later."""
+    tx.lock(LOCK_LEARNER, bucket=bucket, learner_id=learner_id, values=course_ids)
+
+
+def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[str, int]) -> None:
+    """Take away what removed sessions had added. The learner's totals are locked.
+
+    Args:
+        tx: the transaction that removes them.
+        study: whose totals.
+        difference: what they had added.
+        names: how many results they had under each name.
+
+    """
+    course = {"bucket": study.bucket, "course_id": study.course_id}
+    learner = {"learner_id": study.learner_id, **course}
+    in_order = sorted(names)
+    tx.put_rows(ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order])
+    lost = sorted(row[0] for row in tx.among(FORGET_LEARNER_NAMES, in_order, **learner))
+    tx.put(TAKE_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
+    tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
+    gone = tx.among(FORGET_COURSE_NAMES, lost, **course)
+    tx.put(ADD_TO_COURSE, name_changes=len(gone), **asdict(-difference), **course)
+
+
+FORGET_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
+
+
+def forget(tx: Transaction, bucket: int, learner_id: str) -> None:
+    """Forget the totals of a learner whose sessions are all removed, and who will not come back."""
+    tx.put(FORGET_TOTALS, bucket=bucket, learner_id=learner_id)
+
+
+# -- many at once ------------------------------------------------------------------------------
 
 LEARNERS_NAMES_KEPT = """
 SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket AND learner_id IN (:values)

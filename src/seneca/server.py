@@ -14,6 +14,7 @@ from granian.server import Server
 from seneca import setup
 from seneca.database import open_database
 from seneca.errors import Unusable
+from seneca.privacy import outside
 from seneca.settings import STARTED, Settings
 from seneca.tokens import agree, load_keys
 
@@ -34,6 +35,7 @@ def serve(told: Settings) -> None:
     try:
         agree(database, keys)
         token = setup.prepare(database, told.data)
+        outside.complete(database, told.data / outside.FILE)
     finally:
         database.close()
     welcome(told, token)

@@ -47,7 +47,7 @@ class Admission(Struct, frozen=True):
     def what(self) -> str:
         """What is counted."""
         if self.is_familiar and self.account is not None:
-            return f"pair {self.account.id} {self.address}"
+            return _pair(self.account.id, _hash(self.address))
         return f"name {text.key(self.name)}"
 
 
@@ -140,15 +140,17 @@ def admit_registration(tx: Transaction, address: str, most: int, now: int) -> No
     tx.put(COUNT, tries=tries + 1, tried_at=since, **key)
 
 
-FORGET_ADDRESSES = "DELETE FROM familiar_addresses WHERE bucket = :bucket AND account_id = :account_id"
+FORGET_ADDRESSES = """
+DELETE FROM familiar_addresses WHERE bucket = :bucket AND account_id = :account_id RETURNING address_key
+"""
 
 
 def forget(tx: Transaction, account_id: str, names: list[str]) -> None:
     """Forget what is kept of an account, and of its names."""
     of_account = {"bucket": units.bucket_of(account_id, tx.buckets), "account_id": account_id}
-    tx.put(FORGET_ADDRESSES, **of_account)
-    for name in names:
-        tx.put(SET_FREE, **_key(tx, f"name {text.key(name)}"))
+    pairs = [_pair(account_id, address_key) for (address_key,) in tx.all(FORGET_ADDRESSES, **of_account)]
+    for what in pairs + [f"name {text.key(name)}" for name in names]:
+        tx.put(SET_FREE, **_key(tx, what))
 
 
 def _failures(tries: int, tried_at: int, now: int) -> int:
@@ -186,10 +188,18 @@ def _locked(tx: Transaction, key: dict[str, object], now: int) -> tuple[int, int
     return row[0], row[1]
 
 
+def _pair(account_id: str, address_key: str) -> str:
+    return f"pair {account_id} {address_key}"
+
+
+def _hash(what: str) -> str:
+    return hashlib.sha256(what.encode()).hexdigest()
+
+
 def _key(tx: Transaction, what: str) -> dict[str, object]:
-    key = hashlib.sha256(what.encode()).hexdigest()
+    key = _hash(what)
     return {"bucket": units.bucket_of(key, tx.buckets), "key": key}
 
 
 def _familiar_key(account_id: str, bucket: int, address: str) -> dict[str, object]:
-    return {"bucket": bucket, "account_id": account_id, "address_key": hashlib.sha256(address.encode()).hexdigest()}
+    return {"bucket": bucket, "account_id": account_id, "address_key": _hash(address)}

@@ -1,5 +1,6 @@
 """Any history of study, told to the server and to the model, which must go on saying the same."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seneca.database import Database
+from seneca.privacy import retaining
 from seneca.verification import differences
-from tests.conftest import Person, Server, make_course, refused, sign_up, unique
+from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
 from tests.engines import engine
 from tests.history.model import (
     PARTS,
@@ -140,6 +142,36 @@ class History(RuleBasedStateMachine):
             assert answer.status_code == 204
             self.model.courses.remove(course)
             refused(self.ask(self.tara, "GET", f"/stats/courses/{course.id}"), 404, "no-such-course")
+
+    # -- forgetting ----------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.model.learners) > 2)
+    @rule(data=st.data(), by_themselves=st.booleans())
+    def erase(self, *, data: st.DataObject, by_themselves: bool) -> None:
+        learner = data.draw(st.sampled_from(self.model.learners))
+        stays = next(other for other in self.model.learners if other is not learner)
+        if by_themselves:
+            answer = self.ask(learner, "DELETE", "/auth/me", {"password": PASSWORD})
+        else:
+            answer = self.ask(self.tara, "DELETE", f"/users/{learner.id}")
+        assert answer.status_code == 204, answer.text
+        refused(self.ask(self.tara, "GET", f"/stats/users/{learner.id}"), 404, "no-such-account")
+        self.model.learners.remove(learner)
+        self.model.sessions = [session for session in self.model.sessions if session.learner is not learner]
+        self.touched = {(stays, course) for course in self.model.courses}
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data())
+    def retain(self, data: st.DataObject) -> None:
+        """Forget what started before one of the sessions, or with it (of other histories, too, which are over)."""
+        before = data.draw(st.sampled_from(self.model.sessions)).start + data.draw(st.integers(0, 1))
+        old = [session for session in self.model.sessions if session.start < before]
+        removed = asyncio.run(retaining.retain(self.database, months=1, before=before, now=before))
+        assert removed.sessions >= len(old)
+        self.touched |= {(session.learner, session.course) for session in old}
+        self.model.sessions = [session for session in self.model.sessions if session not in old]
+        for session in old:
+            refused(self.ask(session.learner, "GET", f"/session/{session.id}"), 404, "no-such-session")
 
     # -- one thing after the other -------------------------------------------------------------
 
@@ -377,6 +409,7 @@ class History(RuleBasedStateMachine):
                     id=learner.id,
                 )
             }
+            kept = {course_id: sums for course_id, sums in kept.items() if any(sums)}  # what is removed leaves rows of nothing
             courses = {session.course for session in self.model.of(learner)}
             assert kept == {course.id: totals(self.model.of(learner, course)) for course in courses}
         with self.database.reading() as tx:

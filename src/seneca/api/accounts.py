@@ -5,10 +5,10 @@ from typing import Any
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
-from seneca import accounts, passwords, setup, throttle, units
+from seneca import accounts, audit, passwords, setup, throttle, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
-from seneca.api.caller import bearer, caller_of
+from seneca.api.caller import bearer, caller_of, signed_in
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
@@ -20,6 +20,7 @@ from seneca.errors import (
     LastAdministrator,
     NameTaken,
     NoSuchAccount,
+    NotSignedIn,
     RegistrationClosed,
     TooManyTries,
 )
@@ -63,19 +64,37 @@ async def register(request: AnyRequest) -> Reply:
         await shared.database.write(throttle.admit_registration, client_address(request), most, now())
     password_hash = await shared.hashery.hash(asked.password)
     user_id = units.new_id()
-    await shared.database.write(
-        accounts.create,
-        id=user_id,
-        username=asked.username,
-        email=asked.email,
-        role=asked.role,
-        password_hash=password_hash,
-        created_at=now(),
-        first_administrator=is_first,
-    )
+    actor = registrar(request, asked.role, user_id)
+
+    def work(tx: Transaction, moment: int) -> None:
+        accounts.create(
+            tx,
+            id=user_id,
+            username=asked.username,
+            email=asked.email,
+            role=asked.role,
+            password_hash=password_hash,
+            created_at=moment,
+            first_administrator=is_first,
+        )
+        if actor is not None:
+            audit.record(tx, actor, "account.registered", user_id, moment, role=asked.role)
+
+    await shared.database.write(work, now())
     if is_first:
         setup.discard(shared.settings.data)
     return reply(Registered("User registered successfully", user_id), 201)
+
+
+def registrar(request: AnyRequest, role: accounts.Role, user_id: str) -> str | None:
+    """Whose administrative act a registration is; None: it is none, somebody registers themselves as a learner."""
+    if bearer(request) is not None:
+        try:
+            caller = signed_in(request)
+        except NotSignedIn:  # who registers a learner needs no token, and so no good one
+            return None
+        return caller.id if caller.role == "admin" else None
+    return user_id if role == "admin" else None
 
 
 @get(
@@ -158,8 +177,14 @@ async def change(request: AnyRequest) -> Reply:
         passwords.check(asked.password, account.username, account.email)
         password_hash = await shared.hashery.hash(asked.password)
 
+    actor = caller_of(request).id
+
     def work(tx: Transaction, moment: int) -> tuple[Account, list[str]]:
         account = accounts.change(tx, user_id, role=role, password_hash=password_hash)
+        if role is not None:
+            audit.record(tx, actor, "account.role-changed", user_id, moment, role=role)
+        if password_hash is not None:
+            audit.record(tx, actor, "account.password-set", user_id, moment)
         return account, recording.end_all(tx, user_id, moment)
 
     account, ended = await shared.database.write(work, now())

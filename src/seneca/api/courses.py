@@ -5,13 +5,16 @@ from typing import Any
 from litestar import Request, delete, get, post, put
 from msgspec import Struct
 
-from seneca import courses
+from seneca import audit, courses
 from seneca.api import body, examples, paging, path
+from seneca.api.caller import caller_of
 from seneca.api.headers import header
 from seneca.api.operation import KIBIBYTE, Answer, operation
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import now, services
+from seneca.audit import Act
 from seneca.courses import Course, CourseChange, NewCourse
+from seneca.database import Transaction
 from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
 from seneca.text import Name
 
@@ -41,7 +44,12 @@ class Created(Struct, frozen=True, rename="camel"):
 async def create(request: Request[Any, Any, Any]) -> Reply:
     """Create a course."""
     new = await body.read(request, NewCourse, MOST_BYTES)
-    course = await services(request).database.write(courses.create, new, now())
+    actor = caller_of(request).id
+
+    def work(tx: Transaction, moment: int) -> Course:
+        return _record(tx, actor, "course.created", courses.create(tx, new, moment), moment)
+
+    course = await services(request).database.write(work, now())
     return reply(Created("Course created successfully", course), 201)
 
 
@@ -105,7 +113,12 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
         path.text(request, "courseIdentifier"),
         header(request, b"if-match"),
     )
-    course = await services(request).database.write(courses.change, identifier, asked, condition)
+    actor = caller_of(request).id
+
+    def work(tx: Transaction, moment: int) -> Course:
+        return _record(tx, actor, "course.changed", courses.change(tx, identifier, asked, condition), moment)
+
+    course = await services(request).database.write(work, now())
     return reply(course, headers={"ETag": course.etag})
 
 
@@ -121,8 +134,18 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
 )
 async def remove(request: Request[Any, Any, Any]) -> Reply:
     """Delete a course that no session refers to."""
-    await services(request).database.write(courses.delete, path.text(request, "courseIdentifier"))
+    identifier, actor = path.text(request, "courseIdentifier"), caller_of(request).id
+
+    def work(tx: Transaction, moment: int) -> Course:
+        return _record(tx, actor, "course.deleted", courses.delete(tx, identifier), moment)
+
+    await services(request).database.write(work, now())
     return nothing()
+
+
+def _record(tx: Transaction, actor: str, act: Act, course: Course, moment: int) -> Course:
+    audit.record(tx, actor, act, course.id, moment)
+    return course
 
 
 ROUTES = [create, one, page, change, remove]

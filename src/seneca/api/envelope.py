@@ -64,6 +64,8 @@ class Envelope:
                     await drop(receive)
                 message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", request_id.encode())]
             elif is_head and message["type"] == "http.response.body":
+                if message.get("more_body"):
+                    return  # the last one ends the answer
                 message["body"] = b""
             await send(message)
 

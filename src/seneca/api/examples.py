@@ -80,3 +80,29 @@ STATISTICS = {
     "scores": {"totalSessionPoints": 152.5, "overallAverageScore": 76.25},
 }
 SESSION_STATISTICS = {"sessionId": _SESSION_ID, **STATISTICS}
+
+ENTRY = {
+    "id": "019c4e5d-8d29-7a11-8a1e-0c9f3f6a7b21",
+    "at": "2025-02-24T09:12:44.310Z",
+    "actor": "5d0a2b1e-9a6e-4f0a-8f8e-3f1f5b7f7c11",
+    "act": "account.role-changed",
+    "subject": _USER_ID,
+    "facts": {"role": "admin"},
+}
+ERASURE = {"password": "securePassword123"}
+EXPORT = {
+    "exportedAt": "2025-03-01T08:00:00.000Z",
+    "account": ACCOUNT,
+    "hasPassword": True,
+    "signIns": [
+        {
+            "id": "019c4e5d-0d29-7c01-9a1e-5c9f3f6a7b00",
+            "startedAt": "2025-02-28T16:00:00.000Z",
+            "refreshedAt": "2025-03-01T07:30:00.000Z",
+        }
+    ],
+    "addresses": {"count": 1, "lastSeenAt": "2025-02-28T16:00:00.000Z"},
+    "audit": [ENTRY],
+    "statistics": STATISTICS,
+    "sessions": [SESSION],
+}

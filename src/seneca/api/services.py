@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from seneca.database import Database
 from seneca.passwords import Hashery
+from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
 from seneca.signins.verifying import SignIns
 
@@ -19,6 +20,7 @@ class Services(Struct, frozen=True):
     database: Database
     sign_ins: SignIns
     hashery: Hashery
+    aftermath: Aftermath
     started: float
     """``time.monotonic()`` when the server started."""
 

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from seneca.cli import accounts, figures, serving, transferring
+from seneca.cli import accounts, figures, privacy, serving, transferring
 from seneca.errors import Refusal
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ app.command()(serving.migrate)
 app.command()(transferring.demo)
 app.command("import")(transferring.import_file)
 app.command("export")(transferring.export_file)
+app.command()(privacy.erase)
+app.command()(privacy.retain)
+app.command()(privacy.scour)
 app.add_typer(accounts.app, name="admin")
 app.add_typer(figures.app, name="stats")
 

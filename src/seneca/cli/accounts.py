@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seneca import accounts, decoding, passwords, setup, units
+from seneca import accounts, audit, decoding, passwords, setup, units
 from seneca.accounts import Registration
 from seneca.cli.options import Data, Url, now, opened
 from seneca.errors import NoSuchAccount
@@ -40,8 +40,9 @@ def create(
                 email=email,
                 role="admin",
                 password_hash=passwords.hash_password(password),
-                created_at=now(),
+                created_at=(moment := now()),
             )
+            audit.record(tx, None, "account.registered", account_id, moment, role="admin")
         setup.discard(told.data)
     print(f"Administrator {name} made: {account_id}", file=sys.stderr)
 
@@ -63,7 +64,8 @@ def set_password(
         password_hash = passwords.hash_password(password)
         with database.writing() as tx:
             accounts.change(tx, found.id, role=None, password_hash=password_hash)
-            recording.end_all(tx, found.id, now())
+            recording.end_all(tx, found.id, moment := now())
+            audit.record(tx, None, "account.password-set", found.id, moment)
     print(f"Password of {account.username} set.", file=sys.stderr)
 
 
@@ -74,6 +76,7 @@ def forget_keys(data: Data = None, url: Url = None) -> None:
 
     with opened(data, url) as (_, database), database.writing() as tx:
         tokens.forget(tx)
+        audit.record(tx, None, "keys.forgotten", audit.NOBODY, now())
     print("The next server may bring another signing key.", file=sys.stderr)
 
 

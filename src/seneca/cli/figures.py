@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from seneca import verification
-from seneca.cli.options import Data, Url, opened, steps
+from seneca import audit, verification
+from seneca.cli.options import Data, Url, now, opened, steps
 from seneca.errors import FiguresDiffer
 
 app = typer.Typer(no_args_is_help=True, help="Prove the figures, put them right.", rich_markup_mode=None)
@@ -29,4 +29,5 @@ def rebuild(data: Data = None, url: Url = None) -> None:
     """Compute every figure anew from the recorded rows. Other writes wait meanwhile."""
     with opened(data, url) as (_, database), database.writing() as tx, steps() as step:
         verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
+        audit.record(tx, None, "figures.rebuilt", audit.NOBODY, now())
     print("All figures are rebuilt.", file=sys.stderr)

@@ -67,6 +67,9 @@ class Transaction(Protocol):
     def lock(self, sql: str, /, **parameters: object) -> Answer:
         """As ``ask``; until this transaction ends nobody else changes or locks the rows that are found."""
 
+    def claim(self, sql: str, /, **parameters: object) -> Answer:
+        """As ``lock``, for rows that are about to go: nobody begins to refer to them either."""
+
     def rows(self, sql: str, /, **parameters: object) -> Iterable[Row]:
         """Every row, one after the other, in bounded memory."""
 
@@ -155,6 +158,17 @@ class Database(Protocol):
         **kwargs: P.kwargs,
     ) -> T:
         """Run ``f(tx, …)`` and commit. Returns once it is safely stored; raises with nothing stored."""
+
+    async def scour(self, *, thoroughly: bool = False) -> None:
+        """See to it that what was deleted is in none of the engine's files any more, as far as the engine lets us.
+
+        Args:
+            thoroughly: even where that takes long, and others wait for it.
+
+        Raises:
+            Unavailable: not now, since somebody reads what was there before; or the disk is full.
+
+        """
 
     def reading(self) -> AbstractContextManager[Transaction]:
         """A snapshot for the shell: ``with database.reading() as tx``."""

@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 
 import msgspec
 
-from seneca import accounts, courses, text, units
+from seneca import accounts, courses, erasures, text, units
 from seneca.database import Row, Transaction
 from seneca.errors import Invalid, TitleTaken
 from seneca.transfer.lines import Course, User
@@ -52,14 +52,16 @@ def store_users(tx: Transaction, users: Sequence[User], report: Report, now: int
     Args:
         tx: the transaction.
         users: so many that asking for all of them at once pays, in the order of their lines.
-        report: where each is counted as stored or as there already, or refused: its id, name or address is in use.
+        report: where each is counted as stored or as there already, or refused: its id, name or address is in use, or its id was an account's that is erased.
         now: milliseconds since 1970.
 
     """
-    stored = tx.ask(STORED, values=[user.id for user in users])
+    ids = [user.id for user in users]
+    stored, erased_ids = tx.ask(STORED, values=ids), tx.ask(erasures.AMONG, values=ids)
     names = tx.ask(TAKEN, values=[key for user in users for key in _keys(user).values()])
     there = {row[0]: row[1:] for row in stored.fetchall()}
     taken = {row[0] for row in names.fetchall()}
+    erased = {row[0] for row in erased_ids.fetchall()}
     new: list[User] = []
     for user in users:
         try:
@@ -67,6 +69,8 @@ def store_users(tx: Transaction, users: Sequence[User], report: Report, now: int
                 _check_as_stored(user, fields)
                 report.users.skipped += 1
                 continue
+            if user.id in erased:
+                raise Invalid.field("id", "is an erased account's")
             _check_free(user, taken)
         except Invalid as invalid:
             report.refuse(user.number, invalid.detail)

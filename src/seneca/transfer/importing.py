@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, cast
 
 from msgspec import Struct
 
+from seneca import audit
 from seneca.database import Database, Transaction
 from seneca.errors import Invalid, Refusal, Unusable
 from seneca.transfer import Progress
@@ -95,6 +96,16 @@ def import_source(database: Database, source: Source, *, skip_bad: bool, now: in
             store(tx, spool, report, now, progress)
             if not skip_bad:
                 report.check()
+            audit.record(
+                tx,
+                None,
+                "data.imported",
+                audit.NOBODY,
+                now,
+                courses=report.courses.stored,
+                accounts=report.users.stored,
+                sessions=report.sessions.stored,
+            )
     report.bad_lines.sort()
     return report
 

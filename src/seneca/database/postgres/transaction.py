@@ -23,6 +23,7 @@ Connection: TypeAlias = psycopg.Connection[Row]
 
 ROWS_AT_ONCE: Final = 2000  # of a result that is read piece by piece
 LOCKED: Final = " FOR NO KEY UPDATE"
+CLAIMED: Final = " FOR UPDATE"
 
 LOST_RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 """What ends a transaction that another one overtook: run again, it finds what the other one left."""
@@ -101,6 +102,10 @@ class PostgresTransaction:
     def lock(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
         """Send a question whose rows nobody else changes until the end."""
         return self._send(with_placeholders(any_of(sql) + LOCKED), parameters)
+
+    def claim(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+        """Send a question whose rows nobody else changes, or refers to anew, until the end."""
+        return self._send(with_placeholders(any_of(sql) + CLAIMED), parameters)
 
     def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Every row, one after the other, from a cursor in the server."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -18,6 +18,7 @@ import apsw
 
 from seneca.database import Transaction, migrations
 from seneca.database.memory import Memory
+from seneca.database.sqlite.scouring import scour
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import Unusable
@@ -33,6 +34,7 @@ SCANNERS = 2
 PRAGMAS = """
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
+PRAGMA secure_delete = ON;
 PRAGMA cache_size = -65536;
 PRAGMA wal_autocheckpoint = 4000;
 PRAGMA journal_size_limit = 67108864;
@@ -144,6 +146,18 @@ class Sqlite:
         if self._writer is None:
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
+
+    async def scour(self, *, thoroughly: bool = False) -> None:
+        """Scour the files, on a thread with a connection of its own."""
+
+        def work() -> None:
+            with closing(self.transaction().connection) as connection:
+                try:
+                    scour(connection, thoroughly=thoroughly)
+                except apsw.Error as error:
+                    raise fault(error) from error
+
+        await asyncio.get_running_loop().run_in_executor(None, work)
 
     @staticmethod
     def _snapshot(

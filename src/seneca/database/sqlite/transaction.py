@@ -88,7 +88,7 @@ class SqliteTransaction:
         """Run a statement once its answer is looked at."""
         return Asked(self, sql, parameters)
 
-    lock = ask  # whoever asks to lock is the only writer
+    lock = claim = ask  # whoever asks to lock is the only writer
 
     def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Every row, one after the other."""

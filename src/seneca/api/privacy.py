@@ -1,0 +1,150 @@
+"""Taking out and erasing what is held about one person, over HTTP: by themselves, and by an administrator."""
+
+import asyncio
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final
+
+from litestar import Request, delete, get
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+
+from seneca import accounts, audit, passwords
+from seneca.accounts import Credentials
+from seneca.api import body, examples, path
+from seneca.api.caller import caller_of
+from seneca.api.operation import Answer, operation
+from seneca.api.reply import Reply, nothing
+from seneca.api.services import now, services
+from seneca.api.signins import prove
+from seneca.database import Transaction
+from seneca.errors import LastAdministrator, NoSuchAccount, TooManyTries, WrongCredentials
+from seneca.privacy import erasing, exporting
+from seneca.privacy.exporting import Export
+from seneca.throttle import Admission
+
+AnyRequest = Request[Any, Any, Any]
+TAG: Final = "Privacy"
+IN_MEMORY: Final = 1024 * 1024  # bytes of an export; what is longer goes to a temporary file
+CHUNK: Final = 64 * 1024  # bytes
+FILE_NAME: Final = {"Content-Disposition": "To be saved as a file."}
+WHOLE = Answer(200, "Everything that is held.", Export, examples.EXPORT, FILE_NAME)
+
+
+class Erasure(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to erase one's own account."""
+
+    password: passwords.GivenPassword
+
+
+class Download:
+    """An answer that is read from a file, and sent piece by piece: an ASGI application."""
+
+    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str) -> None:
+        self._file = file
+        size = file.tell()
+        file.seek(0)
+        self._headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(size).encode()),
+            (b"content-disposition", f'attachment; filename="{name}"'.encode()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
+        """Send it."""
+        with self._file as file:
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            while chunk := await asyncio.to_thread(file.read, CHUNK):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def download(request: AnyRequest, account_id: str) -> Download:
+    """Everything that is held about an account, from one snapshot. Raises NoSuchAccount."""
+
+    def work(tx: Transaction, moment: int) -> Download:
+        file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
+        try:
+            exporting.write(tx, account_id, moment, file.write)
+        except BaseException:
+            file.close()
+            raise
+        return Download(file, f"seneca-{account_id}.json")
+
+    return await services(request).database.scan(work, now())
+
+
+@get(
+    "/auth/me/export",
+    opt=operation(tag=TAG, who="signed-in", answers=[WHOLE], refusals=[NoSuchAccount]),
+)
+async def export_own(request: AnyRequest) -> Download:
+    """Take out everything that is held about the caller."""
+    return await download(request, caller_of(request).id)
+
+
+@get(
+    "/users/{userId:str}/export",
+    opt=operation(tag=TAG, who="admin", answers=[WHOLE], refusals=[NoSuchAccount]),
+)
+async def export_anothers(request: AnyRequest) -> Download:
+    """Take out everything that is held about an account. The audit log says so."""
+    user_id, actor = path.identifier(request, "userId"), caller_of(request).id
+
+    def note(tx: Transaction, moment: int) -> None:
+        accounts.get(tx, user_id)
+        audit.record(tx, actor, "account.exported", user_id, moment)
+
+    await services(request).database.write(note, now())  # first: nothing goes out unrecorded
+    return await download(request, user_id)
+
+
+@delete(
+    "/auth/me",
+    status_code=200,  # the framework's word only; the answer is a 204
+    opt=operation(
+        tag=TAG,
+        who="signed-in",
+        body=Erasure,
+        example=examples.ERASURE,
+        answers=[Answer(204, "It is gone.")],
+        refusals=[WrongCredentials, TooManyTries, NoSuchAccount, LastAdministrator],
+    ),
+)
+async def erase_own(request: AnyRequest) -> Reply:
+    """Erase the caller's account and everything that is held about them. Every figure is corrected."""
+    given = await body.read(request, Erasure)
+    caller, shared = caller_of(request), services(request)
+    account = await shared.database.read(accounts.get, caller.id)
+    moment = now()
+
+    async def erase(found: Credentials, _: Admission) -> erasing.Erased | None:
+        if found.id != caller.id:  # the name is somebody else's by now
+            raise NoSuchAccount
+        return await shared.database.write(erasing.erase_self, found, moment)
+
+    erased = await prove(request, account.username, given.password, erase)
+    shared.sign_ins.forget([*erased.sign_ins, caller.sign_in])
+    await shared.aftermath.of(caller.id, moment)
+    return nothing()
+
+
+@delete(
+    "/users/{userId:str}",
+    status_code=200,  # the framework's word only; the answer is a 204
+    opt=operation(
+        tag=TAG,
+        who="admin",
+        answers=[Answer(204, "It is gone.")],
+        refusals=[NoSuchAccount, LastAdministrator],
+    ),
+)
+async def erase_another(request: AnyRequest) -> Reply:
+    """Erase an account and everything that is held about it. Every figure is corrected, and its sign-ins end."""
+    user_id, shared, moment = path.identifier(request, "userId"), services(request), now()
+    erased = await shared.database.write(erasing.erase, caller_of(request).id, user_id, moment)
+    shared.sign_ins.forget(erased.sign_ins)
+    await shared.aftermath.of(user_id, moment)
+    return nothing()
+
+
+ROUTES = [export_own, export_anothers, erase_own, erase_another]

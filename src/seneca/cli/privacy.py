@@ -1,0 +1,104 @@
+"""``seneca erase``, ``seneca retain`` and ``seneca scour``."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seneca import accounts, units
+from seneca.cli.options import Data, Url, now, opened, steps
+from seneca.database import Database, Transaction
+from seneca.errors import NoSuchAccount, Unavailable, Unusable
+from seneca.privacy import erasing, outside, retaining, scouring
+from seneca.settings import Settings
+
+
+def erase(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME_OR_ID", help="The username, e-mail address or id.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,  # noqa: FBT002
+    replay: Annotated[
+        Path | None, typer.Option(help="Erase again every account whose id is in this file (`erased-accounts`).")
+    ] = None,
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Erase an account and everything that is held about it. Every figure is corrected; its sign-ins end."""
+    if (name is None) == (replay is None):
+        raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
+    with opened(data, url) as (told, database):
+        if replay is not None:
+            print(f"{outside.replay(database, replay, now()):,} accounts erased again.", file=sys.stderr)
+        else:
+            erase_one(database, str(name), yes=yes)
+        finish(told, database)
+
+
+def erase_one(database: Database, name: str, *, yes: bool) -> None:
+    """Show whom it concerns, ask, and erase. Raises NoSuchAccount, LastAdministrator."""
+    with database.reading() as tx:
+        account = find(tx, name)
+        counted = tx.one(erasing.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
+    sessions = 0 if counted is None else counted[0]
+    print(f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions", file=sys.stderr)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")
+        typer.confirm("Erase all of it?", abort=True, err=True)
+    with database.writing() as tx:
+        erased = erasing.erase(tx, None, account.id, now())
+    print(f"Erased, with {erased.sessions:,} sessions: {account.id}", file=sys.stderr)
+
+
+def find(tx: Transaction, name: str) -> accounts.Account:
+    """The account of this id, name or address. Raises NoSuchAccount."""
+    if id_ := units.identifier(name):
+        return accounts.get(tx, id_)
+    found = accounts.credentials(tx, name)
+    if found is None:
+        raise NoSuchAccount(f"There is no account named {name}.")
+    return accounts.get(tx, found.id)
+
+
+def retain(
+    months: Annotated[int, typer.Option(min=1, max=10_000, help="How many calendar months sessions are kept.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,  # noqa: FBT002
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Remove sessions that started more than so many months ago, with their part of every figure."""
+    moment = now()
+    before = retaining.limit(moment, months)
+    with opened(data, url) as (told, database):
+        if dry_run:
+            with database.reading() as tx:
+                old = retaining.count(tx, before)
+        else:
+            with steps() as step:
+                progress = lambda sessions: step(f"{sessions:,} sessions removed")  # noqa: E731
+                run = retaining.retain(database, months=months, before=before, now=moment, progress=progress)
+                old = asyncio.run(run)
+            finish(told, database)
+    done = "would be removed" if dry_run else "removed"
+    print(f"{old.sessions:,} sessions of {old.learners:,} learners, from before {units.iso(before)}, {done}.")
+
+
+def scour(data: Data = None, url: Url = None) -> None:
+    """Rewrite SQLite's file, so that nothing that was erased is left in it. Other writes wait meanwhile."""
+    with opened(data, url) as (told, database), steps() as step:
+        step("rewriting the file")
+        asyncio.run(scouring.scour(database, thoroughly=True))
+        outside.complete(database, told.data / outside.FILE)
+    print("The files are scoured.", file=sys.stderr)
+
+
+def finish(told: Settings, database: Database) -> None:
+    """Do what follows erasures. What cannot be done now, a server does later."""
+    try:
+        outside.complete(database, told.data / outside.FILE)
+        asyncio.run(scouring.scour(database))
+    except (Unusable, Unavailable) as fault:
+        print(f"seneca: It is erased, but: {fault.detail} A running server tries again.", file=sys.stderr)
