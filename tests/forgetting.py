@@ -1,5 +1,6 @@
 """What is left of somebody: in the tables, in the files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,4 @@ def check_figures(server: Server) -> None:
 
 def noted(data: Path) -> list[Any]:
     """The lines of the file of erased accounts."""
-    import json
-
     return [json.loads(line) for line in (data / "erased-accounts").read_text().splitlines()]

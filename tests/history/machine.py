@@ -409,7 +409,9 @@ class History(RuleBasedStateMachine):
                     id=learner.id,
                 )
             }
-            kept = {course_id: sums for course_id, sums in kept.items() if any(sums)}  # what is removed leaves rows of nothing
+            kept = {
+                course_id: sums for course_id, sums in kept.items() if any(sums)
+            }  # what is removed leaves rows of nothing
             courses = {session.course for session in self.model.of(learner)}
             assert kept == {course.id: totals(self.model.of(learner, course)) for course in courses}
         with self.database.reading() as tx:
