@@ -213,7 +213,8 @@ def role(tx: Transaction, id: str) -> Role | None:
 ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id"
 
 
-def _account(row: Row) -> Account:
+def account_of(row: Row) -> Account:
+    """The account of a row that ``ACCOUNT`` found."""
     id_, username, email, role, created_at = row
     return Account(id_, username, email, role, units.iso(created_at))
 
@@ -228,7 +229,7 @@ def get(tx: Transaction, id: str) -> Account:
     row = tx.one(ACCOUNT, id=id)
     if row is None:
         raise NoSuchAccount
-    return _account(row)
+    return account_of(row)
 
 
 def learner(tx: Transaction, id: str) -> Learner:
@@ -268,7 +269,7 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
     )
     shown = rows[:limit]
     return Page(
-        [_account(row) for row in shown],
+        [account_of(row) for row in shown],
         (shown[-1][4], shown[-1][0]) if len(rows) > limit else None,
     )
 
@@ -293,7 +294,7 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
     row = tx.lock(ACCOUNT, id=id).fetchone()
     if row is None:
         raise NoSuchAccount
-    account = _account(row)
+    account = account_of(row)
     if role is not None and role != account.role:
         if role == "admin":
             tx.run(CLAIM_FIRST, id=id)
@@ -309,41 +310,3 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
             hash=password_hash,
         )
     return account
-
-
-# -- removing them -----------------------------------------------------------------------------
-
-
-def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
-    """An account that is about to go: until then nobody signs in to it, changes it, or starts a session.
-
-    Raises:
-        NoSuchAccount: there is none with this id.
-        LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
-
-    """
-    if role(tx, id) == "admin":
-        tx.lock(ADMINISTRATORS)  # first, as who demotes one does
-    row = tx.claim(ACCOUNT, id=id).fetchone()
-    if row is None:
-        raise NoSuchAccount
-    account = _account(row)
-    if account.role == "admin" and not even_last:
-        tx.lock(ADMINISTRATORS)  # again, for one that became an administrator just now
-        if tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
-            raise LastAdministrator
-    return account
-
-
-REMOVALS = (
-    "DELETE FROM passwords WHERE bucket = :bucket AND account_id = :id",
-    "DELETE FROM account_names WHERE account_id = :id",
-    "DELETE FROM accounts WHERE id = :id",
-)
-
-
-def remove(tx: Transaction, id: str) -> None:
-    """Remove an account that nothing refers to any more: its names, its password."""
-    bucket = units.bucket_of(id, tx.buckets)
-    for removal in REMOVALS:
-        tx.put(removal, bucket=bucket, id=id)

@@ -152,11 +152,6 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence
 
 # -- taking away -------------------------------------------------------------------------------
 
-LOCK_LEARNER = """
-SELECT course_id FROM learner_totals
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id IN (:values)
-ORDER BY course_id
-"""
 FORGET_LEARNER_NAMES = """
 DELETE FROM learner_names
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND results = 0 AND module_name IN (:values)
@@ -178,11 +173,6 @@ UPDATE learner_totals SET
     name_changes = name_changes + :lost
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
-
-
-def lock(tx: Transaction, bucket: int, learner_id: str, course_ids: Sequence[str]) -> None:
-    """Lock a learner's totals in these courses: who is about to take from them waits here, and for nobody later."""
-    tx.lock(LOCK_LEARNER, bucket=bucket, learner_id=learner_id, values=course_ids)
 
 
 def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[str, int]) -> None:

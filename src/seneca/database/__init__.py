@@ -167,6 +167,7 @@ class Database(Protocol):
 
         Raises:
             Unavailable: not now, since somebody reads what was there before; or the disk is full.
+            Unusable: ``thoroughly``, and this engine has a tool of its own for that.
 
         """
 

@@ -40,6 +40,7 @@ def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
     lines = b"".join(msgspec.json.encode(Line(id_, units.iso(at))) + b"\n" for id_, at in erased)
     if not lines:
         return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # somebody was cut off

@@ -17,6 +17,11 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND started_at < :before
 ORDER BY started_at, id
 LIMIT :limit
 """
+LOCK_TOTALS = """
+SELECT course_id FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id IN (:values)
+ORDER BY course_id
+"""
 DELETE_RESULTS = """
 DELETE FROM results WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 RETURNING session_id, module_name
@@ -50,7 +55,7 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
         differences[course_id] += Difference(1, *sums)
     if not courses:
         return 0
-    figures.lock(tx, learner.bucket, learner.id, sorted(differences))
+    tx.lock(LOCK_TOTALS, values=sorted(differences), **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.among(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1

@@ -154,7 +154,9 @@ class Postgres:
         return await self._on(self._threads, self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
     async def scour(self, *, thoroughly: bool = False) -> None:
-        """Leave it to the server: its VACUUM frees what was deleted, and overwrites it in time (docs/privacy.md)."""
+        """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
+        if thoroughly:
+            raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
 
     async def _on(
         self,
