@@ -14,7 +14,7 @@ import apsw
 
 from seneca.errors import Unavailable
 
-SMALL: Final = 64 * 1024 * 1024  # bytes: rewritten in about half a second
+SMALL: Final = 64 * 1024 * 1024  # bytes: rewritten in a second or two, in which writes wait
 PATIENCE: Final = 1.0  # seconds that a step waits for those who read or write
 PAUSE: Final = 0.02  # seconds
 
