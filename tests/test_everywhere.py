@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from seneca import units
-from tests.conftest import PASSWORD, Person, Server, refused, running, unique
+from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
 from tests.test_authorisation import ROWS, Row, Stage, set_stage
 
 pytestmark = pytest.mark.door  # about HTTP, whatever the engine
@@ -31,7 +31,9 @@ def of(rows: list[Row]) -> Any:
 
 
 def holder(stage: Stage, row: Row) -> Person:
-    """Someone who may."""
+    """Someone who may; somebody new, if afterwards they may nothing more."""
+    if row.ends_sign_ins:
+        return sign_up(stage.alice.client, "leaving")
     return stage.alice if row.alice < 300 else stage.tara
 
 
@@ -44,10 +46,12 @@ def test_head_is_get_without_the_body(stage: Stage, row: Row):
     get, head = person.get(path), person.request("HEAD", path)
     assert (head.status_code, head.content) == (200, b"")
     own = {"date", "x-request-id"}
+    if row.template == "/users/{userId}/export":  # it is recorded each time, and the record is in the next
+        own |= {"content-length"}
     assert {k: v for k, v in head.headers.items() if k not in own} == {
         k: v for k, v in get.headers.items() if k not in own
     }
-    assert int(head.headers["content-length"]) == len(get.content)
+    assert "content-length" in own or int(head.headers["content-length"]) == len(get.content)
 
 
 @pytest.mark.parametrize("path", DOCUMENTATION)
