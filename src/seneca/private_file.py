@@ -1,7 +1,11 @@
-"""Small files that only their owner may read: the signing key, the setup token."""
+"""Files that only their owner may read: the signing key, the setup token, exports and backups."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
 
 
 def read_or_make(path: Path, text: str) -> str:
@@ -24,13 +28,33 @@ def _make(path: Path, text: str) -> None:
         pass
     finally:
         fresh.unlink()
-        _sync(path.parent)
+        sync_directory(path.parent)  # a key that is lost while the database knows it keeps every server out
 
 
-def _sync(directory: Path) -> None:
-    """Let a new name outlive a power cut: a key that is lost while the database knows it keeps every server out."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new private file beside this path, which takes its place at the end of the block, whole and on disk.
+
+    Raises:
+        OSError: it cannot be written; what the path named before is still there.
+
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:  # its owner's alone
+        part = Path(file.name)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+            sync_directory(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Let a new name outlive a power cut. Raises OSError."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        os.fsync(directory)
     finally:
-        os.close(descriptor)
+        os.close(directory)

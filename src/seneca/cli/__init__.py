@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from seneca.cli import accounts, figures, privacy, serving, transferring
+from seneca.cli import accounts, backups, figures, privacy, serving, transferring
 from seneca.errors import Refusal
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command("export")(transferring.export_file)
 app.command()(privacy.erase)
 app.command()(privacy.retain)
 app.command()(privacy.scour)
+app.command("backup")(backups.back_up)
+app.command("restore")(backups.restore)
 app.add_typer(accounts.app, name="admin")
 app.add_typer(figures.app, name="stats")
 

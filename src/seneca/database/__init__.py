@@ -21,6 +21,8 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Mapping[str, object]
 Values = tuple[object, ...]
+Progress = Callable[[str, int, int | None], None]
+"""Told now and then how far it is: what is being done, how much of it, and of how much (None: not known)."""
 
 
 class Answer(Protocol):
@@ -185,6 +187,42 @@ class Database(Protocol):
 
         Raises:
             Unusable: this engine, or this database, cannot do that.
+
+        """
+
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:
+        """Copy everything, as it is at this moment, while others write.
+
+        Args:
+            path: the copy, a file private to its owner. It takes an older one's place once it is whole and on disk.
+            look: called on the copy, once it is proven.
+            progress: told how far it is.
+
+        Returns:
+            What ``look`` returns.
+
+        Raises:
+            Unusable: it cannot be written, or this engine is backed up by tools of its own; the text names them.
+
+        """
+
+    def restore(
+        self,
+        path: Path,
+        prove: Callable[["Database"], None],
+        carry: Callable[[Transaction, Transaction], None],
+        progress: Progress,
+    ) -> None:
+        """Put a copy in the place of everything, in one step: who reads beside it finds the old or the new, whole.
+
+        Args:
+            path: a copy that ``backup`` made. It is left as it is.
+            prove: called on the copy, whole and brought up to date, while others go on: to refuse it or to mend it.
+            carry: called on what is there, which nobody changes any more, and on what takes its place: its last change.
+            progress: told how far it is.
+
+        Raises:
+            Unusable: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
 
         """
 

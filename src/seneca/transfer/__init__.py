@@ -1,6 +1,5 @@
-"""The exchange format: JSON Lines in and out, for backups and for moving between databases."""
+"""The exchange format: JSON Lines in and out, for moving between databases, too."""
 
-from collections.abc import Callable
+from seneca.database import Progress
 
-Progress = Callable[[str, int, int | None], None]
-"""Told now and then how far it is: what is being done, how much of it, and of how much (None: not known)."""
+__all__ = ["Progress"]

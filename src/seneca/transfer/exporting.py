@@ -1,14 +1,12 @@
 """Write everything that is recorded, as lines of the exchange format, from one snapshot."""
 
 import gzip
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +15,7 @@ from msgspec import Raw, Struct
 from seneca import accounts, courses, units
 from seneca.database import Database, Row, Transaction
 from seneca.errors import Unusable
+from seneca.private_file import replacing
 from seneca.transfer import Progress
 from seneca.transfer.report import Report
 
@@ -97,19 +96,12 @@ def opened(path: Path) -> Iterator[Callable[[bytes], object]]:
             with path.open("wb") as file:
                 yield file.write
             return
-        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:  # its owner's alone
-            part = Path(file.name)
-            try:
-                if path.suffix == ".gz":
-                    with gzip.open(file, "wb", COMPRESSION) as compressed:
-                        yield compressed.write
-                else:
-                    yield file.write
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
+        with replacing(path) as file:
+            if path.suffix == ".gz":
+                with gzip.open(file, "wb", COMPRESSION) as compressed:
+                    yield compressed.write
+            else:
+                yield file.write
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
 

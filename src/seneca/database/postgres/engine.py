@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import Transaction, migrations
+from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work, check_committed
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
@@ -231,6 +232,26 @@ class Postgres:
                 return citus.distribute(connection, progress)
         except psycopg.Error as error:
             raise meaning(error) from error
+
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:  # noqa: ARG002
+        """Refuse: PostgreSQL's own tools do that well."""
+        raise Unusable(
+            "PostgreSQL is backed up by its own tools (docs/backup.md): "
+            'pg_dump --format=custom --no-owner --file=FILE "$SENECA_DATABASE_URL".'
+        )
+
+    def restore(
+        self,
+        path: Path,  # noqa: ARG002
+        prove: Callable[[Database], None],  # noqa: ARG002
+        carry: Callable[[Transaction, Transaction], None],  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> None:
+        """Refuse likewise."""
+        raise Unusable(
+            "PostgreSQL is restored by its own tools (docs/backup.md), into an empty database: pg_restore --no-owner "
+            '--exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. After that: seneca restore --in-place.'
+        )
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""

@@ -16,8 +16,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from seneca.database import Transaction, migrations
+from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
+from seneca.database.sqlite import copying
 from seneca.database.sqlite.scouring import scour
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
@@ -202,6 +203,50 @@ class Sqlite:
             raise fault(error) from error
         finally:
             tx.connection.close()
+
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:
+        """Copy everything, as it is at this moment, into a file."""
+        with self._damage(), copying.placed(path, self.path) as part:
+            with closing(self.transaction().connection) as connection:
+                copying.write(connection, part, progress)
+            copying.check(part, path)
+            with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
+                return look(SqliteTransaction(copy, self.buckets, Memory()))
+
+    def restore(
+        self,
+        path: Path,
+        prove: Callable[[Database], None],
+        carry: Callable[[Transaction, Transaction], None],
+        progress: Progress,
+    ) -> None:
+        """Put a copy in the place of everything, in one transaction."""
+        with self._damage(), copying.copied(path, self.path) as part, closing(self.transaction().connection) as target:
+            copying.check(part, path)
+            copying.repage(part, target)
+            fresh = Sqlite(part)
+            try:
+                prove(fresh)
+                source = fresh.transaction()
+
+                def last() -> None:
+                    with self.reading() as old, _immediate(source.connection):
+                        carry(old, source)
+
+                with closing(source.connection):
+                    copying.replace(target, source.connection, last, progress)
+            finally:
+                fresh.close()
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        """Say what faults of the engine mean where a person reads it."""
+        try:
+            yield
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise Unusable(f"{self.path} is damaged: {error}.") from error
+        except apsw.Error as error:
+            raise fault(error) from error
 
     def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 there is nothing to tell
         """Refuse: a file is in one place."""

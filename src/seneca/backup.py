@@ -1,0 +1,193 @@
+"""Backups: a copy of everything, and how it comes back without bringing back what ended meanwhile.
+
+A restored database is older than what has happened since: sign-ins were ended, accounts erased, an administrator made. What
+has ended stays ended, and who was erased is erased again (``finish``), whatever tool brought the records back.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from seneca import erased as erasures
+from seneca import tokens, verification
+from seneca.database import Database, Progress, Row, Transaction
+from seneca.errors import Unusable
+from seneca.signins import recording
+
+TOGETHER: Final = 1000  # rows
+
+COUNTS = """
+SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
+    (SELECT count(*) FROM accounts WHERE role = 'admin')
+"""
+
+
+class Content(Struct, frozen=True):
+    """How much is in a database, or in a backup of it."""
+
+    accounts: int
+    courses: int
+    sessions: int
+    administrators: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a restore could lose."""
+        return not (self.accounts or self.courses)
+
+
+class Restored(Struct, frozen=True):
+    """What a restore has brought back."""
+
+    content: Content
+    mended: int
+    """Figures that were not what the recorded rows say, and are now."""
+    erased: int
+    """Accounts that were in the backup, and were erased again."""
+
+
+def content(tx: Transaction) -> Content:
+    """How much there is."""
+    return Content(*tx.all(COUNTS)[0])
+
+
+def write(database: Database, path: Path, progress: Progress) -> Content:
+    """Back everything up, as it is at this moment, while others write; returns what is in the backup.
+
+    Raises as ``Database.backup`` does.
+    """
+    return database.backup(path, content, progress)
+
+
+def restore(database: Database, path: Path, erased: Mapping[str, int], now: int, progress: Progress) -> Restored:
+    """Put a backup in the place of everything.
+
+    Nothing changes before the backup is proven: whole, of a schema that is known, its figures true. Then it takes the
+    place of what was there in one step.
+
+    Args:
+        database: what is replaced; servers may be running on it.
+        path: the backup, which is left as it is.
+        erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
+        now: milliseconds since 1970.
+        progress: told how far it is.
+
+    Raises:
+        Unusable: it is no backup of this engine, or damaged, or newer than this program.
+        Unavailable: the database is busy, or the disk is full: nothing has changed.
+
+    """
+    mended, again, found = 0, 0, Content(0, 0, 0, 0)
+
+    def prove(fresh: Database) -> None:
+        nonlocal mended
+        if fresh.buckets != database.buckets:
+            raise Unusable(
+                f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
+            )
+        mended = mend(fresh, progress)
+
+    def carry(old: Transaction, new: Transaction) -> None:
+        nonlocal again, found
+        again = finish(new, {**erased, **erasures.noted(old)}, now)
+        carry_keys(old, new)
+        carry_name_changes(old, new)
+        found = content(new)
+
+    database.restore(path, prove, carry, progress)
+    return Restored(found, mended, again)
+
+
+def restore_in_place(database: Database, erased: Mapping[str, int], now: int, progress: Progress) -> Restored:
+    """Do for a database what ``restore`` does, where another tool has just put the records back; no server may run.
+
+    Args:
+        database: the restored one.
+        erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
+        now: milliseconds since 1970.
+        progress: told how far it is.
+
+    """
+    mended = mend(database, progress)
+    with database.writing() as tx:
+        again = finish(tx, erased, now)
+        return Restored(content(tx), mended, again)
+
+
+def mend(database: Database, progress: Progress) -> int:
+    """Prove every figure; where one is wrong, compute all anew. Returns how many were wrong."""
+    with database.reading() as tx:
+        wrong = sum(1 for _ in verification.differences(tx, lambda table: progress(f"verifying {table}", 0, None)))
+    if wrong:
+        with database.writing() as tx:
+            verification.rebuild(tx, lambda table: progress(f"rebuilding {table}", 0, None))
+    return wrong
+
+
+# -- what must not come back -------------------------------------------------------------------
+
+CLOSE = """
+INSERT INTO properties (name, value) VALUES ('administrator-existed', '') ON CONFLICT (name) DO NOTHING
+"""
+FORGET_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  # noqa: S105 a property's name
+
+
+def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
+    """See to it that what has ended since the backup has ended; returns how many accounts were erased again.
+
+    - Every sign-in ends: one that was revoked since must not come back to life. So a server may bring any signing key.
+    - Nobody is the first administrator any more: one may have existed since. ``seneca admin create`` makes one.
+    - Who was erased since is erased again.
+
+    """
+    recording.end_everybodys(tx, now)
+    tokens.forget(tx)
+    tx.run(CLOSE)
+    tx.run(FORGET_SETUP_TOKEN)
+    return erasures.erase_again(tx, erased)
+
+
+# -- what stays, of the database that is replaced ----------------------------------------------
+
+COURSES_CHANGES = "SELECT course_id, bucket, name_changes FROM course_totals"
+LEARNERS_CHANGES = "SELECT bucket, learner_id, course_id, name_changes FROM learner_totals"
+RAISE_COURSES = """
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
+VALUES (:course_id, :bucket, 0, 0, 0, 0, :name_changes)
+ON CONFLICT (course_id, bucket) DO UPDATE SET name_changes = course_totals.name_changes + excluded.name_changes
+"""
+RAISE_LEARNERS = """
+INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
+VALUES (:bucket, :learner_id, :course_id, 0, 0, 0, 0, 0, :name_changes)
+ON CONFLICT (bucket, learner_id, course_id)
+DO UPDATE SET name_changes = learner_totals.name_changes + excluded.name_changes
+"""
+NOBODYS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (SELECT id FROM accounts)"
+
+
+def carry_keys(old: Transaction, new: Transaction) -> None:
+    """Let the servers that run, and their likes, go on with the signing keys that they know."""
+    for (ids,) in old.all(tokens.KNOWN):
+        new.run(tokens.PUT_KNOWN, ids=ids)
+
+
+def carry_name_changes(old: Transaction, new: Transaction) -> None:
+    """Count module names' changes on from where they were: processes remember names by them (decision 3)."""
+
+    def course(row: Row) -> dict[str, object]:
+        return {"course_id": row[0], "bucket": row[1], "name_changes": row[2] + 1}
+
+    def learner(row: Row) -> dict[str, object]:
+        return {"bucket": row[0], "learner_id": row[1], "course_id": row[2], "name_changes": row[3] + 1}
+
+    for select, shaped, raising in (
+        (COURSES_CHANGES, course, RAISE_COURSES),
+        (LEARNERS_CHANGES, learner, RAISE_LEARNERS),
+    ):
+        rows = old.rows(select)
+        while together := [shaped(row) for row in islice(rows, TOGETHER)]:
+            new.put_rows(raising, together)
+    new.run(NOBODYS)  # they registered since, so they are not there

@@ -1,0 +1,95 @@
+"""``seneca backup`` and ``seneca restore``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seneca import backup, erased, setup
+from seneca.backup import Content, Restored
+from seneca.cli.options import Data, Url, now, opened
+from seneca.cli.transferring import progress
+from seneca.database import Database
+from seneca.errors import Unusable
+
+
+def back_up(
+    file: Annotated[Path, typer.Argument(help="The file; one that is there is replaced once the new one is whole.")],
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Copy everything into one file, as it is at this moment, while servers go on."""
+    with opened(data, url) as (told, database):
+        with progress() as tell:
+            held = backup.write(database, file, tell)
+        print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
+        print(
+            f"Not in it: {told.data / erased.FILE}, by which a restore erases again who is erased from now on. "
+            "Copy it, too, each time.",
+            file=sys.stderr,
+        )
+
+
+def restore(
+    file: Annotated[Path | None, typer.Argument(help="A file that `seneca backup` wrote.")] = None,
+    in_place: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--in-place", help="No file: another tool has put the records back (pg_restore, Litestream). Do the rest."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace what is there without asking.")] = False,  # noqa: FBT002
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Put a backup in the place of everything; everybody signs in anew.
+
+    Servers may run meanwhile. Who was erased since the backup is erased again.
+    """
+    if (file is None) != in_place:
+        raise typer.BadParameter("Give either a FILE or --in-place.")
+    with opened(data, url) as (told, database):
+        known = erased.read(told.data / erased.FILE)
+        if file is not None and not yes:
+            ask(database, file)
+        with progress() as tell:
+            if file is None:
+                restored = backup.restore_in_place(database, known, now(), tell)
+            else:
+                restored = backup.restore(database, file, known, now(), tell)
+        setup.discard(told.data)
+    say(restored)
+
+
+def ask(database: Database, file: Path) -> None:
+    """Ask whether what is there may go.
+
+    Raises:
+        Unusable: nobody is there to be asked.
+        typer.Abort: it may not.
+
+    """
+    with database.reading() as tx:
+        there = backup.content(tx)
+    if there.is_empty:
+        return
+    if not sys.stdin.isatty():
+        raise Unusable(f"The database holds {words(there)}. To replace all of it: --yes.")
+    typer.confirm(f"The database holds {words(there)}. Replace all of it by {file}?", abort=True, err=True)
+
+
+def say(restored: Restored) -> None:
+    """Tell what was done."""
+    print(f"Restored {words(restored.content)}. Everybody signs in anew.", file=sys.stderr)
+    if restored.erased:
+        print(f"{restored.erased:,} accounts that were erased since are erased again.", file=sys.stderr)
+    if restored.mended:
+        print(f"{restored.mended:,} figures differed from the recorded rows and are computed anew.", file=sys.stderr)
+    if not restored.content.administrators:
+        print("There is no administrator. Make one: seneca admin create NAME EMAIL", file=sys.stderr)
+
+
+def words(held: Content) -> str:
+    """How much there is, in words."""
+    return f"{held.accounts:,} accounts, {held.courses:,} courses, {held.sessions:,} sessions"
