@@ -4,6 +4,7 @@ The file ``erased-accounts`` in the data directory lists them, one JSON object a
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,19 +30,18 @@ _decoder: Final = msgspec.json.Decoder(Erased)
 def read(path: Path) -> dict[str, int]:
     """The ids of a file ``erased-accounts`` and when each was erased, in milliseconds since 1970; without a file, none.
 
+    Lines that are none are passed over: whoever wrote them was cut off.
+
     Raises:
-        Unusable: it cannot be read, or a line is not one of it.
+        Unusable: it cannot be read.
 
     """
     found = {}
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    erased = _decoder.decode(line)
-                    found[erased.id] = units.from_iso(erased.erased_at)
-                except ValueError as error:
-                    raise Unusable(f"{path}, line {number}: {error}.") from error
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError):
+                erased = _decoder.decode(line)
+                found[erased.id] = units.from_iso(erased.erased_at)
     except FileNotFoundError:
         return {}
     except OSError as error:
