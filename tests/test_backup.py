@@ -25,7 +25,7 @@ from tests.exchange import Shell, session, user
 from tests.exchange import course as a_course
 
 DATA = Path(__file__).parent / "data"
-OF_THE_MOMENT = {"sign_ins", "revocations", "properties"}
+OF_THE_MOMENT = {"audit", "sign_ins", "revocations", "properties"}
 """Tables in which a restore is meant to change something."""
 Kept = dict[str, list[tuple[Any, ...]]]
 

@@ -11,10 +11,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import erased as erasures
-from seneca import tokens, verification
+from seneca import audit, erasures, tokens, verification
 from seneca.database import Database, Progress, Row, Transaction
 from seneca.errors import Unusable
+from seneca.privacy import erasing
 from seneca.signins import recording
 
 TOGETHER: Final = 1000  # rows
@@ -92,7 +92,7 @@ def restore(database: Database, path: Path, erased: Mapping[str, int], now: int,
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
-        again = finish(new, {**erased, **erasures.noted(old)}, now)
+        again = finish(new, {**erased, **dict(erasures.every(old))}, now)
         carry_keys(old, new)
         carry_name_changes(old, new)
         found = content(new)
@@ -133,6 +133,7 @@ CLOSE = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', '') ON CONFLICT (name) DO NOTHING
 """
 FORGET_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  # noqa: S105 a property's name
+THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 
 
 def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
@@ -147,7 +148,13 @@ def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
     tokens.forget(tx)
     tx.run(CLOSE)
     tx.run(FORGET_SETUP_TOKEN)
-    return erasures.erase_again(tx, erased)
+    for id_, at in erased.items():
+        erasures.note(tx, id_, at)
+    again = [row[0] for row in tx.among(THERE, list(erased))]
+    for id_ in again:
+        erasing.erase(tx, None, id_, now, even_last=True)
+    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=len(again))
+    return len(again)
 
 
 # -- what stays, of the database that is replaced ----------------------------------------------

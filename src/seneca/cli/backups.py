@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from seneca import backup, erased, setup
+from seneca import audit, backup, setup
 from seneca.backup import Content, Restored
 from seneca.cli.options import Data, Url, now, opened
+from seneca.cli.privacy import finish
 from seneca.cli.transferring import progress
 from seneca.database import Database
 from seneca.errors import Unusable
+from seneca.privacy import outside
 
 
 def back_up(
@@ -21,11 +23,13 @@ def back_up(
 ) -> None:
     """Copy everything into one file, as it is at this moment, while servers go on."""
     with opened(data, url) as (told, database):
+        with database.writing() as tx:
+            audit.record(tx, None, "data.backed-up", audit.NOBODY, now())
         with progress() as tell:
             held = backup.write(database, file, tell)
         print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
         print(
-            f"Not in it: {told.data / erased.FILE}, by which a restore erases again who is erased from now on. "
+            f"Not in it: {told.data / outside.FILE}, by which a restore erases again who is erased from now on. "
             "Copy it, too, each time.",
             file=sys.stderr,
         )
@@ -50,7 +54,8 @@ def restore(
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")
     with opened(data, url) as (told, database):
-        known = erased.read(told.data / erased.FILE)
+        noted = told.data / outside.FILE
+        known = outside.listed(noted) if noted.exists() else {}
         if file is not None and not yes:
             ask(database, file)
         with progress() as tell:
@@ -59,6 +64,7 @@ def restore(
             else:
                 restored = backup.restore(database, file, known, now(), tell)
         setup.discard(told.data)
+        finish(told, database)
     say(restored)
 
 

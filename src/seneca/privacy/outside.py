@@ -66,6 +66,19 @@ def read(path: Path) -> Iterator[tuple[str, int]]:
                 continue
 
 
+def listed(path: Path) -> dict[str, int]:
+    """The ids in the file, and when each was erased (milliseconds since 1970).
+
+    Raises:
+        Unusable: the file cannot be read.
+
+    """
+    try:
+        return dict(read(path))
+    except OSError as error:
+        raise Unusable(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
 def complete(database: Database, path: Path) -> None:
     """Add those ids to the file that the database has and the file has not.
 
@@ -101,15 +114,12 @@ def replay(database: Database, path: Path, now: int) -> int:
         Unavailable: the database cannot be used; it may be replayed again.
 
     """
-    try:
-        listed = dict(read(path))
-    except OSError as error:
-        raise Unusable(f"The file {path} cannot be read: {error.strerror}.") from error
+    erased = listed(path)
     with database.writing() as tx:
-        for account_id, erased_at in listed.items():
+        for account_id, erased_at in erased.items():
             erasures.note(tx, account_id, erased_at)
-        found = [account_id for account_id in listed if accounts.role(tx, account_id) is not None]
-        audit.record(tx, None, "erasures.replayed", audit.NOBODY, now, listed=len(listed), erased=len(found))
+        found = [account_id for account_id in erased if accounts.role(tx, account_id) is not None]
+        audit.record(tx, None, "erasures.replayed", audit.NOBODY, now, listed=len(erased), erased=len(found))
     for account_id in found:
         with database.writing() as tx:
             erasing.erase(tx, None, account_id, now, even_last=True)
