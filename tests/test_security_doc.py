@@ -1,0 +1,157 @@
+"""docs/security.md says what is so: its tests exist, its requirements are the standard's, its numbers the program's."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from seneca import passwords, throttle, tokens
+from seneca.api import envelope, operation, paging, registration, signins
+from seneca.settings import Settings
+from seneca.signins import recording, verifying
+
+pytestmark = pytest.mark.no_database
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "security.md").read_text()
+WORDS = " ".join(TEXT.split())
+LEVELS = dict(
+    line.split()
+    for line in (ROOT / "tests" / "data" / "asvs-5.0.0.txt").read_text().splitlines()
+    if not line.startswith("#")
+)
+NOT_OURS = {"10", "17"}  # OAuth and OIDC; WebRTC
+DAY = 86_400_000  # milliseconds
+
+
+@cache
+def functions_in(name: str) -> set[str]:
+    """The tests in a file of tests/."""
+    path = ROOT / "tests" / name
+    if not path.exists():
+        return set()
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+def section(heading: str) -> str:
+    return TEXT.split(f"\n### {heading}\n")[1].split("\n### ")[0]
+
+
+def cells(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading, which are about requirements."""
+    rows = [row for row in section(heading).splitlines() if row.startswith("| v")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+# -- tests -------------------------------------------------------------------------------------
+
+NAMED = sorted(set(re.findall(r"`(test_\w+\.py)::(\w+)`", TEXT)))
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=["::".join(named) for named in NAMED])
+def test_a_test_that_is_named_exists(file: str, name: str):
+    assert name.startswith("test_")
+    assert name in functions_in(file)
+
+
+def test_every_name_of_a_test_has_the_form_that_is_looked_for():
+    assert len(re.findall(r"test_\w+\.py", TEXT)) == len(re.findall(r"`test_\w+\.py::test_\w+`", TEXT))
+
+
+# -- requirements ------------------------------------------------------------------------------
+
+
+def test_every_requirement_is_the_standards_and_there_once():
+    mentioned = re.findall(r"v5\S*", TEXT.replace("v5.0.0_release", ""))
+    found = [re.fullmatch(r"v5\.0\.0-(\d+\.\d+\.\d+),?", text) for text in mentioned]
+    assert None not in found
+    numbers = [match[1] for match in found if match]
+    assert [number for number in numbers if number not in LEVELS] == []
+    assert sorted(set(numbers)) == sorted(numbers)
+    ours = {number for number, level in LEVELS.items() if level in "12" and number.split(".")[0] not in NOT_OURS}
+    assert sorted(ours - set(numbers)) == []
+
+
+@pytest.mark.parametrize("heading", ["Met", "Not met, and why", "Yours, where you run it", "When there are pages"])
+def test_levels_are_the_standards(heading: str):
+    assert cells(heading)
+    for requirement, level, *said in cells(heading):
+        assert level == LEVELS[requirement.removeprefix("v5.0.0-")], requirement
+        assert all(said), requirement
+
+
+def test_whatever_is_met_is_shown_by_a_test_or_said_in_a_section():
+    headings = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    for requirement, _, _, shown in cells("Met"):
+        for one in shown.split(", "):
+            link = re.fullmatch(r"\[[\w -]+\]\(#([\w-]+)\)", one)
+            assert (link and link[1] in anchors) or re.fullmatch(r"`test_\w+\.py::test_\w+`", one), (requirement, one)
+
+
+def test_links_within_the_page_lead_somewhere():
+    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^##+ (.+)$", TEXT, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= anchors
+
+
+# -- numbers -----------------------------------------------------------------------------------
+
+
+def tries_a_day() -> int:
+    """So many passwords can be tried on a name in a day by whoever never waits longer than they must."""
+    now, tries = 0, 0
+    while now < DAY:
+        tries += 1
+        if tries >= throttle.FREE:
+            now += min(throttle.FIRST_WAIT << (tries - throttle.FREE), throttle.MOST_WAIT)
+    return tries
+
+
+MINUTES = throttle.WINDOW // 60_000
+BOUNDS = passwords.NewPassword.__metadata__[0]
+HASHER = passwords._ARGON2
+NUMBERS = [
+    f"Passwords have {BOUNDS.min_length} to {BOUNDS.max_length} characters",
+    f"the {len(passwords._common()):,} commonest passwords",
+    f"{sum(len(common) >= BOUNDS.min_length for common in passwords._common()):,} of them of 8 characters and more",
+    f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
+    f"a multiple of {signins.FAILURE_STEP * 1000:.0f} ms",
+    f"Hashing runs on {passwords.THREADS} threads of a worker; at most {passwords.MOST_WAITING} wait",
+    f"An access token is good for {tokens.LIFETIME // 60} minutes",
+    f"it is good for {tokens.LIFETIME // 60} minutes",
+    f"ends {recording.MOST_IDLE // DAY} days after it was last refreshed, and {recording.MOST_AGE // DAY} days after",
+    f"Within {recording.REPEAT // 1000} seconds of its first use",
+    f"reads all that ended every {verifying.LOOK_EVERY:.0f} seconds",
+    f"could not read for {verifying.BLIND_AFTER:.0f} seconds answers 503",
+    f"The first {throttle.FREE} failures of a name cost nothing",
+    f"must wait {throttle.FIRST_WAIT // 1000} second, then twice as long each time, up to {throttle.MOST_WAIT // 60_000} m",
+    f"{throttle.FORGOTTEN // 3_600_000} hours without a try",
+    f"about {round(tries_a_day(), -1)} passwords a day",
+    f"within {throttle.FAMILIAR_FOR // DAY} days has a counter of its own",
+    f"{Settings().most_failures} failures in {MINUTES} minutes (`SENECA_MOST_FAILURES`)",
+    f"{Settings().most_registrations} registrations in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
+    f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
+    f"A body has at most {operation.MOST_BYTES // 1024} KiB",
+    f"up to {envelope.MOST_DROPPED // 1024**2} MiB or {envelope.DROP_SECONDS} seconds",
+    f"has {paging.DEFAULT} entries unless asked, at most {paging.MOST:,}",
+    f"given ones need {tokens.FEWEST_CHARACTERS} characters",
+]
+
+
+def test_numbers_are_those_of_the_program():
+    assert [number for number in NUMBERS if number not in WORDS] == []
+
+
+def test_deadlines_are_those_of_the_program():
+    from seneca import server
+    from seneca.api import reply, turns
+
+    said = [
+        f"(1 MiB for a course), and {envelope.BODY_SECONDS} seconds to arrive",
+        f"A header has {server.HEADER_MILLISECONDS // 1000} seconds and {server.HEADER_BYTES // 1024} KiB",
+        f"takes nothing for {reply.PIECE_SECONDS} seconds is broken off",
+        f"an account has at most {turns.MOST_EACH} on their way",
+    ]
+    assert [number for number in said if number not in WORDS] == []
