@@ -1,6 +1,9 @@
 """Passwords: which are acceptable, how they are hashed, verified and renewed."""
 
 import asyncio
+import os
+import sys
+import threading
 
 import argon2
 import bcrypt
@@ -184,3 +187,30 @@ def test_too_many_waiting_are_refused_and_the_rest_is_done():
     assert refusal.status == 503
     assert int(refusal.headers["Retry-After"]) > 0
     assert hashery._waiting == passwords.MOST_WAITING - 2
+
+
+def test_a_place_in_the_queue_is_refused_before_anything_is_done_and_holds_for_several_things():
+    async def use() -> None:
+        with hashery.place() as place:
+            with pytest.raises(Unavailable), hashery.place():
+                pass
+            with pytest.raises(Unavailable):
+                await hashery.hash("secret")
+            assert await place.verify(await place.hash("secret"), "secret")
+        assert await hashery.hash("secret")
+
+    hashery = Hashery()
+    hashery._waiting = passwords.MOST_WAITING - 1
+    asyncio.run(use())
+    hashery.close()
+
+
+def test_hashing_steps_back_for_everything_else():
+    async def priority() -> int:
+        with hashery.place() as place:
+            return await place._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    hashery = Hashery()
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert asyncio.run(priority()) == (max(mine, passwords.LESS_URGENT) if sys.platform == "linux" else mine)
+    hashery.close()

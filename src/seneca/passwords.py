@@ -5,9 +5,13 @@ reference service made are bcrypt; they verify as they did there and are renewed
 """
 
 import asyncio
+import os
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Annotated, Final, TypeVar
 
@@ -37,6 +41,7 @@ GivenPassword = Annotated[
 
 THREADS: Final = 2
 MOST_WAITING: Final = 256
+LESS_URGENT: Final = 10  # of 19: a tenth of the weight of an ordinary thread
 MOST_KIBIBYTES: Final = 64 * 1024
 MOST_PASSES: Final = 5
 MOST_LANES: Final = 16
@@ -120,28 +125,66 @@ class Hashery:
     """The threads on which one worker hashes and verifies, and the bounded queue before them."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="seneca-hash")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="seneca-hash", initializer=_step_back)
         self._waiting = 0
         self._nobodys = _ARGON2.hash("nobody's")
 
-    async def hash(self, password: str) -> str:
-        """As ``hash_password``, on a thread. Raises Unavailable when too many wait."""
-        return await self._run(lambda: hash_password(password))
+    @contextmanager
+    def place(self) -> Iterator["Place"]:
+        """Keep a place in the queue: to be taken before anything is looked up, so that a refusal costs nothing.
 
-    async def verify(self, stored: str | None, password: str) -> bool:
-        """As ``verify``, on a thread. Without a stored hash it takes as long and says no."""
-        matches = await self._run(lambda: verify(stored or self._nobodys, password))
-        return matches and stored is not None
+        Raises:
+            Unavailable: too many wait.
 
-    async def _run(self, work: Callable[[], T]) -> T:
+        """
         if self._waiting >= MOST_WAITING:
             raise Unavailable("Too many sign-ins are waiting. Try again.", retry_after=5)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            yield Place(self._threads, self._nobodys)
         finally:
             self._waiting -= 1
+
+    async def hash(self, password: str) -> str:
+        """As ``hash_password``, on a thread. Raises Unavailable when too many wait."""
+        with self.place() as place:
+            return await place.hash(password)
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """As ``Place.verify``. Raises Unavailable when too many wait."""
+        with self.place() as place:
+            return await place.verify(stored, password)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
+
+
+class Place:
+    """A place in the queue of a ``Hashery``, for one thing after the other."""
+
+    def __init__(self, threads: ThreadPoolExecutor, nobodys: str) -> None:
+        self._threads = threads
+        self._nobodys = nobodys
+
+    async def hash(self, password: str) -> str:
+        """As ``hash_password``, on a thread."""
+        return await self._run(hash_password, password)
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """As ``verify``, on a thread. Without a stored hash it takes as long and says no."""
+        matches = await self._run(verify, stored or self._nobodys, password)
+        return matches and stored is not None
+
+    async def _run(self, work: Callable[..., T], *given: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+
+
+def _step_back() -> None:
+    """Let everything else go first on this thread's processor.
+
+    Two hashes at a time would otherwise take half of two processors from the event loop, and every request would wait
+    for them (docs/reliability.md). Linux alone gives a thread a priority of its own.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LESS_URGENT)
