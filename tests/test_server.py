@@ -142,6 +142,8 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
         ("SENECA_WORKERS", "-1"),
         ("SENECA_REGISTRATION", "closed"),
         ("SENECA_LOG_FORMAT", "xml"),
+        ("SENECA_PROXIES", "10.0.0.7/8"),
+        ("SENECA_PROXIES", "proxy.school.test"),
         ("SENECA_SECRET_KEY", "short"),
         ("SENECA_SECRET_KEY", "a" * 64),
         ("SENECA_DATABASE_URL", "mysql://localhost/seneca"),

@@ -34,6 +34,7 @@ GIVEN = {
     "SENECA_MOST_FAILURES": ("100", 100),
     "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
+    "SENECA_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
     "SENECA_LOG_FORMAT": ("json", "json"),
 }
 

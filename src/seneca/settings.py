@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -11,6 +13,7 @@ from msgspec import Meta
 from seneca.errors import Unusable
 
 PREFIX = "SENECA_"
+Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
 MOST_BY_THEMSELVES: Final = 4
@@ -64,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),
     ] = ""
+    proxies: Annotated[
+        str,
+        Meta(
+            description="Reverse proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated; "
+            "empty: none."
+        ),
+    ] = ""
     log_format: Annotated[
         Literal["auto", "json", "text"],
         Meta(description="Log lines as JSON or as text; `auto`: text on a terminal, else JSON."),
@@ -84,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The origins that CORS admits."""
         return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
 
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        """The networks of the reverse proxies. Raises Unusable."""
+        return _networks(self.proxies)
+
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for the worker processes."""
         return {variable(name): str(getattr(self, name)) for name in self.__struct_fields__}
@@ -94,6 +109,14 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@cache
+def _networks(proxies: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(one.strip()) for one in proxies.split(",") if one.strip())
+    except ValueError as error:
+        raise Unusable(f"SENECA_PROXIES: {error}.") from None
 
 
 def variable(name: str) -> str:
@@ -126,4 +149,6 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
                 )
             except (msgspec.ValidationError, TypeError) as error:
                 raise Unusable(f"{variable(field.name)}: {error}.") from None
-    return Settings(**settings)
+    told = Settings(**settings)
+    _ = told.proxy_networks
+    return told
