@@ -24,6 +24,7 @@ from seneca.api.envelope import Envelope
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
+from seneca.listening import tell_listeners
 from seneca.passwords import Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
@@ -87,7 +88,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await shared.sign_ins.look()
         gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-        watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow())
+        watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), tell_listeners())
         tasks = [asyncio.create_task(watch) for watch in watches]
         try:
             yield

@@ -2,16 +2,18 @@
 
 import errno
 import os
+import resource
 import socket
 import sys
 import time
 from typing import Any
 
-from granian.constants import Interfaces, Loops
+import structlog
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.server import Server
 
-from seneca import setup
+from seneca import logs, setup
 from seneca.database import open_database
 from seneca.errors import Unusable
 from seneca.privacy import outside
@@ -19,7 +21,12 @@ from seneca.settings import STARTED, Settings
 from seneca.tokens import agree, load_keys
 
 BACKLOG = 16_384  # connections a worker: Granian's backpressure counts idle ones too
+OTHER_FILES = 512  # that a worker may have open besides connections
+HEADER_MILLISECONDS = 10_000  # for a request's header to arrive, and for a connection to stay idle
+HEADER_BYTES = 64 * 1024  # the most that a header may have; as much of an answer waits in Granian's own buffer
 STOP_SECONDS = 30
+
+log = structlog.get_logger()
 
 
 def serve(told: Settings) -> None:
@@ -39,6 +46,7 @@ def serve(told: Settings) -> None:
     finally:
         database.close()
     welcome(told, token)
+    connections = admit(told)
     os.environ.update(told.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",
@@ -48,15 +56,33 @@ def serve(told: Settings) -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         workers=told.processes,
-        backlog=BACKLOG,
-        backpressure=BACKLOG,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+        # Not HTTP/2, which needs TLS to be of use: while Granian waits to see which of the two it is, nothing times out.
+        http=HTTPModes.http1,
+        backlog=connections,
+        backpressure=connections,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES),
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
         log_dictconfig=granian_log(told),
     )
     server.serve()
+
+
+def admit(told: Settings) -> int:
+    """How many connections each worker may have: ``BACKLOG``, or fewer where the system lets it open fewer files.
+
+    Workers inherit the limit that is set here: the highest that this process may set.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most == resource.RLIM_INFINITY:
+        most = BACKLOG + OTHER_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    connections = min(BACKLOG, max(most - OTHER_FILES, most // 2))  # a worker that cannot accept tries without a pause
+    if connections < BACKLOG:
+        logs.configure(told.log_format)
+        log.warning("few open files", most=most, connections=connections, wanted=BACKLOG + OTHER_FILES)
+    return connections
 
 
 def check_port(host: str, port: int) -> None:
