@@ -111,7 +111,8 @@ def create_app(told: Settings, started: float) -> ASGIApp:
             cors_config=cors(told.origins),
             openapi_config=None,
             logging_config=None,
-        )
+        ),
+        by_origin=bool(told.origins),
     )
 
 

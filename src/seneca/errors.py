@@ -156,6 +156,15 @@ class MethodNotAllowed(Refusal):
     )
 
 
+# -- 408 ---------------------------------------------------------------------------------------
+
+
+class TooSlow(Refusal):
+    """The body did not arrive in time; nothing of it was stored."""
+
+    status, code, title = 408, "too-slow", "The body did not arrive in time"
+
+
 # -- 409 ---------------------------------------------------------------------------------------
 
 

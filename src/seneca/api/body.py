@@ -8,7 +8,7 @@ from seneca.api.caller import check_query
 from seneca.api.headers import header
 from seneca.api.operation import MOST_BYTES
 from seneca.decoding import decode
-from seneca.errors import NotJson, TooLarge
+from seneca.errors import Malformed, NotJson, TooLarge
 
 T = TypeVar("T")
 
@@ -19,7 +19,8 @@ async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int =
     Raises:
         TooLarge: it has more bytes.
         NotJson: it is announced as something else.
-        Malformed: it is not JSON text.
+        Malformed: it is not JSON text, or broke off.
+        TooSlow: it does not arrive in time.
         Invalid: it is not of this type; the field and the rule are named.
 
     """
@@ -30,12 +31,20 @@ async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int =
 
 
 async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
-    """The body's bytes. Raises TooLarge."""
+    """The body's bytes.
+
+    Raises:
+        TooLarge: there are more.
+        Malformed: it broke off, or was not framed as HTTP says: what came may be JSON, but not what was meant.
+
+    """
     announced = header(request, b"content-length") or ""
     if not (announced.isdecimal() and len(announced) < 20 and int(announced) > most_bytes):
         body = bytearray()
         while len(body) <= most_bytes:
             message: Any = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise Malformed("The body broke off.")
             body += message.get("body", b"")
             if not message.get("more_body", False) and len(body) <= most_bytes:
                 return bytes(body)

@@ -8,6 +8,7 @@ from seneca.accounts import Learner
 from seneca.api.headers import header
 from seneca.api.operation import Operation
 from seneca.api.services import Connection, services
+from seneca.api.turns import TURN, TURNS
 from seneca.errors import Invalid, NotSignedIn, RoleMayNot
 from seneca.tokens import Caller
 
@@ -44,7 +45,10 @@ def signed_in(connection: Connection) -> Caller:
 
 
 async def guard(request: Request[Any, Any, Any]) -> None:
-    """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter."""
+    """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter.
+
+    A list waits here for its turn; 503 where that does not come.
+    """
     declared: Operation | None = request.scope["route_handler"].opt.get("operation")
     if declared is None:  # OPTIONS, which the framework answers
         return
@@ -53,6 +57,9 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
         if declared.who not in ("signed-in", caller.role):
             raise RoleMayNot(f"Only the role {declared.who} may do that.")
+        if "limit" in declared.query:  # a list, which may be long
+            scope: Any = request.scope
+            scope[TURN] = await scope[TURNS].take(caller.id)
     if declared.body is None and not declared.any_body:  # with a body, its size and kind are judged first
         check_query(request)
 

@@ -72,9 +72,9 @@ def refusals_of(declared: Operation) -> list[type[Refusal]]:
     """Every refusal that a route can answer with, its own and those that any like it can."""
     found: list[type[Refusal]] = [errors.Invalid]
     if declared.body is not None:
-        found += [errors.Malformed, errors.TooLarge, errors.NotJson]
+        found += [errors.Malformed, errors.TooSlow, errors.TooLarge, errors.NotJson]
     if declared.any_body:
-        found.append(errors.TooLarge)
+        found += [errors.TooSlow, errors.TooLarge]
     if declared.who != "anyone" or "X-Setup-Token" in declared.request_headers:
         found.append(errors.NotSignedIn)
     if declared.who in ("user", "admin"):

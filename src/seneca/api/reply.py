@@ -1,10 +1,20 @@
-"""Write an answer."""
+"""Write an answer: at once, or piece by piece while its reader keeps up."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import structlog
 from litestar.types import Receive, Scope, Send
+
+from seneca.api.room import ROOM, Room, Share, wait
+
+log = structlog.get_logger()
+
+PIECE: Final = 64 * 1024
+PIECE_SECONDS: Final = 10  # for a reader to take a piece
+ANSWER_SECONDS: Final = 120  # to take all of it: 8 MiB at half a megabit a second
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -23,9 +33,40 @@ class Reply:
             self.headers += [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it."""
+        """Send it.
+
+        Raises:
+            Unavailable: it is large, and too many large answers are on their way.
+
+        """
+        if len(self.body) > PIECE:
+            await self._pour(scope, send)
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+    async def _pour(self, scope: Any, send: Send) -> None:
+        """Send it in pieces, each when the reader has taken those before; break off if that takes too long.
+
+        Sent whole, it would be kept in memory until its reader has taken it, if that is for ever.
+        """
+        room: Room = scope[ROOM]
+        share = Share()
+        room.take(share, len(self.body))
+        now = asyncio.get_running_loop().time
+        ends = now() + ANSWER_SECONDS
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            for at in range(0, len(self.body), PIECE):
+                piece = self.body[at : at + PIECE]
+                until = min(now() + PIECE_SECONDS, ends)
+                await wait(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
+        except TimeoutError:
+            log.info("answer broken off", request=scope["request_id"])
+        finally:
+            room.give_back(share)
+        # After fewer bytes than were announced the server closes the connection, so that no reader takes it for all.
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def encode(value: object) -> bytes:

@@ -1,0 +1,42 @@
+"""Taking turns: of one account's lists a few are made and read at a time, the others wait."""
+
+import asyncio
+from typing import Final
+from weakref import WeakValueDictionary
+
+from seneca.errors import Unavailable
+
+TURNS = "turns"
+"""Where a request's scope has the turns of this worker."""
+TURN = "turn"
+"""Where it has the one that was taken: to be released when the answer has left."""
+MOST_EACH: Final = 4
+TURN_SECONDS: Final = 10  # for which one waits
+
+
+class Turns:
+    """The turns of every account that one worker makes lists for.
+
+    A list may have 8 MiB, which is much to make, and to keep until a reader has taken it. An account that asks for many,
+    and reads none, thereby holds up itself alone.
+    """
+
+    def __init__(self) -> None:
+        self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def take(self, account: str) -> asyncio.Semaphore:
+        """Wait for a turn; it is to be released.
+
+        Raises:
+            Unavailable: it did not come.
+
+        """
+        turn = self._of.get(account)
+        if turn is None:
+            turn = self._of[account] = asyncio.Semaphore(MOST_EACH)
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            raise Unavailable("Read the lists that are on their way to you first.") from None
+        return turn
