@@ -5,7 +5,7 @@ BIN := .venv/bin
 DATA ?= var
 PORT ?= 3000
 
-.PHONY: help setup run test test-postgres check fix bench bench-rivals bench-postgres soak wrk chromium curl clean
+.PHONY: help setup run test test-postgres check fix bench bench-rivals bench-postgres bench-hostile soak wrk chromium curl clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -52,6 +52,9 @@ bench-rivals: setup wrk ## the same beside PocketBase
 
 bench-postgres: setup wrk ## the same on PostgreSQL, beside pgbench with the update's own statements
 	$(BIN)/python -m bench --postgres
+
+bench-hostile: setup ## how others fare while slow and greedy clients attack
+	$(BIN)/python -m bench.hostile
 
 soak: setup ## the long proofs, by hand: thousands of histories, 10,000 power cuts, 250 kills, hundreds of requests to each route
 	HISTORY=soak $(BIN)/pytest tests/history
