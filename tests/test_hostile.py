@@ -288,6 +288,23 @@ def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
     assert asyncio.run(crowd()) == ["first"]
 
 
+def test_whoever_is_being_sent_away_is_not_sent_away_again():
+    async def crowd() -> None:
+        room, slow, share = Room(100), Share(), Share()
+        room.take(slow, 100)
+        await asyncio.sleep(1.1)
+        waiting = asyncio.create_task(wait(slow, asyncio.get_running_loop().time(), asyncio.Event().wait()))
+        while slow.limit is None or not slow.limit.expired():  # noqa: ASYNC110 the one turn of the loop between the two
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        with pytest.raises(Unavailable):
+            room.take(share, 50)
+        with pytest.raises(TimeoutError):
+            await waiting
+
+    asyncio.run(crowd())
+
+
 # -- what is no HTTP ---------------------------------------------------------------------------
 
 MALFORMED = {

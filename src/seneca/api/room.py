@@ -59,7 +59,7 @@ class Room:
         self._shares.discard(share)
 
     def _send_away(self, now: float) -> None:
-        waited_for = (share for share in self._shares if share.limit)
+        waited_for = (share for share in self._shares if share.limit and not share.limit.expired())
         slow = min(waited_for, key=lambda share: share.since, default=None)
         if slow is None or slow.limit is None or now - slow.since < MOMENT:
             raise Unavailable("Too much is on its way to others. Try again.")
