@@ -107,6 +107,13 @@ def test_what_may_come_from_elsewhere_is_refused_and_told_how_to_go_on(empty: Se
     assert empty.rows("SELECT 1 FROM accounts WHERE role = 'admin'") == []
 
 
+def test_nobody_is_local_to_a_server_that_has_proxies(tmp_path: Path):
+    """One that adds no header would make every stranger look so."""
+    with running(tmp_path, SENECA_PROXIES="192.0.2.1") as server:
+        refused(register(server), 403, "registration-closed")
+        assert register(server, {"X-Setup-Token": token_of(server)}).status_code == 201
+
+
 def test_learners_may_come_from_anywhere(empty: Server):
     for headers in FORWARDED:
         assert register(empty, headers, role="user").status_code == 201

@@ -86,6 +86,31 @@ def test_ids_are_unique_and_every_line_is_json(logged: Logged):
     assert {answer.headers["x-request-id"] for answer in answers} <= set(ids)
 
 
+def test_who_signs_in_is_logged_by_id_once_it_is_proved(logged: Logged):
+    server, client, _ = logged
+    alice = sign_up(client, "alice")
+    given = {"username": alice.username, "password": PASSWORD}
+    signed_in = client.post("/auth/login", json=given)
+    assert line_of(server, signed_in)["account"] == alice.id
+    tokens = signed_in.json()
+    refreshed = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
+    assert line_of(server, refreshed)["account"] == alice.id
+    for failed in (
+        client.post("/auth/login", json=given | {"password": "wrong-password"}),
+        client.post("/auth/refresh", json={"refreshToken": "wrong"}),
+    ):
+        assert line_of(server, failed)["account"] is None
+
+
+def test_every_line_is_in_utc(logged: Logged):
+    server, client, _ = logged
+    line_of(server, client.get("/health"))
+    found = lines(server)
+    assert {"request" in line for line in found} == {True, False}, "Granian's own lines, too"
+    for line in found:
+        assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
+
+
 def test_a_clients_own_request_id_is_not_taken_over(logged: Logged):
     server, client, _ = logged
     answer = client.get("/health", headers={"X-Request-Id": "injected"})

@@ -50,7 +50,7 @@ def test_a_password_has_no_age(server: Server):
 def test_nothing_may_frame_an_answer_or_change_its_base(nobody: Person):
     for path in ("/health", "/docs", "/auth/me", "/nowhere"):
         policy = nobody.get(path).headers["content-security-policy"].split("; ")
-        assert {"frame-ancestors 'none'", "base-uri 'none'"} <= set(policy)
+        assert {"object-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy)
 
 
 def test_the_kind_of_every_answer_is_named_with_its_encoding(nobody: Person, tara: Person):

@@ -2,9 +2,11 @@
 
 import asyncio
 import atexit
+import logging
 import os
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -47,6 +49,14 @@ class Lines:
         text = b"".join(waiting)
         while text:
             text = text[os.write(self._descriptor, text) :]
+
+
+class UtcFormatter(logging.Formatter):
+    """Lines of others' loggers, with times as in ours."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
 
 
 def configure(form: Literal["auto", "json", "text"]) -> None:

@@ -115,7 +115,12 @@ def granian_log(told: Settings) -> dict[str, Any]:
     json = '{"timestamp": "%(asctime)s", "level": "%(levelname)s", "event": "%(message)s"}'
     return {
         "version": 1,
-        "formatters": {"generic": {"format": "%(asctime)s [%(levelname)s] %(message)s" if as_text else json}},
+        "formatters": {
+            "generic": {
+                "class": "seneca.logs.UtcFormatter",
+                "format": "%(asctime)s [%(levelname)s] %(message)s" if as_text else json,
+            }
+        },
         "handlers": {
             "console": {
                 "class": "logging.StreamHandler",

@@ -13,6 +13,8 @@ from seneca.errors import Invalid, NotSignedIn, RoleMayNot
 from seneca.tokens import Caller
 
 SIGNED_IN = "caller"
+PROVED = "proved"
+"""Where a request's scope has the id of an account that was proved otherwise than by a token: for the log."""
 
 
 def bearer(connection: Connection) -> str | None:

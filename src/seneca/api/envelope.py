@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 
-from seneca.api.caller import SIGNED_IN
+from seneca.api.caller import PROVED, SIGNED_IN
 from seneca.api.room import ROOM, Room, Share, wait
 from seneca.api.turns import TURN, TURNS, Turns
 from seneca.errors import TooSlow, Unavailable
@@ -21,7 +21,7 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (
         b"content-security-policy",
-        b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        b"default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     ),
     (b"cache-control", b"no-store"),
 ]
@@ -99,7 +99,7 @@ class Envelope:
                 route=scope.get("path_template"),
                 status=status,
                 ms=round((time.perf_counter() - began) * 1000, 2),
-                account=caller and caller.id,
+                account=caller.id if caller else scope.get(PROVED),
             )
 
 

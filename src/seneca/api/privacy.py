@@ -20,7 +20,6 @@ from seneca.database import Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount, TooManyTries, WrongCredentials
 from seneca.privacy import erasing, exporting
 from seneca.privacy.exporting import Export
-from seneca.throttle import Admission
 
 AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
@@ -117,7 +116,7 @@ async def erase_own(request: AnyRequest) -> Reply:
     account = await shared.database.read(accounts.get, caller.id)
     moment = now()
 
-    async def erase(found: Credentials, _: Admission) -> erasing.Erased | None:
+    async def erase(found: Credentials, *_: object) -> erasing.Erased | None:
         if found.id != caller.id:  # the name is somebody else's by now
             raise NoSuchAccount
         return await shared.database.write(erasing.erase_self, found, moment)

@@ -52,11 +52,15 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
 
 
 def is_local(request: Request[Any, Any, Any]) -> bool:
-    """Whether the request comes straight from this machine, within an hour of the server's start."""
+    """Whether the request comes straight from this machine, within an hour of the server's start.
+
+    Never of a server that has proxies: one that adds no header would make everybody look so.
+    """
     shared = services(request)
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded-") for name in request.headers)
     return (
         time.monotonic() - shared.started < LOCAL_SECONDS
+        and not shared.settings.proxies
         and is_loopback(shared.settings.host)
         and request.client is not None
         and is_loopback(request.client.host)

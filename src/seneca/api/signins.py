@@ -11,12 +11,13 @@ from msgspec import Meta, Struct
 from seneca import accounts, passwords, text, throttle
 from seneca.accounts import Credentials
 from seneca.api import body, examples
-from seneca.api.caller import caller_of
+from seneca.api.caller import PROVED, caller_of
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import Services, now, services
 from seneca.errors import NoSuchAccount, NotSignedIn, TooManyTries, WrongCredentials
+from seneca.passwords import Place
 from seneca.signins import recording
 from seneca.signins.refresh_token import RefreshToken
 from seneca.throttle import Admission
@@ -62,7 +63,7 @@ async def prove(
     request: AnyRequest,
     name: str,
     password: str,
-    work: Callable[[Credentials, Admission], Awaitable[T | None]],
+    work: Callable[[Credentials, Admission, Place], Awaitable[T | None]],
 ) -> T:
     """Do something for whoever knows the password that goes with a name.
 
@@ -70,24 +71,28 @@ async def prove(
         request: where it was given.
         name: a username or an address.
         password: the password that was given.
-        work: does it; None if the account's password is another one by now, and must be verified again.
+        work: does it, and hashes, if it must, in the place that is kept for it; None if the account's password is another
+            one by now, and must be verified again.
 
     Raises:
+        Unavailable: too many wait to be verified.
         TooManyTries: too many have failed. Nothing was verified.
         WrongCredentials: there is no such name, or that is not its password. Both take the same time.
 
     """
     began = time.monotonic()
     shared = services(request)
-    admission = await _admitted(shared, name, client_address(request))
-    found = admission.account
-    for _ in range(ATTEMPTS):
-        if not await shared.hashery.verify(found.password_hash if found else None, password) or found is None:
-            break
-        done = await work(found, admission)
-        if done is not None:
-            return done
-        found = await shared.database.read(accounts.credentials, name)
+    with shared.hashery.place() as place:
+        admission = await _admitted(shared, name, client_address(request))
+        found = admission.account
+        for _ in range(ATTEMPTS):
+            if not await place.verify(found.password_hash if found else None, password) or found is None:
+                break
+            done = await work(found, admission, place)
+            if done is not None:
+                request.scope[PROVED] = found.id  # type: ignore[literal-required]
+                return done
+            found = await shared.database.read(accounts.credentials, name)
     await shared.database.write(throttle.fail, admission, now())
     elapsed = time.monotonic() - began
     await asyncio.sleep(-elapsed % FAILURE_STEP)
@@ -119,10 +124,10 @@ async def login(request: AnyRequest) -> Reply:
     given = await body.read(request, Login)
     shared = services(request)
 
-    async def start(found: Credentials, admission: Admission) -> Reply | None:
+    async def start(found: Credentials, admission: Admission, place: Place) -> Reply | None:
         renewed = None
         if not passwords.is_current(found.password_hash or ""):
-            renewed = await shared.hashery.hash(given.password)
+            renewed = await place.hash(given.password)
         started = await shared.database.write(recording.start, found, renewed, admission, now())
         return None if started is None else signed_in(shared, started.account.role, started.refresh_token)
 
@@ -153,6 +158,7 @@ async def refresh(request: AnyRequest) -> Reply:
     if isinstance(done, list):
         shared.sign_ins.forget(done)
         raise NotSignedIn("The refresh token is not valid. Sign in again.")
+    request.scope[PROVED] = done.token.account_id  # type: ignore[literal-required]
     return signed_in(shared, done.role, done.token)
 
 
@@ -194,8 +200,8 @@ async def change_password(request: AnyRequest) -> Reply:
     account = await shared.database.read(accounts.get, caller.id)
     passwords.check(given.new_password, account.username, account.email, "newPassword")
 
-    async def change(found: Credentials, _: Admission) -> list[str] | None:
-        new_hash = await shared.hashery.hash(given.new_password)
+    async def change(found: Credentials, _: Admission, place: Place) -> list[str] | None:
+        new_hash = await place.hash(given.new_password)
         return await shared.database.write(recording.change_password, caller, found, new_hash, now())
 
     shared.sign_ins.forget(await prove(request, account.username, given.current_password, change))
