@@ -220,7 +220,8 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     """Assert that a command failed with one clear line; returns it."""
     assert done.returncode == 1, done
     assert done.stdout == ""
-    [line] = [line for line in done.stderr.splitlines() if not line.startswith("Importing.")]
+    aside = ("Importing.", "Not recorded in the audit log:")
+    [line] = [line for line in done.stderr.splitlines() if not line.startswith(aside)]
     assert line.startswith("seneca: ")
     return line
 

@@ -1,6 +1,7 @@
 """Where requests come from: through no proxy, through ours, and through those that only claim to be."""
 
 import asyncio
+import time
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_a_peer_without_an_address():
 def test_the_setting_is_what_counts(tmp_path: Path):
     async def address(proxies: str) -> str:
         told = settings.read({}, data=tmp_path, proxies=proxies, port=1)
-        app = create_app(told).app
+        app = create_app(told, time.monotonic()).app
         scope = {"type": "http", "client": ("10.0.0.1", 5), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
         return client_address(Request(scope | {"litestar_app": app}))
 

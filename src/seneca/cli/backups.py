@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from seneca import audit, backup, setup
+from seneca import backup, setup
 from seneca.backup import Content, Restored
-from seneca.cli.options import Data, Url, now, opened
+from seneca.cli.options import Data, Url, note_copied, now, opened
 from seneca.cli.privacy import finish
 from seneca.cli.transferring import progress
 from seneca.database import Database
@@ -23,8 +23,7 @@ def back_up(
 ) -> None:
     """Copy everything into one file, as it is at this moment, while servers go on."""
     with opened(data, url) as (told, database):
-        with database.writing() as tx:
-            audit.record(tx, None, "data.backed-up", audit.NOBODY, now())
+        note_copied(database, "data.backed-up")
         with progress() as tell:
             held = backup.write(database, file, tell)
         print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from seneca import settings
+from seneca import audit, settings
 from seneca.database import Database, open_database
+from seneca.errors import Unavailable
 from seneca.settings import Settings
 
 Data = Annotated[
@@ -36,6 +37,15 @@ def opened(data: Path | None, url: str | None) -> Iterator[tuple[Settings, Datab
 def now() -> int:
     """The time, in milliseconds since 1970. Doors read the clock; concepts are told."""
     return time.time_ns() // 1_000_000
+
+
+def note_copied(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
+    """Record that everything is about to be copied; where nothing can be recorded, say so: a full disk needs a copy most."""
+    try:
+        with database.writing() as tx:
+            audit.record(tx, None, act, audit.NOBODY, now())
+    except Unavailable as fault:
+        print(f"Not recorded in the audit log: {fault.detail}", file=sys.stderr)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from seneca import audit, transfer
 from seneca import demo as demonstration
-from seneca.cli.options import Data, Url, now, opened
+from seneca import transfer
+from seneca.cli.options import Data, Url, note_copied, now, opened
 from seneca.transfer import exporting, importing
 from seneca.transfer.report import BadLines, Count, Report
 
@@ -41,8 +41,7 @@ def import_file(
 def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> None:
     """Write every course, account and session, from one snapshot."""
     with opened(data, url) as (_, database), progress() as tell:
-        with database.writing() as tx:  # first: nothing goes out unrecorded
-            audit.record(tx, None, "data.exported", audit.NOBODY, now())
+        note_copied(database, "data.exported")
         report = exporting.export_lines(database, file, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 
