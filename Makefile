@@ -27,7 +27,7 @@ run: setup ## serve on port 3000, with demo data in an empty database
 
 test: setup chromium curl ## run every test, and on PostgreSQL those that an engine can tell apart
 	$(BIN)/pytest
-	$(BIN)/pytest --engine postgres -m "not door"
+	$(BIN)/pytest --engine postgres -m "not door and not slow"
 
 test-postgres: setup ## run every test on PostgreSQL 18, and on 15 where it is installed
 	$(BIN)/pytest --engine postgres

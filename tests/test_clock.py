@@ -13,6 +13,8 @@ from tests.conftest import Person, Server, refused, sign_in, sign_up
 from tests.load import Load, stage
 from tests.wire import module, pages, statistics
 
+pytestmark = pytest.mark.slow
+
 HOUR, DAY = 3600, 86_400
 Stage = tuple[Server, Person, dict]
 

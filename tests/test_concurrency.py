@@ -57,7 +57,7 @@ class Crowd:
             return list(threads.map(begin, range(len(people)), people))
 
 
-WORKERS = [1, 2] if engines.chosen == "sqlite" else [4]
+WORKERS = [2] if engines.chosen == "sqlite" else [4]
 
 
 @pytest.fixture(scope="module", params=WORKERS, ids=lambda workers: f"{workers}-workers")

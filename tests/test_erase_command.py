@@ -16,6 +16,8 @@ from tests.engines import engine
 from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user
 from tests.forgetting import erase_self, noted
 
+pytestmark = pytest.mark.slow
+
 LINES = [
     course(),
     user(),

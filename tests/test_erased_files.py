@@ -32,10 +32,10 @@ def word(chance: random.Random) -> str:
 
 
 def lines(chance: random.Random, password_hash: str) -> tuple[list[dict[str, Any]], list[Person]]:
-    """Three hundred learners and their sessions; each has a word that is in all that they are called and wrote."""
+    """Two hundred learners and their sessions; each has a word that is in all that they are called and wrote."""
     told: list[dict[str, Any]] = [course()]
     people = []
-    for _ in range(300):
+    for _ in range(200):
         own = word(chance)
         person = Person(httpx.Client(), id=str(uuid4()), username=own, email=f"{own}@{'x' * chance.randint(1, 60)}.org")
         people.append(person)
@@ -62,7 +62,7 @@ def test_nothing_of_the_erased_is_left_in_any_file(tmp_path: Path):
         tara = sign_up(client, "tara", role="admin")
         made = make_course(tara)
         chance.shuffle(people)
-        by_tara, by_themselves, stay = people[:50], people[50:70], people[70:]
+        by_tara, by_themselves, stay = people[:24], people[24:34], people[34:]
         active = [sign_in(client, p.username, p.email, p.id) for p in by_themselves + by_tara[:10] + stay[:20]]
         for _ in range(3):
             for person in active:

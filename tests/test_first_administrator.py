@@ -22,6 +22,8 @@ from seneca.settings import STARTED, Settings
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
 from tests.wire import clients_of_workers
 
+pytestmark = pytest.mark.slow
+
 CLOSED = "registration-closed"
 PATH = "/auth/register"
 

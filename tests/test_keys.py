@@ -11,6 +11,7 @@ from threading import Barrier, Event, Thread
 from typing import Self
 
 import httpx
+import pytest
 
 from seneca.database import open_database
 from seneca.errors import Unusable
@@ -101,6 +102,7 @@ class Clients:
         raise AssertionError
 
 
+@pytest.mark.slow
 def test_keys_rotate_under_load_without_one_refusal(tmp_path: Path):
     """Two servers of one database, one restarted after the other: first to know the new key, then to sign with it."""
     servers = [start_server(tmp_path, SENECA_SECRET_KEY=OLD) for _ in range(2)]

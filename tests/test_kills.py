@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Server, launch_server, start_server
 from tests.load import Load, kill, stage
 
-FAULTS = int(os.environ.get("FAULTS", "6"))
+FAULTS = int(os.environ.get("FAULTS", "4"))
 WRITES = 100  # acknowledged for each kill
 CLIENTS = 6
 

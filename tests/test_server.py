@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Person, Server, free_port, running, seneca, sign_in, start_server
 from tests.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
+from tests.wire import clients_of_workers
 
 # -- stopping ----------------------------------------------------------------------------------
 
@@ -96,10 +97,13 @@ def test_workers_whose_server_was_killed_leave(tmp_path: Path):
 def test_by_itself_it_starts_a_worker_for_each_core_up_to_four(tmp_path: Path):
     with running(tmp_path, SENECA_WORKERS="0") as server:
         cores = len(os.sched_getaffinity(0))
-        wait_for(lambda: len(workers(server)) == min(cores, 4))
+        for client in clients_of_workers(server, min(cores, 4)):
+            client.close()
+        assert len(workers(server)) == min(cores, 4)
     again = start_server(tmp_path, "--workers", "3")
     try:
-        wait_for(lambda: len(workers(again)) == 3)
+        for client in clients_of_workers(again, 3):
+            client.close()
     finally:
         again.stop()
 

@@ -19,7 +19,7 @@ from tests.engines import engine
 from tests.history.machine import History
 
 LENGTHS = {
-    "": settings(max_examples=40 if engines.chosen == "sqlite" else 20, stateful_step_count=25),
+    "": settings(max_examples=16 if engines.chosen == "sqlite" else 10, stateful_step_count=25),
     "soak": settings(max_examples=5000, stateful_step_count=60),
 }
 LENGTH = settings(
