@@ -55,14 +55,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 PRIVATE = re.compile(
     rf"""{PASSWORD} | @example\. | -{os.getpid()}-\d             # a password, addresses, every name of ``unique``
     | \$argon2 | \$2[aby]\$ | eyJ[\w-]{{20}} | \b[\w-]{{107}}\b  # hashes, access tokens, refresh tokens
-    | 127\.0\.0\.(?!1:\d+["\s])                             # network addresses, but for the one that is listened on""",
+    | 127\.0\.0\.(?!1:\d+["\s]|1",\ port|1\ cannot)              # network addresses, but for the server's and the database's""",
     re.VERBOSE,
 )
 
 
 def private(log: str) -> list[str]:
-    """What stands in a log and must not. Every server of every test is asked when it stops."""
-    return PRIVATE.findall(log)
+    """What stands in a log and must not, with what is around it. Every server of every test is asked when it stops."""
+    return [log[max(0, found.start() - 100) : found.end() + 100] for found in PRIVATE.finditer(log)]
 
 
 @dataclass
