@@ -30,10 +30,9 @@ test: setup chromium curl ## run every test, and on PostgreSQL those that an eng
 	$(BIN)/pytest --engine postgres -m "not door and not slow" $(ENGINES_APART)
 
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
-ENGINES_APART = tests/history $(addprefix tests/test_, audit.py backup.py citus.py concurrency.py erased_postgres.py \
-  export.py figures.py import.py import_refusals.py keys.py kills.py login.py me_erase.py me_export.py migrations.py oulad.py \
-  postgres.py postgres_faults.py reference.py refresh.py retain.py session_end.py session_start.py session_update.py \
-  stats_course.py stats_user_course.py users_erase.py)
+ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \
+  import.py keys.py kills.py me_erase.py migrations.py oulad.py postgres.py postgres_faults.py reference.py refresh.py retain.py \
+  session_update.py)
 
 test-postgres: setup ## run every test on PostgreSQL 18, and on 15 where it is installed
 	$(BIN)/pytest --engine postgres

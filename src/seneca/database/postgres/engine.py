@@ -5,6 +5,7 @@ transaction overtook is run again.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,9 @@ SERVING: Final = f"{ALWAYS} -c lock_timeout=5s -c statement_timeout=30s -c idle_
 SHELL: Final = f"{ALWAYS} -c lock_timeout=30s"
 ALONE: Final = "LOCK TABLE accounts, courses, sessions IN EXCLUSIVE MODE"
 """Everybody else goes on reading. Every write of the server's locks a row of these first."""
+
+
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows when a pipeline fails, which we raise
 
 
 class _Sum(NumericLoader):
