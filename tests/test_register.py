@@ -51,8 +51,9 @@ def test_the_role_is_user_unless_said(server: Server, nobody: Person):
     assert accounts_of(server, given["username"])[0][3] == "user"
 
 
-def test_a_token_is_not_looked_at_where_none_is_needed(nobody: Person):
-    assert nobody.post(PATH, registration(), headers={"Authorization": "Bearer stale"}).status_code == 201
+@pytest.mark.parametrize("authorization", ["Bearer stale", "Bearer", "Basic eDp5", ""])
+def test_no_token_is_looked_at_where_none_is_needed(nobody: Person, authorization: str):
+    assert nobody.post(PATH, registration(), headers={"Authorization": authorization}).status_code == 201
 
 
 def test_the_username_may_be_the_address(server: Server, nobody: Person):

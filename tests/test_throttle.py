@@ -243,6 +243,8 @@ def test_registrations_of_an_address(tmp_path: Path):
         name = unique("pupil")
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
         assert is_held(places.at(HOME).post("/auth/register", json=body)) <= 600
+        for header in ({"Authorization": "Bearer made-up"}, {"Authorization": "Basic eDp5"}):
+            assert is_held(places.at(HOME).post("/auth/register", json=body, headers=header)) <= 600
         assert server.rows("SELECT 1 FROM accounts WHERE username = :name", name=name) == []
         assert tara.post("/auth/register", body).status_code == 201, "an administrator registers a whole school"
         sign_up(places.at(ELSEWHERE), "pupil")

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct
 from seneca import accounts, audit, passwords, setup, throttle, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
-from seneca.api.caller import bearer, caller_of, signed_in
+from seneca.api.caller import caller_of, signed_in
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
@@ -59,12 +59,13 @@ async def register(request: AnyRequest) -> Reply:
     shared = services(request)
     is_first = await check_may_register(request, asked.role)
     accounts.check(asked)
-    if bearer(request) is None:
+    administrator = administrator_of(request)
+    if administrator is None:
         most = shared.settings.most_registrations
         await shared.database.write(throttle.admit_registration, client_address(request), most, now())
     password_hash = await shared.hashery.hash(asked.password)
     user_id = units.new_id()
-    actor = registrar(request, asked.role, user_id)
+    actor = administrator or (user_id if asked.role == "admin" else None)  # a learner who registers acts on nobody
 
     def work(tx: Transaction, moment: int) -> None:
         accounts.create(
@@ -86,15 +87,13 @@ async def register(request: AnyRequest) -> Reply:
     return reply(Registered("User registered successfully", user_id), 201)
 
 
-def registrar(request: AnyRequest, role: accounts.Role, user_id: str) -> str | None:
-    """Whose administrative act a registration is; None: it is none, somebody registers themselves as a learner."""
-    if bearer(request) is not None:
-        try:
-            caller = signed_in(request)
-        except NotSignedIn:  # who registers a learner needs no token, and so no good one
-            return None
-        return caller.id if caller.role == "admin" else None
-    return user_id if role == "admin" else None
+def administrator_of(request: AnyRequest) -> str | None:
+    """The id of the administrator who registers somebody else; None: whoever asks registers themselves."""
+    try:
+        caller = signed_in(request)
+    except NotSignedIn:  # a learner may be registered with no token, and so with a bad one
+        return None
+    return caller.id if caller.role == "admin" else None
 
 
 @get(
