@@ -20,7 +20,8 @@ from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
 
 from seneca.database import many_rows, many_values
-from seneca.database.sqlite.engine import PRAGMAS, wait_for_locks
+from seneca.database.sqlite.engine import PRAGMAS
+from seneca.database.sqlite.locking import wait_for_locks
 from seneca.figures import ADD_TO_COURSE, ADD_TO_LEARNER
 from seneca.server import BACKLOG
 from seneca.sessions.recording import OPEN_SESSION, PUT_FIGURES, PUT_RESULT, STORED_RESULTS, Update

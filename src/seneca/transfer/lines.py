@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from seneca import accounts, courses, passwords, units
+from seneca import courses, passwords, text, units
 from seneca.accounts import Role
 from seneca.courses import NewCourse, Topics
 from seneca.decoding import decode
@@ -154,7 +154,7 @@ def _course(line: CourseLine, number: int) -> Course:
 
 
 def _user(line: UserLine, number: int) -> User:
-    accounts.check_email(line.email)
+    text.check_email(line.email)
     if line.password_hash is not None:
         try:
             passwords.check_hash(line.password_hash)
@@ -199,10 +199,10 @@ def _session(line: SessionLine, number: int) -> Session:
     )
 
 
-def _time(text: str | None, field: str) -> int | None:
-    if text is None:
+def _time(written: str | None, field: str) -> int | None:
+    if written is None:
         return None
     try:
-        return units.from_iso(text)
+        return units.from_iso(written)
     except ValueError as error:
         raise Invalid.field(field, str(error)) from None

@@ -7,7 +7,6 @@ threads with connections of their own.
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -19,6 +18,7 @@ import apsw
 from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.sqlite import copying
+from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.scouring import scour
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
@@ -27,9 +27,6 @@ from seneca.errors import Unusable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_SLICE = 0.05  # seconds that a statement waits for a lock before it gives up
-ASK_AGAIN = 0.00025  # seconds; SQLite's own waiting grows to 25 ms, too long beside another worker's writer
-START_PATIENCE = 30.0  # seconds that a start waits for others that start
 SCANNERS = 2
 
 PRAGMAS = """
@@ -86,9 +83,9 @@ class Sqlite:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             connection = self._connect()
             wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
-            _write_ahead(connection)
+            write_ahead(connection)
             tx = SqliteTransaction(connection, 0, self.memory)
-            with _immediate(connection):
+            with immediate(connection):
                 applied = migrations.apply(tx, "sqlite")
                 row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
             self.path.chmod(0o600)
@@ -197,7 +194,7 @@ class Sqlite:
         tx = self.transaction()
         wait_for_locks(tx.connection, PATIENCE)
         try:
-            with _immediate(tx.connection):
+            with immediate(tx.connection):
                 yield tx
         except apsw.Error as error:
             raise fault(error) from error
@@ -230,7 +227,7 @@ class Sqlite:
                 source = fresh.transaction()
 
                 def last() -> None:
-                    with self.reading() as old, _immediate(source.connection):
+                    with self.reading() as old, immediate(source.connection):
                         carry(old, source)
 
                 with closing(source.connection):
@@ -261,42 +258,6 @@ class Sqlite:
         self._scanners.shutdown()
         if self._reader is not None:
             self._reader.connection.close()
-
-
-def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
-    """Let statements wait so long for a lock that another connection holds."""
-
-    def wait(asked: int) -> bool:
-        time.sleep(ASK_AGAIN)
-        return asked * ASK_AGAIN < seconds
-
-    connection.set_busy_handler(wait)
-
-
-def _write_ahead(connection: apsw.Connection) -> None:
-    """Switch to the write-ahead log. Of several processes that do so at once SQLite lets some wait and not others."""
-    deadline = time.monotonic() + START_PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        except apsw.BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-@contextmanager
-def _immediate(connection: apsw.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _version() -> int:
