@@ -59,8 +59,8 @@ COUNT = "UPDATE throttles SET tries = :tries, tried_at = :tried_at WHERE bucket 
 FORGET = "DELETE FROM throttles WHERE bucket = :bucket AND tried_at < :oldest"
 SET_FREE = "DELETE FROM throttles WHERE bucket = :bucket AND key = :key"
 
-IS_FAMILIAR = """
-SELECT seen_at >= :oldest FROM familiar_addresses
+SEEN = """
+SELECT seen_at FROM familiar_addresses
 WHERE bucket = :bucket AND account_id = :account_id AND address_key = :address_key
 """
 
@@ -83,7 +83,8 @@ def look(tx: Transaction, name: str, address: str, most_failures: int, now: int)
     is_familiar = False
     if account is not None:
         key = _familiar_key(account.id, account.bucket, address)
-        is_familiar = tx.one(IS_FAMILIAR, oldest=now - FAMILIAR_FOR, **key) in ((1,), (True,))
+        seen = tx.one(SEEN, **key)
+        is_familiar = seen is not None and seen[0] >= now - FAMILIAR_FOR
     admission = Admission(name, address, account, is_familiar, 0)
     row = tx.one(TRIES, **_key(tx, admission.what))
     failures = _failures(row[0], row[1], now) if row else 0
