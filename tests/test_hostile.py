@@ -31,9 +31,9 @@ pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
 HASTE = f"""
-import seneca.api.envelope, seneca.api.reply, seneca.api.turns, seneca.listening, seneca.server
+import seneca.api.arrival, seneca.api.reply, seneca.api.turns, seneca.listening, seneca.server
 seneca.api.turns.TURN_SECONDS = {SECONDS / 2}
-seneca.api.envelope.BODY_SECONDS = seneca.api.envelope.DROP_SECONDS = {SECONDS}
+seneca.api.arrival.BODY_SECONDS = seneca.api.arrival.DROP_SECONDS = {SECONDS}
 seneca.api.reply.PIECE_SECONDS = seneca.listening.STOPPED_SECONDS = {SECONDS}
 seneca.server.HEADER_MILLISECONDS = {SECONDS * 1000}
 """
@@ -161,8 +161,11 @@ def reader(tara_in_haste: Person) -> Person:
     return alice
 
 
-def question(person: Person, method: str = "GET") -> bytes:
-    head = f"{method} /stats/user/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {person.token}\r\n\r\n"
+LONG = ["/stats/user/sessions", "/auth/me/export"]  # what the reader may read, all of it
+
+
+def question(person: Person, path: str = LONG[0], method: str = "GET") -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {person.token}\r\n\r\n"
     return head.encode()
 
 
@@ -178,12 +181,13 @@ def log_of(server: Server, event: str) -> int:
     return sum(f'"event":"{event}"' in line for line in server.log_lines())
 
 
-def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Server, reader: Person):
-    whole = len(reader.get("/stats/user/sessions").content)
+@pytest.mark.parametrize("path", LONG)
+def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Server, reader: Person, path: str):
+    whole = len(reader.get(path).content)
     before = log_of(hasty, "answer broken off")
     connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
     for connection in connections:
-        connection.sendall(question(reader))
+        connection.sendall(question(reader, path))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
     assert httpx.get(f"{hasty.url}/health", timeout=SOON).status_code == 200
     assert kept(hasty, connections) == len(connections)
@@ -197,17 +201,18 @@ def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Serve
     for connection in connections:
         assert len(rest(connection)) < whole / 2
         connection.close()
-    assert len(reader.get("/stats/user/sessions").content) == whole  # its place is free again
+    assert len(reader.get(path).content) == whole  # its place is free again
 
 
-def test_an_account_that_does_not_read_its_lists_holds_up_itself_alone(
-    hasty: Server, reader: Person, tara_in_haste: Person
+@pytest.mark.parametrize("path", LONG)
+def test_an_account_that_does_not_read_what_it_asks_for_holds_up_itself_alone(
+    hasty: Server, reader: Person, tara_in_haste: Person, path: str
 ):
     connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
     for connection in connections:
-        connection.sendall(question(reader))
+        connection.sendall(question(reader, path))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
-    answer = reader.get("/stats/user/sessions")
+    answer = reader.get(path)
     refused(answer, 503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert reader.get("/stats/user").status_code == 200
@@ -215,7 +220,7 @@ def test_an_account_that_does_not_read_its_lists_holds_up_itself_alone(
     for connection in connections:
         connection.close()
     deadline = time.monotonic() + SOON
-    while reader.get("/stats/user/sessions").status_code != 200:
+    while reader.get(path).status_code != 200:
         assert time.monotonic() < deadline
 
 
@@ -237,7 +242,7 @@ def test_a_reader_that_takes_its_time_gets_all_of_it(hasty: Server, reader: Pers
             came += connection.recv(100_000)
             time.sleep(0.05)  # in all longer than a piece may take
         assert came.partition(b"\r\n\r\n")[2] == whole
-        connection.sendall(question(reader, "HEAD"))
+        connection.sendall(question(reader, method="HEAD"))
         time.sleep(0.2)
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         head, *others = rest(connection).split(b"\r\n\r\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seneca import passwords, throttle, tokens
-from seneca.api import envelope, operation, paging, registration, signins
+from seneca.api import arrival, operation, paging, registration, signins
 from seneca.settings import Settings
 from seneca.signins import recording, verifying
 
@@ -134,7 +134,7 @@ NUMBERS = [
     f"{Settings().most_registrations} registrations in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
     f"A body has at most {operation.MOST_BYTES // 1024} KiB",
-    f"up to {envelope.MOST_DROPPED // 1024**2} MiB or {envelope.DROP_SECONDS} seconds",
+    f"up to {arrival.MOST_DROPPED // 1024**2} MiB or {arrival.DROP_SECONDS} seconds",
     f"has {paging.DEFAULT} entries unless asked, at most {paging.MOST:,}",
     f"given ones need {tokens.FEWEST_CHARACTERS} characters",
 ]
@@ -149,7 +149,7 @@ def test_deadlines_are_those_of_the_program():
     from seneca.api import reply, turns
 
     said = [
-        f"(1 MiB for a course), and {envelope.BODY_SECONDS} seconds to arrive",
+        f"(1 MiB for a course), and {arrival.BODY_SECONDS} seconds to arrive",
         f"A header has {server.HEADER_MILLISECONDS // 1000} seconds and {server.HEADER_BYTES // 1024} KiB",
         f"takes nothing for {reply.PIECE_SECONDS} seconds is broken off",
         f"an account has at most {turns.MOST_EACH} on their way",

@@ -84,22 +84,6 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         started=started,
     )
 
-    @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await shared.sign_ins.look()
-        gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-        watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), tell_listeners())
-        tasks = [asyncio.create_task(watch) for watch in watches]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            shared.hashery.close()
-            await asyncio.get_running_loop().run_in_executor(None, database.close)
-
     routes = [*ROUTES, *documentation(ROUTES)]
     return Envelope(
         Application(
@@ -107,13 +91,31 @@ def create_app(told: Settings, started: float) -> ASGIApp:
             before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problems.HANDLERS,
             state=State({"services": shared}),
-            lifespan=[lifespan],
+            lifespan=[living(shared)],
             cors_config=cors(told.origins),
             openapi_config=None,
             logging_config=None,
         ),
         by_origin=bool(told.origins),
     )
+
+
+@asynccontextmanager
+async def living(shared: Services) -> AsyncIterator[None]:
+    """From a worker's start, before which it answers nobody, to its end."""
+    await shared.sign_ins.look()
+    gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
+    watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), tell_listeners())
+    tasks = [asyncio.create_task(watch) for watch in watches]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        shared.hashery.close()
+        await asyncio.get_running_loop().run_in_executor(None, shared.database.close)
 
 
 async def follow() -> None:

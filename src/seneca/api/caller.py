@@ -49,7 +49,7 @@ def signed_in(connection: Connection) -> Caller:
 async def guard(request: Request[Any, Any, Any]) -> None:
     """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter.
 
-    A list waits here for its turn; 503 where that does not come.
+    What may be long waits here for its turn; 503 where that does not come.
     """
     declared: Operation | None = request.scope["route_handler"].opt.get("operation")
     if declared is None:  # OPTIONS, which the framework answers
@@ -59,7 +59,7 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
         if declared.who not in ("signed-in", caller.role):
             raise RoleMayNot(f"Only the role {declared.who} may do that.")
-        if "limit" in declared.query:  # a list, which may be long
+        if declared.takes_a_turn:
             scope: Any = request.scope
             scope[TURN] = await scope[TURNS].take(caller.id)
     if declared.body is None and not declared.any_body:  # with a body, its size and kind are judged first

@@ -1,18 +1,18 @@
 """What surrounds every request: its id, its log line, security headers, and HEAD for every GET."""
 
-import asyncio
 import os
 import time
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from seneca.api.arrival import Arrival
 from seneca.api.caller import PROVED, SIGNED_IN
-from seneca.api.room import ROOM, Room, Share, wait
+from seneca.api.room import ROOM, Room
 from seneca.api.turns import TURN, TURNS, Turns
-from seneca.errors import TooSlow, Unavailable
 
 log = structlog.get_logger()
 
@@ -29,10 +29,6 @@ HEADERS = [
 VARY = (b"vary", b"Origin")  # to every origin, or a cache would give one the answer to another
 
 BODILESS = ("GET", "HEAD", "OPTIONS")
-MOST_DROPPED = 16 * 1024 * 1024
-DROP_SECONDS = 10
-BODY_SECONDS = 30  # for a body to arrive, whole
-SMALL = 16 * 1024  # bytes of a body that are let in even while others fill the room
 
 
 class Envelope:
@@ -40,6 +36,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, *, by_origin: bool = False) -> None:
         self.app = app
+        self._by_origin = by_origin
         self._headers = [*HEADERS, VARY] if by_origin else HEADERS
         self._prefix = os.urandom(4).hex()
         self._count = count(1)
@@ -60,25 +57,16 @@ class Envelope:
         method = scope["method"]
         if is_head := method == "HEAD":
             scope["method"] = "GET"
+        arrival = None if method in BODILESS else Arrival(receive, self._bodies)
         status, sent = 0, False
-        unread = method not in BODILESS
-        share = Share()
-        ends = asyncio.get_running_loop().time() + BODY_SECONDS
-
-        async def receive_in() -> Any:
-            nonlocal unread
-            unread, message = False, await arrival(receive, share, ends, self._bodies)
-            unread = message.get("more_body", False)
-            return message
 
         async def send_out(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if unread:  # refused before its end: an ordinary client sees the answer only once all is sent
-                    await drop(receive)
-                own = [header for header in message["headers"] if header[0] != b"vary"]  # the framework's, for some
-                message["headers"] = [*own, *self._headers, (b"x-request-id", request_id.encode())]
+                if arrival is not None and arrival.is_unread:
+                    await arrival.drop()  # refused before its end: an ordinary client sees the answer once all is sent
+                message["headers"] = [*self._with_ours(message["headers"]), (b"x-request-id", request_id.encode())]
             elif is_head:
                 if sent:
                     return
@@ -86,9 +74,10 @@ class Envelope:
             await send(message)
 
         try:
-            await self.app(scope, receive_in if unread else receive, send_out)
+            await self.app(scope, receive if arrival is None else arrival.receive, send_out)
         finally:
-            self._bodies.give_back(share)
+            if arrival is not None:
+                arrival.leave()
             if turn := scope.get(TURN):
                 turn.release()
             caller = scope.get(SIGNED_IN)
@@ -102,35 +91,8 @@ class Envelope:
                 account=caller.id if caller else scope.get(PROVED),
             )
 
-
-async def arrival(receive: Receive, share: Share, ends: float, room: Room) -> Any:
-    """The next piece of a body; all of it so far is held in this room. ``ends`` is by the event loop's clock.
-
-    Raises:
-        TooSlow: it does not arrive in time.
-        Unavailable: too much is arriving from others.
-
-    """
-    try:
-        message: Any = await wait(share, ends, receive())
-        room.take(share, len(message.get("body", b"")), free=SMALL)
-    except TimeoutError:
-        raise TooSlow(headers={"Connection": "close"}) from None
-    except Unavailable as refusal:
-        refusal.headers["Connection"] = "close"  # nobody reads the rest
-        raise
-    return message
-
-
-async def drop(receive: Receive) -> None:
-    """Read what is left of a body and forget it, up to a limit of bytes and of time."""
-    size = 0
-    try:
-        async with asyncio.timeout(DROP_SECONDS):
-            while size < MOST_DROPPED:
-                message: Any = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        pass
+    def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """An answer's headers, and those of every answer."""
+        if self._by_origin:
+            headers = [header for header in headers if header[0] != b"vary"]  # the framework's, on some answers
+        return [*headers, *self._headers]

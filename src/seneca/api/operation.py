@@ -42,6 +42,13 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: Sequence[str] = ()
     """The query parameters it knows: names in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
+    is_download: bool = False
+    """Its answer is to be saved as a file, and may be long."""
+
+    @property
+    def takes_a_turn(self) -> bool:
+        """Its answer may be long: of one account's only a few are made and read at a time."""
+        return self.is_download or "limit" in self.query
 
 
 def operation(**declared: Any) -> dict[str, Operation]:

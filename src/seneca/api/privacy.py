@@ -1,11 +1,9 @@
 """Taking out and erasing what is held about one person, over HTTP: by themselves, and by an administrator."""
 
-import asyncio
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 from litestar import Request, delete, get
-from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from seneca import accounts, audit, passwords
@@ -13,7 +11,7 @@ from seneca.accounts import Credentials
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of
 from seneca.api.operation import Answer, operation
-from seneca.api.reply import Reply, nothing
+from seneca.api.reply import IN_MEMORY, Download, Reply, nothing
 from seneca.api.services import now, services
 from seneca.api.signins import prove
 from seneca.database import Transaction
@@ -23,8 +21,6 @@ from seneca.privacy.exporting import Export
 
 AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
-IN_MEMORY: Final = 1024 * 1024  # bytes of an export; what is longer goes to a temporary file
-CHUNK: Final = 64 * 1024  # bytes
 FILE_NAME: Final = {"Content-Disposition": "To be saved as a file."}
 WHOLE = Answer(200, "Everything that is held.", Export, examples.EXPORT, FILE_NAME)
 
@@ -33,28 +29,6 @@ class Erasure(Struct, frozen=True, forbid_unknown_fields=True):
     """A request to erase one's own account."""
 
     password: passwords.GivenPassword
-
-
-class Download:
-    """An answer that is read from a file, and sent piece by piece: an ASGI application."""
-
-    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str) -> None:
-        self._file = file
-        size = file.tell()
-        file.seek(0)
-        self._headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(size).encode()),
-            (b"content-disposition", f'attachment; filename="{name}"'.encode()),
-        ]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it."""
-        with self._file as file:
-            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def download(request: AnyRequest, account_id: str) -> Download:
@@ -74,7 +48,7 @@ async def download(request: AnyRequest, account_id: str) -> Download:
 
 @get(
     "/auth/me/export",
-    opt=operation(tag=TAG, who="signed-in", answers=[WHOLE], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="signed-in", is_download=True, answers=[WHOLE], refusals=[NoSuchAccount]),
 )
 async def export_own(request: AnyRequest) -> Download:
     """Take out everything that is held about the caller."""
@@ -83,7 +57,7 @@ async def export_own(request: AnyRequest) -> Download:
 
 @get(
     "/users/{userId:str}/export",
-    opt=operation(tag=TAG, who="admin", answers=[WHOLE], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="admin", is_download=True, answers=[WHOLE], refusals=[NoSuchAccount]),
 )
 async def export_anothers(request: AnyRequest) -> Download:
     """Take out everything that is held about an account. The audit log says so."""

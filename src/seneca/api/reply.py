@@ -1,7 +1,8 @@
 """Write an answer: at once, or piece by piece while its reader keeps up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,9 @@ log = structlog.get_logger()
 
 PIECE: Final = 64 * 1024
 PIECE_SECONDS: Final = 10  # for a reader to take a piece
-ANSWER_SECONDS: Final = 120  # to take all of it: 8 MiB at half a megabit a second
+ANSWER_SECONDS: Final = 120  # to take all of it
+SLOWEST: Final = 64 * 1024  # bytes a second, half a megabit: what is longer may take the longer
+IN_MEMORY: Final = 1024 * 1024  # bytes of a download; a longer one waits in a temporary file
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -40,33 +43,77 @@ class Reply:
 
         """
         if len(self.body) > PIECE:
-            await self._pour(scope, send)
+            await pour(scope, send, self, self._pieces(), size=len(self.body), held=len(self.body))
             return
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
-    async def _pour(self, scope: Any, send: Send) -> None:
-        """Send it in pieces, each when the reader has taken those before; break off if that takes too long.
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self.body), PIECE):
+            yield self.body[at : at + PIECE]
 
-        Sent whole, it would be kept in memory until its reader has taken it, if that is for ever.
-        """
-        room: Room = scope[ROOM]
-        share = Share()
-        room.take(share, len(self.body))
-        now = asyncio.get_running_loop().time
-        ends = now() + ANSWER_SECONDS
-        try:
-            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-            for at in range(0, len(self.body), PIECE):
-                piece = self.body[at : at + PIECE]
-                until = min(now() + PIECE_SECONDS, ends)
-                await wait(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
-        except TimeoutError:
-            log.info("answer broken off", request=scope["request_id"])
-        finally:
-            room.give_back(share)
-        # After fewer bytes than were announced the server closes the connection, so that no reader takes it for all.
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+class Download:
+    """An answer to be saved as a file: an ASGI application that sends what was written to a temporary one, once."""
+
+    __slots__ = ("_file", "_size", "headers", "status")
+
+    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str) -> None:
+        self._file = file
+        self._size = file.tell()
+        self.status = 200
+        self.headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(self._size).encode()),
+            (b"content-disposition", f'attachment; filename="{name}"'.encode()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
+        """Send it, and close the file. Raises Unavailable, as a ``Reply``."""
+        with self._file:
+            await pour(scope, send, self, self._pieces(), size=self._size, held=min(self._size, IN_MEMORY))
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        self._file.seek(0)
+        while piece := await asyncio.to_thread(self._file.read, PIECE):
+            yield piece
+
+
+async def pour(
+    scope: Any, send: Send, answer: Reply | Download, pieces: AsyncIterator[bytes], *, size: int, held: int
+) -> None:
+    """Send an answer in pieces, each when the reader has taken those before; break off if that takes too long.
+
+    Sent whole, it would be kept in memory until its reader has taken it, if that is for ever.
+
+    Args:
+        scope: ASGI's, with the room for large answers.
+        send: ASGI's.
+        answer: whose status and headers.
+        pieces: its body.
+        size: the body's, in bytes.
+        held: so many of them are in memory meanwhile.
+
+    Raises:
+        Unavailable: too many large answers are on their way.
+
+    """
+    room: Room = scope[ROOM]
+    share = Share()
+    room.take(share, held)
+    now = asyncio.get_running_loop().time
+    ends = now() + max(ANSWER_SECONDS, size / SLOWEST)
+    try:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        async for piece in pieces:
+            until = min(now() + PIECE_SECONDS, ends)
+            await wait(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
+    except TimeoutError:
+        log.info("answer broken off", request=scope["request_id"])
+    finally:
+        room.give_back(share)
+    # After fewer bytes than were announced the server closes the connection, so that no reader takes it for all.
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def encode(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""Taking turns: of one account's lists a few are made and read at a time, the others wait."""
+"""Taking turns: of one account's long answers a few are made and read at a time, the others wait."""
 
 import asyncio
 from typing import Final
@@ -15,10 +15,10 @@ TURN_SECONDS: Final = 10  # for which one waits
 
 
 class Turns:
-    """The turns of every account that one worker makes lists for.
+    """The turns of every account that one worker makes lists and downloads for.
 
-    A list may have 8 MiB, which is much to make, and to keep until a reader has taken it. An account that asks for many,
-    and reads none, thereby holds up itself alone.
+    A list may have 8 MiB, which is much to make, and to keep until a reader has taken it; a download more. An account that
+    asks for many, and reads none, thereby holds up itself alone.
     """
 
     def __init__(self) -> None:
@@ -38,5 +38,5 @@ class Turns:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            raise Unavailable("Read the lists that are on their way to you first.") from None
+            raise Unavailable("Read what is on its way to you first.") from None
         return turn
