@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from bench import machine
+from bench.postgres import cluster
 from bench.servers import running_seneca
 from bench.stage import MODULES, ask, sign_in
 from bench.wrk import Failed
@@ -62,7 +63,9 @@ def main() -> None:
     """Run the attacks that were asked for, each against a new server; print a table."""
     asked = arguments()
     BUILD.mkdir(exist_ok=True)
-    print(f"{machine.describe(BUILD)}. {RATE} statistics a second beside each attack; {asked.workers} worker(s).\n")
+    print(
+        f"{machine.describe(BUILD)}. {RATE} statistics a second beside each attack; {asked.workers} worker(s), {asked.engine}.\n"
+    )
     print(
         "| attack | p50 ms before, during | p99 ms before, during | × | worst ms | failed | MiB before, most | answers |"
     )
@@ -85,12 +88,17 @@ def arguments() -> argparse.Namespace:
         "--only", choices=[attack.kind for attack in ATTACKS], action="append", help="(may be repeated)"
     )
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--engine", choices=["sqlite", "postgres"], default="sqlite")
     return parser.parse_args()
 
 
 def run(attack: Attack, directory: Path, asked: argparse.Namespace) -> tuple[Seen, Seen, dict[str, int]]:
     """Before and during one attack, and what the attackers were answered. Raises Failed."""
-    with running_seneca(directory, asked.workers) as port:
+    with ExitStack() as stack:
+        environment = {}
+        if asked.engine == "postgres":
+            environment = stack.enter_context(cluster()).environment(directory)
+        port = stack.enter_context(running_seneca(directory, asked.workers, **environment))
         admin, learner, course = set_up(port, large=attack.kind == "readers")
         paths = [(f"/stats/courses/{course}", admin), (f"/stats/user/courses/{course}", learner)]
         server = server_of(port)
