@@ -118,7 +118,7 @@ NUMBERS = [
     f"{sum(len(common) >= BOUNDS.min_length for common in passwords._common()):,} of them of 8 characters and more",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {signins.FAILURE_STEP * 1000:.0f} ms",
-    f"Hashing runs on {passwords.THREADS} threads of a worker; at most {passwords.MOST_WAITING} wait",
+    f"as it has cores for itself, at most {passwords.MOST_THREADS}; at most {passwords.MOST_WAITING} wait",
     f"An access token is good for {tokens.LIFETIME // 60} minutes",
     f"it is good for {tokens.LIFETIME // 60} minutes",
     f"ends {recording.MOST_IDLE // DAY} days after it was last refreshed, and {recording.MOST_AGE // DAY} days after",

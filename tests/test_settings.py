@@ -68,6 +68,9 @@ def test_workers_follow_the_usable_cores_up_to_four(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)  # as ``taskset`` would have it
     assert Settings().processes == processes
     assert settings.read({"SENECA_WORKERS": "7"}).processes == 7
+    assert Settings().cores_each == max(1, len(cores) // processes)
+    assert settings.read({"SENECA_WORKERS": "1"}).cores_each == len(cores)
+    assert settings.read({"SENECA_WORKERS": "7"}).cores_each == max(1, len(cores) // 7)
 
 
 def test_origins_are_taken_apart():

@@ -25,7 +25,7 @@ from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.listening import tell_listeners
-from seneca.passwords import Hashery
+from seneca.passwords import MOST_THREADS, Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import STARTED, Settings
@@ -79,7 +79,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         settings=told,
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
-        hashery=Hashery(),
+        hashery=Hashery(min(MOST_THREADS, told.cores_each)),
         aftermath=Aftermath(database, told.data / outside.FILE),
         started=started,
     )

@@ -39,7 +39,7 @@ GivenPassword = Annotated[
     Meta(max_length=1024, pattern=text.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
-THREADS: Final = 2
+MOST_THREADS: Final = 2
 MOST_WAITING: Final = 256
 LESS_URGENT: Final = 10  # of 19: a tenth of the weight of an ordinary thread
 MOST_KIBIBYTES: Final = 64 * 1024
@@ -122,10 +122,15 @@ def check_hash(stored: str) -> None:
 
 
 class Hashery:
-    """The threads on which one worker hashes and verifies, and the bounded queue before them."""
+    """The threads on which one worker hashes and verifies, and the bounded queue before them.
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="seneca-hash", initializer=_step_back)
+    Args:
+        threads: how many. Each takes a core, and 19 MiB.
+
+    """
+
+    def __init__(self, threads: int = MOST_THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="seneca-hash", initializer=_step_back)
         self._waiting = 0
         self._nobodys = _ARGON2.hash("nobody's")
 

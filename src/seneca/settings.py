@@ -90,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.workers or min(usable_cores(), MOST_BY_THEMSELVES)
 
     @property
+    def cores_each(self) -> int:
+        """How many cores each of them has for itself, at least one."""
+        return max(1, usable_cores() // self.processes)
+
+    @property
     def origins(self) -> list[str]:
         """The origins that CORS admits."""
         return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
