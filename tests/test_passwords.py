@@ -1,9 +1,6 @@
 """Passwords: which are acceptable, how they are hashed, verified and renewed."""
 
 import asyncio
-import os
-import sys
-import threading
 
 import argon2
 import bcrypt
@@ -202,15 +199,4 @@ def test_a_place_in_the_queue_is_refused_before_anything_is_done_and_holds_for_s
     hashery = Hashery()
     hashery._waiting = passwords.MOST_WAITING - 1
     asyncio.run(use())
-    hashery.close()
-
-
-def test_hashing_steps_back_for_everything_else():
-    async def priority() -> int:
-        with hashery.place() as place:
-            return await place._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    hashery = Hashery()
-    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert asyncio.run(priority()) == (max(mine, passwords.LESS_URGENT) if sys.platform == "linux" else mine)
     hashery.close()

@@ -26,6 +26,7 @@ from seneca.errors import Unavailable, Unusable
 from seneca.sessions import recording
 from seneca.sessions.recording import Start
 from seneca.sessions.results import ModuleUpdate, Part, read_results
+from seneca.settings import Settings
 from tests import engines
 from tests.conftest import make_course, refused, running, seneca, sign_up
 
@@ -348,3 +349,35 @@ def test_a_server_that_could_lose_writes_is_warned_about(cluster: engines.Postgr
     with running(tmp_path, **cluster.environment(tmp_path)) as server:
         assert any("fsync = off" in line and "warning" in line for line in server.log_lines())
     assert "fsync" not in seneca("migrate", "--data", tmp_path).stderr
+
+
+# -- sign-ins ----------------------------------------------------------------------------------
+
+CONNECTIONS = Settings().connections
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def test_sign_ins_that_wait_for_each_other_leave_connections_to_everybody_else(tmp_path: Path):
+    def fail(name: str) -> int:
+        return httpx.post(
+            f"{server.url}/auth/login", json={"username": name, "password": "wrong"}, timeout=30
+        ).status_code
+
+    cluster = engines.engine()
+    assert isinstance(cluster, engines.Postgres)
+    with (
+        running(tmp_path) as server,
+        httpx.Client(base_url=server.url) as client,
+        psycopg.connect(cluster.url(tmp_path)) as another,
+        psycopg.connect(cluster.url(tmp_path), autocommit=True) as watcher,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        tara = sign_up(client, "tara", role="admin")
+        assert fail("nobody") == 401
+        another.execute("SELECT 1 FROM throttles FOR UPDATE")
+        failing = [pool.submit(fail, f"nobody-{n}") for n in range(8)]
+        time.sleep(1)  # all are verified
+        assert watcher.execute(WAITING).fetchone() == (CONNECTIONS // 2,)
+        assert tara.get("/auth/me", timeout=3).status_code == 200  # before they give up, after 5 s
+        another.rollback()
+        assert [answer.result() for answer in failing] == 8 * [401]

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca import passwords, text, units
-from seneca.database import Row, Transaction
+from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
     LastAdministrator,
     NameTaken,
@@ -163,8 +163,13 @@ WHERE n.name_key = :key
 
 def credentials(tx: Transaction, name: str) -> Credentials | None:
     """What signing in as this username or address takes, or None."""
-    row = tx.one(CREDENTIALS, key=text.key(name))
+    row = ask_credentials(tx, name).fetchone()
     return None if row is None else Credentials(*row)
+
+
+def ask_credentials(tx: Transaction, name: str) -> Answer:
+    """Ask for the fields of ``credentials``."""
+    return tx.ask(CREDENTIALS, key=text.key(name))
 
 
 CREDENTIALS_OF = """

@@ -5,10 +5,7 @@ reference service made are bcrypt; they verify as they did there and are renewed
 """
 
 import asyncio
-import os
 import re
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +38,6 @@ GivenPassword = Annotated[
 
 MOST_THREADS: Final = 2
 MOST_WAITING: Final = 256
-LESS_URGENT: Final = 10  # of 19: a tenth of the weight of an ordinary thread
 MOST_KIBIBYTES: Final = 64 * 1024
 MOST_PASSES: Final = 5
 MOST_LANES: Final = 16
@@ -130,7 +126,7 @@ class Hashery:
     """
 
     def __init__(self, threads: int = MOST_THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="seneca-hash", initializer=_step_back)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="seneca-hash")
         self._waiting = 0
         self._nobodys = _ARGON2.hash("nobody's")
 
@@ -183,13 +179,3 @@ class Place:
 
     async def _run(self, work: Callable[..., T], *given: str) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
-
-
-def _step_back() -> None:
-    """Let everything else go first on this thread's processor.
-
-    Two hashes at a time would otherwise take half of two processors from the event loop, and every request would wait
-    for them (docs/reliability.md). Linux alone gives a thread a priority of its own.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LESS_URGENT)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from seneca import accounts, text, units
 from seneca.accounts import Credentials
-from seneca.database import Transaction
+from seneca.database import Row, Transaction
 from seneca.errors import TooManyTries
 
 FREE: Final = 5  # failures that cost no waiting
@@ -48,7 +48,7 @@ class Admission(Struct, frozen=True):
         """What is counted."""
         if self.is_familiar and self.account is not None:
             return _pair(self.account.id, _hash(self.address))
-        return f"name {text.key(self.name)}"
+        return _name(self.name)
 
 
 TRIES = "SELECT tries, tried_at FROM throttles WHERE bucket = :bucket AND key = :key"
@@ -79,40 +79,60 @@ def look(tx: Transaction, name: str, address: str, most_failures: int, now: int)
         TooManyTries: not yet.
 
     """
-    account = accounts.credentials(tx, name)
-    is_familiar = False
-    if account is not None:
-        key = _familiar_key(account.id, account.bucket, address)
-        seen = tx.one(SEEN, **key)
-        is_familiar = seen is not None and seen[0] >= now - FAMILIAR_FOR
-    admission = Admission(name, address, account, is_familiar, 0)
-    row = tx.one(TRIES, **_key(tx, admission.what))
-    failures = _failures(row[0], row[1], now) if row else 0
-    if not is_familiar and (row := tx.one(TRIES, **_key(tx, f"failures {address}"))):
-        _tries(row[0], row[1], most_failures, now)
-    return replace(admission, failures=failures)
+    with tx.together():
+        asked = accounts.ask_credentials(tx, name)
+        of_name = tx.ask(TRIES, **_key(tx, _name(name)))
+        of_address = tx.ask(TRIES, **_key(tx, _failures_of(address)))
+        row, tries, tries_here = asked.fetchone(), of_name.fetchone(), of_address.fetchone()
+        account = None if row is None else Credentials(*row)
+        is_familiar = False
+        if account is not None:
+            address_key = _hash(address)
+            asked = tx.ask(SEEN, bucket=account.bucket, account_id=account.id, address_key=address_key)
+            of_pair = tx.ask(TRIES, **_key(tx, _pair(account.id, address_key)))
+            seen = asked.fetchone()
+            is_familiar = seen is not None and seen[0] >= now - FAMILIAR_FOR
+            if is_familiar:
+                tries, tries_here = of_pair.fetchone(), None
+    failures = _failures(tries, now) if tries else 0
+    if tries_here:
+        _tries(tries_here, most_failures, now)
+    return Admission(name, address, account, is_familiar, failures)
 
 
 def count(tx: Transaction, admission: Admission, now: int) -> Admission:
     """Count a try as a failure before it is made. Raises TooManyTries if others were quicker."""
     key = _key(tx, admission.what)
-    failures = _failures(*_locked(tx, key, now), now)
+    failures = _failures(_locked(tx, key, now), now)
     tx.put(COUNT, tries=failures + 1, tried_at=now, **key)
     return replace(admission, is_counted=True)
 
 
+GOES_ON = "throttles.tried_at > :oldest AND throttles.tried_at <= excluded.tried_at"
+FAIL = f"""
+INSERT INTO throttles (bucket, key, tries, tried_at) VALUES (:bucket, :key, 1, :now)
+ON CONFLICT (bucket, key) DO UPDATE SET
+    tries = CASE WHEN {GOES_ON} THEN throttles.tries + 1 ELSE 1 END, tried_at = excluded.tried_at
+"""
+FAIL_HERE = f"""
+INSERT INTO throttles (bucket, key, tries, tried_at) VALUES (:bucket, :key, 1, :now)
+ON CONFLICT (bucket, key) DO UPDATE SET
+    tries = CASE WHEN {GOES_ON} THEN throttles.tries + 1 ELSE 1 END,
+    tried_at = CASE WHEN {GOES_ON} THEN throttles.tried_at ELSE excluded.tried_at END
+"""
+
+
 def fail(tx: Transaction, admission: Admission, now: int) -> None:
-    """Count a try that has failed."""
+    """Count a try that has failed. Nothing is looked at first: of one address many fail at once, and wait for each other."""
+    name = _key(tx, admission.what)
     if not admission.is_counted:
-        _count_name(tx, _key(tx, admission.what), 1, now)
+        tx.put(FAIL, now=now, oldest=now - FORGOTTEN, **name)
+    tx.put(FORGET, bucket=name["bucket"], oldest=now - FORGOTTEN)
     if not admission.is_familiar:
-        key = _key(tx, f"failures {admission.address}")
-        tries, since = _locked(tx, key, now)
-        is_over = not 0 <= now - since < WINDOW
-        tx.put(COUNT, tries=1 if is_over else tries + 1, tried_at=now if is_over else since, **key)
-    tx.put(FORGET, bucket=_key(tx, admission.what)["bucket"], oldest=now - FORGOTTEN)
+        tx.put(FAIL_HERE, now=now, oldest=now - WINDOW, **_key(tx, _failures_of(admission.address)))
 
 
+TAKE_BACK = "UPDATE throttles SET tries = tries - 1 WHERE bucket = :bucket AND key = :key AND tries > 0"
 WELCOME = """
 INSERT INTO familiar_addresses (bucket, account_id, address_key, seen_at)
 VALUES (:bucket, :account_id, :address_key, :now)
@@ -129,7 +149,7 @@ def welcome(tx: Transaction, account: Credentials, admission: Admission, now: in
         if admission.failures:
             tx.put(SET_FREE, **_key(tx, admission.what))
     elif admission.is_counted:
-        _count_name(tx, _key(tx, admission.what), -1, now)
+        tx.put(TAKE_BACK, **_key(tx, admission.what))
     tx.put(WELCOME, now=now, **_familiar_key(account.id, account.bucket, admission.address))
     tx.put(FORGET_UNSEEN, bucket=account.bucket, account_id=account.id, oldest=now - FAMILIAR_FOR)
 
@@ -137,7 +157,7 @@ def welcome(tx: Transaction, account: Credentials, admission: Admission, now: in
 def admit_registration(tx: Transaction, address: str, most: int, now: int) -> None:
     """Count a registration from an address, of which there may be so many in ten minutes. Raises TooManyTries."""
     key = _key(tx, f"registrations {address}")
-    tries, since = _tries(*_locked(tx, key, now), most, now)
+    tries, since = _tries(_locked(tx, key, now), most, now)
     tx.put(COUNT, tries=tries + 1, tried_at=since, **key)
 
 
@@ -150,12 +170,14 @@ def forget(tx: Transaction, account_id: str, names: list[str]) -> None:
     """Forget what is kept of an account, and of its names."""
     of_account = {"bucket": units.bucket_of(account_id, tx.buckets), "account_id": account_id}
     pairs = [_pair(account_id, address_key) for (address_key,) in tx.all(FORGET_ADDRESSES, **of_account)]
-    for what in pairs + [f"name {text.key(name)}" for name in names]:
+    for what in pairs + [_name(name) for name in names]:
         tx.put(SET_FREE, **_key(tx, what))
 
 
-def _failures(tries: int, tried_at: int, now: int) -> int:
+def _failures(row: Row, now: int) -> int:
     """How many failures a name has. Raises TooManyTries while the last one's wait lasts."""
+    tries: int
+    tries, tried_at = row
     since = now - tried_at
     if not 0 <= since < FORGOTTEN:  # less than 0: the clock was set back
         return 0
@@ -165,8 +187,9 @@ def _failures(tries: int, tried_at: int, now: int) -> int:
     return tries
 
 
-def _tries(tries: int, since: int, most: int, now: int) -> tuple[int, int]:
+def _tries(row: Row, most: int, now: int) -> tuple[int, int]:
     """How many tries an address has made, and since when. Raises TooManyTries if those are too many."""
+    tries, since = row
     if not 0 <= now - since < WINDOW:
         return 0, now
     if tries >= most:
@@ -174,19 +197,20 @@ def _tries(tries: int, since: int, most: int, now: int) -> tuple[int, int]:
     return tries, since
 
 
-def _count_name(tx: Transaction, key: dict[str, object], more: int, now: int) -> None:
-    """Count so many failures more of a name."""
-    tries, tried_at = _locked(tx, key, now)
-    before = tries if 0 <= now - tried_at < FORGOTTEN else 0
-    tx.put(COUNT, tries=max(0, before + more), tried_at=now, **key)
-
-
-def _locked(tx: Transaction, key: dict[str, object], now: int) -> tuple[int, int]:
+def _locked(tx: Transaction, key: dict[str, object], now: int) -> Row:
     """How often, and when, this was tried. Others who try it wait."""
     tx.put(MAKE, now=now, **key)
     row = tx.lock(TRIES, **key).fetchone()
     assert row is not None
-    return row[0], row[1]
+    return row
+
+
+def _name(name: str) -> str:
+    return f"name {text.key(name)}"
+
+
+def _failures_of(address: str) -> str:
+    return f"failures {address}"
 
 
 def _pair(account_id: str, address_key: str) -> str:

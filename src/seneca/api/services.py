@@ -1,5 +1,6 @@
 """What the routes of one worker share."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -20,6 +21,8 @@ class Services(Struct, frozen=True):
     database: Database
     sign_ins: SignIns
     hashery: Hashery
+    sign_ins_at_once: asyncio.Semaphore
+    """To be held while a sign-in is at the database: of the connections to a server it leaves some to everybody else."""
     aftermath: Aftermath
     started: float
     """``time.monotonic()`` when the server started."""

@@ -93,7 +93,8 @@ async def prove(
                 request.scope[PROVED] = found.id  # type: ignore[literal-required]
                 return done
             found = await shared.database.read(accounts.credentials, name)
-    await shared.database.write(throttle.fail, admission, now())
+    async with shared.sign_ins_at_once:
+        await shared.database.write(throttle.fail, admission, now())
     elapsed = time.monotonic() - began
     await asyncio.sleep(-elapsed % FAILURE_STEP)
     raise WrongCredentials
@@ -101,10 +102,11 @@ async def prove(
 
 async def _admitted(shared: Services, name: str, address: str) -> Admission:
     """Somebody who may try a password. Raises TooManyTries."""
-    admission = await shared.database.read(throttle.look, name, address, shared.settings.most_failures, now())
-    if admission.must_be_counted:
-        return await shared.database.write(throttle.count, admission, now())
-    return admission
+    async with shared.sign_ins_at_once:
+        admission = await shared.database.read(throttle.look, name, address, shared.settings.most_failures, now())
+        if admission.must_be_counted:
+            return await shared.database.write(throttle.count, admission, now())
+        return admission
 
 
 @post(
@@ -128,7 +130,8 @@ async def login(request: AnyRequest) -> Reply:
         renewed = None
         if not passwords.is_current(found.password_hash or ""):
             renewed = await place.hash(given.password)
-        started = await shared.database.write(recording.start, found, renewed, admission, now())
+        async with shared.sign_ins_at_once:
+            started = await shared.database.write(recording.start, found, renewed, admission, now())
         return None if started is None else signed_in(shared, started.account.role, started.refresh_token)
 
     return await prove(request, given.username, given.password, start)

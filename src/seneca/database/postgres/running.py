@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import psycopg
 from psycopg.abc import Params
@@ -32,6 +32,10 @@ class OneStatement(PostgresTransaction):
     """A connection for a single statement, which needs no transaction around it."""
 
     _asked = False
+
+    def together(self) -> NoReturn:
+        """Say that there will be several."""
+        raise Several
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
         if self._asked:
@@ -102,7 +106,8 @@ class Runner:
         try:
             return work(OneStatement(connection, None, self._buckets, self._memory))
         except Several:
-            return self.snapshot(connection, work)
+            with connection.pipeline():  # its beginning and its end travel with the questions
+                return self.snapshot(connection, work)
         except psycopg.Error as error:
             lose(connection, error)
             raise
