@@ -4,6 +4,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
@@ -19,7 +20,7 @@ from seneca.transfer.directory import CREATE_MADE, store_course, store_users
 from seneca.transfer.lines import Course, User, read
 from seneca.transfer.report import Report
 from seneca.transfer.spool import Spool
-from seneca.transfer.storing import Batches
+from seneca.transfer.storing import Batch, batches, courses_in
 
 MOST_LINE: Final = 16 * 1024 * 1024  # bytes: 4 MiB of results, every character written as an escape
 SLICE: Final = 64 * 1024  # bytes of what is passed over
@@ -174,13 +175,14 @@ def store_directory(tx: Transaction, spool: Spool, report: Report, now: int, pro
 
 
 def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:
-    """Store the sessions, bucket by bucket."""
+    """Store the sessions, batch by batch. Each is read while the database stores the one before."""
     done = spool.added - spool.sessions
-    for bucket, sessions in spool.by_bucket():
-        batches = Batches(tx, bucket, report)
-        for session in sessions:
-            batches.add(session)
-            done += 1
-            if done % TELL_EVERY == 0:
-                progress("storing", done, spool.added)
-        batches.flush()
+    courses, coming = courses_in(tx), batches(spool)
+    with ThreadPoolExecutor(1, thread_name_prefix="seneca-import") as reader:
+        ahead = reader.submit(next, coming, None)
+        while batch := ahead.result():
+            ahead = reader.submit(next, coming, None)
+            bucket, sessions = batch
+            Batch(tx, courses, bucket, report).store(sessions)
+            done += len(sessions)
+            progress("storing", done, spool.added)

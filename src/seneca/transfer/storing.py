@@ -16,6 +16,7 @@ from seneca.sessions.recording import MOST_NAMES
 from seneca.transfer.directory import check_same
 from seneca.transfer.lines import Session
 from seneca.transfer.report import Report
+from seneca.transfer.spool import Spool
 
 MOST_TOGETHER: Final = 4000  # sessions
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
@@ -25,10 +26,9 @@ LEARNERS = """
 SELECT a.id, coalesce(m.number, 0) FROM accounts a LEFT JOIN made m ON m.id = a.id WHERE a.id IN (:values)
 """
 COURSES = """
-SELECT c.id, coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id WHERE c.id IN (:values)
+SELECT c.id, coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id
 """
 KNOWN = "SELECT id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
-COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 INSERT_SESSION = """
 INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
                       results, points, bytes)
@@ -43,37 +43,51 @@ VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
 """
 
 
-class Batches:
-    """The sessions of one bucket's learners, stored many at a time.
+def batches(spool: Spool) -> Iterator[tuple[int, list[Session]]]:
+    """The checked sessions, many at a time: each time a bucket, and sessions of its learners, none twice."""
+    for bucket, sessions in spool.by_bucket():
+        batch: dict[tuple[str, str], Session] = {}
+        size = 0
+        for session in sessions:
+            key = session.learner_id, session.id
+            if key in batch or len(batch) == MOST_TOGETHER or size > MOST_BYTES_TOGETHER:
+                yield bucket, list(batch.values())
+                batch.clear()
+                size = 0
+            batch[key] = session
+            size += session.bytes + ROW_BYTES * len(session.results)
+        yield bucket, list(batch.values())
+
+
+Courses = dict[str, tuple[int, str]]
+"""By id: the line of a course (0: it was there before), and its title."""
+
+
+def courses_in(tx: Transaction) -> Courses:
+    """Every course; few, beside sessions."""
+    return {id_: (number, title) for id_, number, title in tx.all(COURSES)}
+
+
+class Batch:
+    """A batch to store.
 
     Args:
         tx: the transaction, in which ``directory`` has stored courses and accounts.
-        bucket: the bucket.
+        courses: all that there are.
+        bucket: the bucket of the learners.
         report: where each session is counted, or refused.
 
     """
 
-    def __init__(self, tx: Transaction, bucket: int, report: Report) -> None:
+    def __init__(self, tx: Transaction, courses: Courses, bucket: int, report: Report) -> None:
         self._tx = tx
+        self._courses = courses
         self._bucket = bucket
         self._report = report
-        self._batch: dict[tuple[str, str], Session] = {}
-        self._bytes = 0
 
-    def add(self, session: Session) -> None:
-        """Store a session, at the latest when ``flush`` is called."""
-        key = session.learner_id, session.id
-        if key in self._batch or len(self._batch) == MOST_TOGETHER or self._bytes > MOST_BYTES_TOGETHER:
-            self.flush()
-        self._batch[key] = session
-        self._bytes += session.bytes + ROW_BYTES * len(session.results)
-
-    def flush(self) -> None:
-        """Store what was added."""
-        sessions = list(self._batch.values())
-        self._batch.clear()
-        self._bytes = 0
-        found = Found(self._tx, self._bucket, sessions)
+    def store(self, sessions: list[Session]) -> None:
+        """Store its sessions."""
+        found = Found(self._tx, self._courses, self._bucket, sessions)
         new = self._with_room(self._unknown(self._fitting(sessions, found), found), found)
         new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
         self._tx.load(INSERT_SESSION, (self._row(session, found) for session in new))
@@ -173,24 +187,19 @@ class Found:
 
     Args:
         tx: the transaction.
+        courses: all that there are.
         bucket: the bucket of the sessions.
         sessions: the batch.
 
     """
 
-    def __init__(self, tx: Transaction, bucket: int, sessions: Sequence[Session]) -> None:
+    def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[Session]) -> None:
         learners = list({session.learner_id for session in sessions})
         with tx.together():
-            asked = [
-                tx.ask(LEARNERS, values=learners),
-                tx.ask(COURSES, values=list({session.course_id for session in sessions})),
-                tx.ask(COURSE_IDS, values=list({session.id for session in sessions})),
-                figures.ask_names_of(tx, bucket, learners),
-            ]
-            people, courses, taken, studies = (answer.fetchall() for answer in asked)
+            asked = tx.ask(LEARNERS, values=learners), figures.ask_names_of(tx, bucket, learners)
+            people, studies = (answer.fetchall() for answer in asked)
         self._learners: dict[str, int] = dict(people)
-        self.courses: dict[str, tuple[int, str]] = {id_: (number, title) for id_, number, title in courses}
-        self._taken = {row[0] for row in taken}
+        self.courses = courses
         self.names: dict[tuple[str, str], int] = {(learner, course): names for learner, course, names in studies}
         self.studied = {learner for learner, _ in self.names}
         """Who has sessions: nobody has one without totals."""
@@ -206,7 +215,7 @@ class Found:
             raise Invalid.field("userId", f"is on a later line, {learner_on:,}")
         if course[0] > session.number:
             raise Invalid.field("courseId", f"is on a later line, {course[0]:,}")
-        if session.id in self._taken:
+        if session.id in self.courses:
             raise Invalid.field("id", "is a course's")
 
 
