@@ -12,7 +12,8 @@ import apsw
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, free_port, running, seneca, sign_in, start_server
+from seneca.server import STOP_SECONDS
+from tests.conftest import Person, Server, free_port, launch_server, running, seneca, sign_in, start_server
 from tests.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
 from tests.wire import clients_of_workers
 
@@ -70,6 +71,17 @@ def test_stops_soon_though_clients_keep_their_connections(tmp_path: Path):
 
 
 # -- being killed ------------------------------------------------------------------------------
+
+
+def test_stops_soon_though_its_workers_have_only_just_begun_to_start(tmp_path: Path):
+    server = launch_server(tmp_path, "--workers", "2", port=free_port())
+    deadline = time.monotonic() + 30
+    while "Spawning worker-2" not in server.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < STOP_SECONDS / 2
 
 
 def test_a_worker_that_died_is_replaced(tmp_path: Path):

@@ -1,7 +1,8 @@
-"""What the system does for us on every connection: give up a reader that has stopped reading."""
+"""What waits until a worker listens: options of its sockets, and being told to stop."""
 
 import asyncio
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -10,6 +11,24 @@ from typing import Final
 STOPPED_SECONDS: Final = 30  # for which a client may take nothing of what was sent to it
 UNSENT_BYTES: Final = 128 * 1024  # that the system may keep of an answer besides what is on its way
 OPEN_FILES: Final = Path("/proc/self/fd")
+
+
+def defer_stopping() -> None:
+    """Let the signal to stop wait. A worker that has it before it listens would lose it: Granian's handlers are not there yet."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def hear_of_stopping() -> None:
+    """Take the signal to stop, also one that has waited."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+async def begin(pause: float = 0.05) -> None:
+    """Do what waits until this worker listens."""
+    try:
+        await tell_listeners(pause)
+    finally:
+        hear_of_stopping()
 
 
 async def tell_listeners(pause: float = 0.05) -> None:

@@ -16,6 +16,7 @@ from granian.server import Server
 from seneca import logs, setup
 from seneca.database import open_database
 from seneca.errors import Unusable
+from seneca.listening import defer_stopping, hear_of_stopping
 from seneca.privacy import outside
 from seneca.settings import STARTED, Settings
 from seneca.tokens import agree, load_keys
@@ -47,6 +48,7 @@ def serve(told: Settings) -> None:
         database.close()
     welcome(told, token)
     connections = admit(told)
+    os.register_at_fork(before=defer_stopping, after_in_parent=hear_of_stopping)  # a new worker hears when it listens
     os.environ.update(told.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",

@@ -115,7 +115,9 @@ class Stored(Struct):
 
 
 def _size(text: str | None) -> int:
-    return 0 if text is None else len(text.encode())
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())  # of most texts both are known without a look at them
 
 
 def _shown(part: str | None) -> Raw:
