@@ -16,7 +16,7 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
-from seneca import logs, settings
+from seneca import listening, logs, settings
 from seneca.api import accounts, audit, courses, privacy, probes, problems, sessions, signins, stats
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
@@ -24,7 +24,6 @@ from seneca.api.envelope import Envelope
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
-from seneca.listening import begin
 from seneca.passwords import MOST_THREADS, Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
@@ -106,7 +105,7 @@ async def living(shared: Services) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
     await shared.sign_ins.look()
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-    watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), begin())
+    watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), listening.begin())
     tasks = [asyncio.create_task(watch) for watch in watches]
     try:
         yield

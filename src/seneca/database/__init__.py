@@ -116,7 +116,7 @@ class Transaction(Protocol):
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
     def loading(self, indexes: Sequence[str], /) -> AbstractContextManager[None]:
-        """Do without these indexes while very many rows are stored, and then build them anew, by sorting."""
+        """Do without these indexes, where that shuts nobody out, while very many rows are stored; then build them by sorting."""
 
 
 class Database(Protocol):

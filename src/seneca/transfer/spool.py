@@ -1,7 +1,7 @@
 """Checked entries, set down in temporary files until they are stored."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final, cast
 
@@ -35,11 +35,13 @@ class Spool:
         """Add an entry. Raises Unusable."""
         bucket = units.bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
         raw = _encoder.encode(entry)
-        with _room():
+        try:
             if bucket not in self._files:
                 file = TemporaryFile(buffering=BUFFER, prefix="seneca-")  # noqa: SIM115 - ``close`` closes it
                 self._files[bucket] = cast("BinaryIO", file)
             self._files[bucket].write(len(raw).to_bytes(LENGTH) + raw)
+        except OSError as error:
+            raise _full(error) from error
         self.added += 1
         self.sessions += bucket is not None
 
@@ -55,10 +57,12 @@ class Spool:
     def _read(self, bucket: int | None) -> Iterator[Entry]:
         if bucket in self._files:
             file = self._files[bucket]
-            with _room():
+            try:
                 file.seek(0)  # writes what its buffer holds
-            while head := file.read(LENGTH):
-                yield _decoder.decode(file.read(int.from_bytes(head)))
+                while head := file.read(LENGTH):
+                    yield _decoder.decode(file.read(int.from_bytes(head)))
+            except OSError as error:
+                raise _full(error) from error
 
     def close(self) -> None:
         """Forget the entries."""
@@ -67,9 +71,5 @@ class Spool:
                 file.close()
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.") from error
+def _full(error: OSError) -> Unusable:
+    return Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.")
