@@ -31,8 +31,7 @@ test: setup chromium curl ## run every test, and on PostgreSQL those that an eng
 
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
 ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \
-  import.py import_load.py keys.py kills.py me_erase.py migrations.py oulad.py postgres.py postgres_faults.py reference.py \
-  refresh.py retain.py session_update.py)
+  import_load.py keys.py kills.py migrations.py oulad.py postgres.py postgres_faults.py reference.py refresh.py retain.py)
 
 test-postgres: setup ## run every test on PostgreSQL 18, and on 15 where it is installed
 	$(BIN)/pytest --engine postgres

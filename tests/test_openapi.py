@@ -210,7 +210,7 @@ def test_the_server_keeps_to_it(tmp_path: Path, operations_of: str):
         config.write_text(
             CONFIG.format(
                 hooks=HOOKS,
-                examples=os.environ.get("SCHEMATHESIS_EXAMPLES", "6"),
+                examples=os.environ.get("SCHEMATHESIS_EXAMPLES", "3"),
                 token=(tara if operations_of == "admin" else alice).token,
                 user=charlie.id,
                 course=course["id"],
