@@ -84,8 +84,6 @@ WHOLE = {
 }
 """Modules that are about everybody, and what they do."""
 SPANNING = {
-    "seneca.database.postgres.transaction.IS_IN_USE": "a large import asks once whether anybody has a session",
-    "seneca.database.postgres.transaction.MADE_ANEW": "and asks the catalog",
     "seneca.audit.PAGE": "an administrator reads what was done to anybody",
     "seneca.audit.ABOUT": "what was done by somebody stands with those it was done to",
     "seneca.erasures.AMONG": "an import asks who of its accounts was erased",

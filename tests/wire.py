@@ -47,10 +47,13 @@ NOTHING = statistics()
 # -- what is stored ----------------------------------------------------------------------------
 
 
+PROPERTIES = "SELECT count(*) FROM properties WHERE name <> 'scouring-wanted'"
+
+
 def counts(server: Server) -> dict[str, int]:
-    """How many rows each table has, but for that in which the server itself notes what is left to do."""
-    tables = [name for name in engine().tables(server.data) if name != "properties"]
-    return {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables}
+    """How many rows each table has; the server's own note, that files are to be scoured, comes and goes by itself."""
+    found = {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for name in engine().tables(server.data)}
+    return found | {"properties": server.rows(PROPERTIES)[0][0]}
 
 
 def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:

@@ -115,8 +115,11 @@ class Transaction(Protocol):
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
-    def loading(self, indexes: Sequence[str], /) -> AbstractContextManager[None]:
-        """Do without these indexes, where that shuts nobody out, while very many rows are stored; then build them by sorting."""
+    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> AbstractContextManager[None]:
+        """While very many rows come into these tables, do without these indexes of theirs; then build them by sorting.
+
+        An engine may do without the tables' foreign keys, too, and keeps what it cannot drop without shutting readers out.
+        """
 
 
 class Database(Protocol):

@@ -141,6 +141,7 @@ def numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 ANOTHER_SESSION = "SELECT 1 FROM sessions LIMIT 1 OFFSET :number"
+TABLES = ("sessions", "results")
 INDEXES = ("sessions_by_id", "sessions_of_course")
 """Sessions that come learner by learner fall all over these."""
 
@@ -151,7 +152,7 @@ def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Pro
     with tx.together():
         store_directory(tx, spool, report, now, progress)
     is_load = spool.sessions >= MANY and tx.one(ANOTHER_SESSION, number=spool.sessions - 1) is None
-    with tx.loading(INDEXES) if is_load else nullcontext():
+    with tx.loading(TABLES, INDEXES) if is_load else nullcontext():
         store_sessions(tx, spool, report, progress)
 
 

@@ -69,7 +69,7 @@ def courses_in(tx: Transaction) -> Courses:
 
 
 class Batch:
-    """A batch to store.
+    """What it takes to store sessions of one bucket's learners.
 
     Args:
         tx: the transaction, in which ``directory`` has stored courses and accounts.
@@ -86,7 +86,7 @@ class Batch:
         self._report = report
 
     def store(self, sessions: list[Session]) -> None:
-        """Store its sessions."""
+        """Store these, of which none is there twice."""
         found = Found(self._tx, self._courses, self._bucket, sessions)
         new = self._with_room(self._unknown(self._fitting(sessions, found), found), found)
         new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time

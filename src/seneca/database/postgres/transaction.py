@@ -28,9 +28,7 @@ CLAIMED: Final = " FOR UPDATE"
 LOST_RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 """What ends a transaction that another one overtook: run again, it finds what the other one left."""
 
-IS_IN_USE: Final = """
-SELECT 1 WHERE EXISTS (SELECT 1 FROM sessions) OR EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')
-"""
+IS_DISTRIBUTED: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
 MADE_ANEW: Final = """
 SELECT format('DROP INDEX %I', c.relname), pg_get_indexdef(c.oid)
 FROM pg_class c WHERE c.relname = ANY (:indexes) AND pg_table_is_visible(c.oid) AND pg_has_role(c.relowner, 'USAGE')
@@ -38,7 +36,7 @@ UNION ALL
 SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', t.relname, f.conname),
     format('ALTER TABLE %I ADD CONSTRAINT %I %s', t.relname, f.conname, pg_get_constraintdef(f.oid))
 FROM pg_constraint f JOIN pg_class t ON t.oid = f.conrelid
-WHERE f.contype = 'f' AND f.conrelid IN ('sessions'::regclass, 'results'::regclass) AND pg_has_role(t.relowner, 'USAGE')
+WHERE f.contype = 'f' AND t.relname = ANY (:tables) AND pg_table_is_visible(t.oid) AND pg_has_role(t.relowner, 'USAGE')
 """
 """What an index or a foreign key is dropped with, and made again. Whoever does not own the tables keeps all."""
 
@@ -191,12 +189,15 @@ class PostgresTransaction:
         return self.all(any_of(sql), values=list(values), **parameters) if values else []
 
     @contextmanager
-    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:
-        """Do without these indexes and without the foreign keys meanwhile, but only in a database that has no sessions yet.
+    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:
+        """Do without these indexes and the tables' foreign keys meanwhile, where nothing is in these tables yet.
 
-        Whoever drops one shuts readers out until the end: there, of nothing.
+        Whoever drops one shuts readers out until the end: there, of nothing. Of a distributed table all is kept.
         """
-        made = [] if self.one(IS_IN_USE) else self.all(MADE_ANEW, indexes=list(indexes))
+        is_new = not any(self.one(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
+        made = []
+        if is_new and not self.one(IS_DISTRIBUTED):
+            made = self.all(MADE_ANEW, tables=list(tables), indexes=list(indexes))
         for drop, _ in made:
             self.connection.execute(drop)
         yield

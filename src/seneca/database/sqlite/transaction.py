@@ -154,7 +154,7 @@ class SqliteTransaction:
         return found
 
     @contextmanager
-    def loading(self, indexes: Sequence[str], /) -> Iterator[None]:
+    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
         """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
         statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
         for name in indexes:
