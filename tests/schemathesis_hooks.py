@@ -7,8 +7,9 @@ UNSAYABLE = {
     "must differ from the other topics": "uniqueItems compares whole topics, not their names",
     "must differ from the other modules": "uniqueItems compares whole results, not their names",
     "must be the cursor of this list's Link header": "only the server knows which cursors it gave out",
-    "is among the most common passwords": "the list has 30,000 entries",
-    "must not be the username or the email address": "JSON Schema cannot compare two members",
+    "is among the most common passwords, or one of them with digits or marks around it": "they are a list",
+    "is easily guessed": "it is an estimate",
+    "must not be built from the username, the email address or a word that is common here": "JSON Schema cannot compare members",
     "must be an email address": "the format says less than RFC 5321: lengths of labels, quoting",
 }
 

@@ -100,6 +100,45 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(shell: Shell, tmp_path:
     assert done.stderr.splitlines()[-1].startswith(f"seneca: {tmp_path / 'none' / 'out'} cannot be written: ")
 
 
+def test_replaces_no_file_unless_it_is_told_to(shell: Shell, tmp_path: Path):
+    assert shell.load(course())[0] == 0
+    precious, link, broken = tmp_path / "precious", tmp_path / "link", tmp_path / "broken"
+    precious.write_text("before")
+    link.symlink_to(precious)
+    broken.symlink_to(tmp_path / "elsewhere")
+    for target in (precious, link, broken):
+        done = seneca("export", target, "--data", shell.data)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            f"seneca: {target} exists already. Choose another name, or replace it with --force."
+        )
+    assert precious.read_text() == "before"
+    assert not (tmp_path / "elsewhere").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "from", "link", "precious"]
+
+
+def test_force_replaces_a_file_and_follows_no_link(shell: Shell, tmp_path: Path):
+    assert shell.load(course())[0] == 0
+    precious, link, old = tmp_path / "precious", tmp_path / "link", tmp_path / "old"
+    precious.write_text("before")
+    link.symlink_to(precious)
+    old.write_text("an old export")
+    old.chmod(0o644)
+    for target in (old, link):
+        assert seneca("export", target, "--force", "--data", shell.data).returncode == 0
+        assert not target.is_symlink()
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+        assert len(lines(target.read_text())) == 1
+    assert precious.read_text() == "before"
+
+
+def test_writes_to_a_pipe(shell: Shell, tmp_path: Path):
+    assert shell.load(course())[0] == 0
+    done = seneca("export", "/dev/stdout", "--data", shell.data)
+    assert done.returncode == 0, done.stderr
+    assert len(lines(done.stdout)) == 1
+
+
 def test_an_export_that_fails_keeps_what_the_file_had(shell: Shell, tmp_path: Path):
     most = 64 * 1024  # bytes a file may grow to: the disk is full
     entry = module(quiz={"answers": ["x" * 1000] * 200})
@@ -108,6 +147,7 @@ def test_an_export_that_fails_keeps_what_the_file_had(shell: Shell, tmp_path: Pa
     done = seneca(
         "export",
         tmp_path / "out",
+        "--force",
         "--data",
         shell.data,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),

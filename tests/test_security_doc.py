@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seneca import passwords, throttle, tokens
+from seneca import password_policy, passwords, throttle, tokens
 from seneca.api import arrival, operation, paging, registration, signins
 from seneca.settings import Settings
 from seneca.signins import recording, verifying
@@ -114,8 +114,8 @@ BOUNDS = passwords.NewPassword.__metadata__[0]
 HASHER = passwords._ARGON2
 NUMBERS = [
     f"Passwords have {BOUNDS.min_length} to {BOUNDS.max_length} characters",
-    f"the {len(passwords._common()):,} commonest passwords",
-    f"{sum(len(common) >= BOUNDS.min_length for common in passwords._common()):,} of them of 8 characters and more",
+    f"8 characters or more ({len(password_policy.common_of_leaked_lists()):,})",
+    f"an estimated 10^{tokens.MIN_GUESSES_LOG10} guesses",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {signins.FAILURE_STEP * 1000:.0f} ms",
     f"as it has cores for itself, at most {passwords.MOST_THREADS}; at most {passwords.MOST_WAITING} wait",

@@ -31,6 +31,7 @@ GIVEN = {
     "SENECA_CONNECTIONS": ("20", 20),
     "SENECA_SECRET_KEY": ("12345", "12345"),
     "SENECA_REGISTRATION": ("admin", "admin"),
+    "SENECA_PASSWORD_WORDS": ("/etc/seneca/words.txt", "/etc/seneca/words.txt"),
     "SENECA_MOST_FAILURES": ("100", 100),
     "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
@@ -76,6 +77,11 @@ def test_workers_follow_the_usable_cores_up_to_four(monkeypatch: pytest.MonkeyPa
 def test_origins_are_taken_apart():
     told = settings.read({"SENECA_ALLOWED_ORIGINS": " https://a.test , https://b.test,, "})
     assert told.origins == ["https://a.test", "https://b.test"]
+    origins = ["http://127.0.0.1:8080", "http://[::1]:8080", "capacitor://localhost", "chrome-extension://abcdef"]
+    assert settings.read({"SENECA_ALLOWED_ORIGINS": ",".join(origins)}).origins == origins
+    assert settings.read({"SENECA_ALLOWED_ORIGINS": "HTTPS://App.School.Example"}).origins == [
+        "https://app.school.example"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,13 @@ def test_origins_are_taken_apart():
         *(("SENECA_WORKERS", text) for text in ("", "-1", "65", "two", "true")),
         *(("SENECA_REGISTRATION", text) for text in ("", "closed", "ADMIN")),
         *(("SENECA_LOG_FORMAT", text) for text in ("", "xml")),
+        *(
+            ("SENECA_ALLOWED_ORIGINS", text)
+            for text in (
+                *("*", "null", "https://*.school.example", "https://app.school.example/", "not an origin"),
+                *("https://a.test;https://b.test", "a.test", "https://u@a.test", "https://a.test?x", "https://"),
+            )
+        ),
     ],
 )
 def test_refuses_a_bad_value_and_names_the_variable(variable: str, text: str):

@@ -6,6 +6,7 @@ import json
 import secrets
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,22 @@ def test_the_key_is_made_once_and_private(server: Server, tmp_path: Path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret-key"]
 
 
-WEAK = ["short", "x" * 64, "change-me" * 8, "your-256-bit-secret-your-256-bit-secret", f"{A},short", f"{A},", "ab" * 32]
+WEAK = [
+    "short",
+    "x" * 64,
+    "change-me" * 8,
+    "your-256-bit-secret-your-256-bit-secret",
+    f"{A},short",
+    f"{A},",
+    "ab" * 32,
+    "seneca-secret-key-for-production!",
+    "correct horse battery staple correct horse",
+    "battery staple correct-ish horses of old",
+    "passwordpasswordpassword1234567890",
+    "qwertyuiopasdfghjklzxcvbnm123456789",
+    "supersecretkeysupersecretkey12345",
+    "a-string-value-at-least-256-bits-long",
+]
 
 
 @pytest.mark.parametrize("weak", WEAK)
@@ -205,8 +221,25 @@ def test_weak_keys_are_refused(tmp_path: Path, weak: str):
     assert weak not in refusal.value.detail
 
 
+@pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe], ids=["hex", "urlsafe"])
+@pytest.mark.parametrize("size", [24, 32, 48])
+def test_random_keys_are_accepted(tmp_path: Path, make: Callable[[int], str], size: int):
+    load_keys(Settings(data=tmp_path, secret_key=",".join(make(size) for _ in range(20))))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o666])
+def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int):
+    load_keys(Settings(data=tmp_path))
+    (tmp_path / "secret-key").chmod(mode)
+    with pytest.raises(Unusable, match=f"secret-key has mode {mode:04o}.*chmod 600"):
+        load_keys(Settings(data=tmp_path))
+    (tmp_path / "secret-key").chmod(0o400)
+    load_keys(Settings(data=tmp_path))
+
+
 def test_a_weak_key_file_is_refused(tmp_path: Path):
     (tmp_path / "secret-key").write_text("\n")
+    (tmp_path / "secret-key").chmod(0o600)
     with pytest.raises(Unusable):
         load_keys(Settings(data=tmp_path))
 

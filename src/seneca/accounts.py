@@ -13,6 +13,7 @@ from seneca.errors import (
     NoSuchAccount,
     RegistrationClosed,
 )
+from seneca.password_policy import PasswordPolicy
 from seneca.text import Email, Username
 from seneca.units import Moment
 
@@ -64,15 +65,19 @@ class Credentials(Struct, frozen=True):
     password_hash: str | None
 
 
-def check(registration: Registration) -> None:
+def check(registration: Registration, policy: PasswordPolicy) -> None:
     """Check what a type cannot say of a registration.
+
+    Args:
+        registration: the request.
+        policy: which passwords are acceptable.
 
     Raises:
         Invalid: the address is not one, or the password is too easily guessed.
 
     """
     text.check_email(registration.email)
-    passwords.check(registration.password, registration.username, registration.email)
+    policy.check(registration.password, registration.username, registration.email)
 
 
 # -- making accounts ---------------------------------------------------------------------------

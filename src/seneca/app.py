@@ -24,6 +24,7 @@ from seneca.api.envelope import Envelope
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
+from seneca.password_policy import PasswordPolicy
 from seneca.passwords import MOST_THREADS, Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
@@ -79,6 +80,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
         hashery=Hashery(min(MOST_THREADS, told.cores_each)),
+        password_policy=PasswordPolicy.load(told.password_words),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
         aftermath=Aftermath(database, told.data / outside.FILE),
         started=started,

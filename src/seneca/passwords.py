@@ -1,4 +1,4 @@
-"""Passwords: which are acceptable, how they are hashed, how a hash is verified and renewed.
+"""Passwords: how they are hashed, how a hash is verified and renewed.
 
 Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Sheet). Hashes that the
 reference service made are bcrypt; they verify as they did there and are renewed at the next sign-in.
@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from typing import Annotated, Final, TypeVar
 
 import bcrypt
@@ -18,7 +17,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from msgspec import Meta
 
 from seneca import text
-from seneca.errors import Invalid, Unavailable
+from seneca.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -49,32 +48,6 @@ _ARGON2ID: Final = re.compile(
     r"\$argon2id\$v=19\$m=[1-9]\d{0,9},t=[1-9]\d{0,9},p=[1-9]\d{0,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}", re.ASCII
 )  # the PHC string format
 _BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
-
-
-@cache
-def _common() -> frozenset[str]:
-    """The 30,000 commonest passwords of leaked lists."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS
-
-    return frozenset(FREQUENCY_LISTS["passwords"])
-
-
-def check(password: str, username: str, email: str, field: str = "password") -> None:
-    """Refuse a new password that strangers would try first (NIST SP 800-63B, 3.1.1.2).
-
-    Raises:
-        Invalid: it is a common one, or the account's own name or address.
-
-    """
-    check_common(password, field)
-    if text.key(password) in (text.key(username), text.key(email)):
-        raise Invalid.field(field, "must not be the username or the email address")
-
-
-def check_common(password: str, field: str = "password") -> None:
-    """Refuse a new password that is a common one. Raises Invalid."""
-    if text.key(password) in _common():
-        raise Invalid.field(field, "is among the most common passwords")
 
 
 def hash_password(password: str) -> str:

@@ -17,6 +17,7 @@ from seneca import logs, setup
 from seneca.database import open_database
 from seneca.errors import Unusable
 from seneca.listening import defer_stopping, hear_of_stopping
+from seneca.password_policy import PasswordPolicy
 from seneca.privacy import outside
 from seneca.settings import STARTED, Settings
 from seneca.tokens import agree, load_keys
@@ -39,6 +40,7 @@ def serve(told: Settings) -> None:
     """
     check_port(told.host, told.port)
     keys = load_keys(told)
+    PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
     database = open_database(told.database)
     try:
         agree(database, keys)

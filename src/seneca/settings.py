@@ -1,6 +1,7 @@
 """Every setting: its variable, meaning, unit and default. Read once, at start, and frozen."""
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -13,6 +14,7 @@ from msgspec import Meta
 from seneca.errors import Unusable
 
 PREFIX = "SENECA_"
+ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")  # RFC 6454, 6.2
 Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
@@ -54,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["open", "admin"],
         Meta(description="Who may register learners: anyone, or administrators only."),
     ] = "open"
+    password_words: Annotated[
+        str,
+        Meta(
+            description="File of words that passwords must not be built from, one to a line: the school's name, its town; "
+            "empty: none."
+        ),
+    ] = ""
     most_failures: Annotated[
         int,
         Meta(
@@ -96,8 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origins(self) -> list[str]:
-        """The origins that CORS admits."""
-        return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
+        """The origins that CORS admits. Raises Unusable."""
+        return _origins(self.allowed_origins)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
@@ -114,6 +123,17 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _origins(text: str) -> list[str]:
+    origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise Unusable(
+                f"SENECA_ALLOWED_ORIGINS: {origin!r} is not an origin. "
+                "Write scheme, host and port as a browser sends them, without a path: https://app.school.example"
+            )
+    return origins
 
 
 @cache
@@ -155,5 +175,5 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
             except (msgspec.ValidationError, TypeError) as error:
                 raise Unusable(f"{variable(field.name)}: {error}.") from None
     told = Settings(**settings)
-    _ = told.proxy_networks
+    _ = told.proxy_networks, told.origins
     return told

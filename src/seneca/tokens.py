@@ -23,10 +23,13 @@ LIFETIME: Final = 3600  # seconds; the reference's clients know no refresh
 FEWEST_CHARACTERS: Final = 32
 FEWEST_DISTINCT: Final = 10
 KEY_FILE: Final = "secret-key"
+MIN_GUESSES_LOG10: Final = 25.5  # zxcvbn's estimate: 32 random hexadecimal digits have 28 or more, phrases of words 25
+ESTIMATED_CHARACTERS: Final = 32
 _WELL_KNOWN: Final = re.compile(
-    r"change.?me|your.?(256.bit.)?secret|example|insecure|0123456789abcdef0123456789",
+    r"change.?me|secret|passwor[dt]|qwert|example|insecure|correct.?horse|at.?least.?256|0123456789abcdef0123456789",
     re.IGNORECASE,
 )
+_GENERATED: Final = re.compile(r"[0-9a-f]{64,}")  # what the command that we name prints, and the key file holds
 
 
 class Caller(Struct, frozen=True):
@@ -176,8 +179,18 @@ def load_keys(settings: Settings) -> Keys:
 
 
 def _check(text: str) -> None:
-    if len(text) < FEWEST_CHARACTERS or len(set(text)) < FEWEST_DISTINCT or _WELL_KNOWN.search(text):
+    """Refuse a key that can be guessed: who has a token can try keys as fast as they can compute. Raises Unusable."""
+    is_short = len(text) < FEWEST_CHARACTERS or len(set(text)) < FEWEST_DISTINCT
+    if is_short or _WELL_KNOWN.search(text) or not (_GENERATED.fullmatch(text) or _is_random(text)):
         raise Unusable(
             "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "
             "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
         )
+
+
+def _is_random(text: str) -> bool:
+    """Whether the first or the last characters look random rather than made of words, by zxcvbn's estimate."""
+    from zxcvbn import zxcvbn  # 50 ms that a start with a generated key need not wait for
+
+    ends = (text[:ESTIMATED_CHARACTERS], text[-ESTIMATED_CHARACTERS:])
+    return any(zxcvbn(end)["guesses_log10"] >= MIN_GUESSES_LOG10 for end in ends)

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
-from seneca import accounts, audit, passwords, setup, throttle, units
+from seneca import accounts, audit, setup, throttle, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of, signed_in
@@ -58,7 +58,7 @@ async def register(request: AnyRequest) -> Reply:
     asked = await body.read(request, Registration)
     shared = services(request)
     is_first = await check_may_register(request, asked.role)
-    accounts.check(asked)
+    accounts.check(asked, shared.password_policy)
     administrator = administrator_of(request)
     if administrator is None:
         most = shared.settings.most_registrations
@@ -171,9 +171,9 @@ async def change(request: AnyRequest) -> Reply:
     shared = services(request)
     password_hash = None
     if asked.password is not UNSET:
-        passwords.check_common(asked.password)  # before the account is looked for: 400 comes before 404
+        shared.password_policy.check(asked.password)  # before the account is looked for: 400 comes before 404
         account = await shared.database.read(accounts.get, user_id)
-        passwords.check(asked.password, account.username, account.email)
+        shared.password_policy.check(asked.password, account.username, account.email)
         password_hash = await shared.hashery.hash(asked.password)
 
     actor = caller_of(request).id

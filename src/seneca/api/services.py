@@ -8,6 +8,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from seneca.database import Database
+from seneca.password_policy import PasswordPolicy
 from seneca.passwords import Hashery
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
@@ -21,6 +22,7 @@ class Services(Struct, frozen=True):
     database: Database
     sign_ins: SignIns
     hashery: Hashery
+    password_policy: PasswordPolicy
     sign_ins_at_once: asyncio.Semaphore
     """To be held while a sign-in is at the database: of the connections to a server it leaves some to everybody else."""
     aftermath: Aftermath

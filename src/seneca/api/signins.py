@@ -201,7 +201,7 @@ async def change_password(request: AnyRequest) -> Reply:
     given = await body.read(request, PasswordChange)
     caller, shared = caller_of(request), services(request)
     account = await shared.database.read(accounts.get, caller.id)
-    passwords.check(given.new_password, account.username, account.email, "newPassword")
+    shared.password_policy.check(given.new_password, account.username, account.email, field="newPassword")
 
     async def change(found: Credentials, _: Admission, place: Place) -> list[str] | None:
         new_hash = await place.hash(given.new_password)

@@ -11,6 +11,7 @@ from seneca import accounts, audit, decoding, passwords, setup, units
 from seneca.accounts import Registration
 from seneca.cli.options import Data, Url, now, opened
 from seneca.errors import NoSuchAccount
+from seneca.password_policy import PasswordPolicy
 from seneca.signins import recording
 
 app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
@@ -30,7 +31,7 @@ def create(
     with opened(data, url) as (told, database):
         password = new_password()
         given = {"username": name, "email": email, "password": password, "role": "admin"}
-        accounts.check(decoding.convert(given, Registration))
+        accounts.check(decoding.convert(given, Registration), PasswordPolicy.load(told.password_words))
         account_id = units.new_id()
         with database.writing() as tx:
             accounts.create(
@@ -52,7 +53,7 @@ def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
     """Set an account's password; its sign-ins end."""
-    with opened(data, url) as (_, database):
+    with opened(data, url) as (told, database):
         with database.reading() as tx:
             found = accounts.credentials(tx, name)
             if found is None:
@@ -60,7 +61,7 @@ def set_password(
             account = accounts.get(tx, found.id)
         password = new_password()
         decoding.convert({"password": password}, accounts.Change)
-        passwords.check(password, account.username, account.email)
+        PasswordPolicy.load(told.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
         with database.writing() as tx:
             accounts.change(tx, found.id, role=None, password_hash=password_hash)

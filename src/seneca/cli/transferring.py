@@ -38,11 +38,16 @@ def import_file(
     print(f"Imported {summary(report)}.", file=sys.stderr)
 
 
-def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> None:
-    """Write every course, account and session, from one snapshot."""
+def export_file(
+    file: File = Path("-"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,  # noqa: FBT002
+    data: Data = None,
+    url: Url = None,
+) -> None:
+    """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
     with opened(data, url) as (_, database), progress() as tell:
         note_copied(database, "data.exported")
-        report = exporting.export_lines(database, file, progress=tell)
+        report = exporting.export_lines(database, file, overwrite=force, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 
 

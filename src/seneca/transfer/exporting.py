@@ -58,12 +58,13 @@ class SessionLine(Struct, frozen=True, rename="camel", tag_field="kind", tag="se
     modules_stats: list[ModuleLine]
 
 
-def export_lines(database: Database, path: Path, *, progress: Progress) -> Report:
+def export_lines(database: Database, path: Path, *, overwrite: bool = False, progress: Progress) -> Report:
     """Export everything, as it is at this moment, to a file.
 
     Args:
         database: where from.
         path: the file; ``-`` is standard output. A name that ends in ``.gz`` makes it gzip.
+        overwrite: whether a file that is there already may be replaced.
         progress: told how far it is.
 
     Returns:
@@ -74,34 +75,35 @@ def export_lines(database: Database, path: Path, *, progress: Progress) -> Repor
         Unavailable: the database cannot be read.
 
     """
-    with opened(path) as write, database.reading() as tx:
+    with opened(path, overwrite=overwrite) as write, database.reading() as tx:
         return write_lines(tx, write, progress)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """Open a file to write to, private to its owner. It takes the old one's place once it is whole.
+def opened(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
+    """Open a file to write to, private to its owner. It appears under its name once it is whole.
 
     Raises:
-        Unusable: it cannot be written (later, too, while the block runs).
+        Unusable: it is there already and may not be replaced, or cannot be written (later, too, while the block runs).
 
     """
     if str(path) == "-":
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    path = path.resolve()
     try:
         if path.exists() and not path.is_file():  # a pipe, a terminal
             with path.open("wb") as file:
                 yield file.write
             return
-        with replacing(path) as file:
+        with replacing(path, overwrite=overwrite) as file:
             if path.suffix == ".gz":
                 with gzip.open(file, "wb", COMPRESSION) as compressed:
                     yield compressed.write
             else:
                 yield file.write
+    except FileExistsError:
+        raise Unusable(f"{path} exists already. Choose another name, or replace it with --force.") from None
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
 
