@@ -216,14 +216,16 @@ class SessionFull(Refusal):
     status, code, title = 409, "session-full", "The session is full"
 
 
-class TooManyNames(Refusal):
-    """The learner would have results under more module names than a course may have for one learner."""
+class TooManyLearnerNames(Refusal):
+    """One learner would have results under more module names than they may have in one course."""
 
-    status, code, title = (
-        409,
-        "too-many-module-names",
-        "Too many module names for one learner in one course",
-    )
+    status, code, title = 409, "too-many-names-of-learner", "Too many module names of one learner in one course"
+
+
+class TooManyNames(Refusal):
+    """The learners of a course would together have results under more module names than it may have."""
+
+    status, code, title = 409, "too-many-names", "Too many module names in one course"
 
 
 class LastAdministrator(Refusal):

@@ -4,11 +4,12 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from seneca import courses, units
+from seneca import units
 from seneca.accounts import Learner
 from seneca.database import Row, Transaction
 from seneca.errors import NoSuchCourse
 from seneca.sessions import reading
+from seneca.sessions.recording import COURSE_WITH_ID
 
 MINUTE = 60_000  # milliseconds
 
@@ -168,7 +169,8 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         NoSuchSession: the course has no such session.
 
     """
-    courses.get(tx, course_id)
+    if tx.one(COURSE_WITH_ID, id=course_id) is None:
+        raise NoSuchCourse
     session = reading.find(tx, learner, session_id, course_id)
     names = tx.all(
         SESSION_NAMES,

@@ -19,6 +19,7 @@ from seneca.errors import (
     SessionEnded,
     SessionFull,
     SessionIdTaken,
+    TooManyLearnerNames,
     TooManyNames,
 )
 from seneca.sessions import reading, recording
@@ -89,7 +90,7 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
         body=recording.Update,
         example=examples.UPDATE,
         answers=[Answer(200, "The results are recorded.", Updated, examples.UPDATED)],
-        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyNames],
+        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames],
     ),
 )
 async def update(request: Request[Any, Any, Any]) -> Reply:
