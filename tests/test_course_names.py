@@ -9,7 +9,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from seneca import units
+from seneca import stats, units
+from seneca.api.reply import encode
+from seneca.api.statistics_response import START_OF_NAMES, pieces
 from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Postgres, engine
@@ -199,3 +201,41 @@ def test_names_of_an_older_database_are_counted_when_it_is_migrated(tmp_path: Pa
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     assert engine().rows(tmp_path, "SELECT sum(names) FROM course_totals") == [(len(by_bucket) + 1,)]
     assert seneca("stats", "verify", "--data", tmp_path).returncode == 0
+
+
+def test_statistics_may_be_larger_than_the_memory_for_answers(tmp_path: Path):
+    """30 courses of 2,000 names that JSON writes with six bytes a character: 72 MB, where 64 MiB are for answers."""
+    shell = Shell(tmp_path)
+    ids = [str(UUID(int=1000 + n)) for n in range(30)]
+    studies = [
+        line | {"courseId": id_}
+        for number, id_ in enumerate(ids)
+        for line in sessions_of(number, LEARNERS[0], width=200)
+    ]
+    courses = [course(id=id_, courseTitle=f"Course {id_}") for id_ in ids]
+    status, said = shell.load(*courses, *people(LEARNERS[:1]), *studies)
+    assert status == 0, said
+    seneca("admin", "password", "learner-0", "--data", shell.data, input=PASSWORD)
+    with running(shell.data) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        learner = sign_in(client, "learner-0")
+        wanted = sorted(line["moduleName"] for study in studies for line in study["modulesStats"])
+        for _ in range(2):
+            answer = learner.get("/stats/user")
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "application/json"
+            assert int(answer.headers["content-length"]) == len(answer.content) > 64 * 1024 * 1024
+            body = answer.json()
+            assert body["moduleAmount"] == {"totalModulesStudied": len(wanted), "moduleNames": wanted}
+            assert list(body) == ["moduleAmount", "sessionTime", "scores"]
+            assert body["scores"] == {"totalSessionPoints": 60_000, "overallAverageScore": 0.5}
+        of_one = learner.get(f"/stats/user/courses/{ids[0]}").json()
+        assert of_one["moduleAmount"]["totalModulesStudied"] == 2000
+        assert of_one["moduleAmount"]["moduleNames"] == sorted(of_one["moduleAmount"]["moduleNames"])
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1250])
+def test_statistics_in_pieces_are_the_same_json(count: int):
+    names = [f'name "{n}" {START_OF_NAMES.decode()}' for n in range(count)]
+    whole = stats.statistics(names, 7, 5_000_500, 90_000_000)
+    assert b"".join(pieces(whole)) == encode(whole)

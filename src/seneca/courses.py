@@ -17,6 +17,7 @@ from seneca.errors import (
     Stale,
     TitleTaken,
 )
+from seneca.page_size import MAX_PAGE_BYTES
 from seneca.text import Line, Name, Title
 
 MOST_TOPICS = 200
@@ -184,17 +185,14 @@ class Page(Struct, frozen=True):
     more_after: str | None
 
 
-PAGE_BYTES = 8 * 1024 * 1024
-
-
 def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
     """Courses by title, in code points; those whose title or qualification contains ``query``."""
     taken: list[Course] = []
-    size = 0
+    size = 2  # the brackets
     for row in tx.rows(PAGE, pattern=text.like(query), after=after, limit=limit + 1):
         course = _course(row)
-        size += len(bytes(course.topics_and_modules))
-        if taken and (len(taken) == limit or size > PAGE_BYTES):
+        size += len(msgspec.json.encode(course)) + 1
+        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
             return Page(taken, taken[-1].course_title)
         taken.append(course)
     return Page(taken, None)
