@@ -10,6 +10,7 @@ import httpx
 
 from seneca import audit, units
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_up, unique
+from tests.engines import Postgres, engine
 from tests.exchange import course as course_line
 from tests.exchange import session as session_line
 from tests.exchange import user as user_line
@@ -177,3 +178,22 @@ def test_what_is_done_from_the_shell(tmp_path: Path):
     text = json.dumps(found)
     assert [word for word in [*words, "headteacher", "example.org", PASSWORD] if word in text] == []
     assert {act for _, act, _, _ in shown} < set(audit.Act.__args__)
+
+
+MANY = """
+INSERT INTO audit (bucket, id, at, actor, act, subject, facts)
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+SELECT n % 64, 'entry-' || n, n, 'actor-' || n % 5000, 'course.changed', 'subject-' || n % 5000, '{}' FROM numbers
+"""
+
+
+def test_the_entries_about_somebody_are_found_by_an_index(tmp_path: Path):
+    """An export has them, and anybody may ask for their own."""
+    assert seneca("migrate", "--data", tmp_path).returncode == 0
+    engine().script(tmp_path, MANY + "; ANALYZE audit;")
+    explain = "EXPLAIN " if isinstance(engine(), Postgres) else "EXPLAIN QUERY PLAN "
+    plan = repr(engine().rows(tmp_path, explain + audit.ABOUT.replace(":id", "'actor-7'")))
+    assert "audit_by_subject" in plan
+    assert "audit_by_actor" in plan
+    assert "Seq Scan" not in plan
+    assert "SCAN audit" not in plan

@@ -41,12 +41,26 @@ def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, 
         assert set(entry) == {"id", "startedAt", "refreshedAt"}
         assert all(re.fullmatch(TIME, entry[name]) for name in ("startedAt", "refreshedAt"))
     assert found["addresses"] == {"count": 1, "lastSeenAt": found["signIns"][1]["startedAt"]}
+    quota = found["hourlyQuota"]
+    assert quota["writes"] >= 10  # some more are counted in advance
+    assert quota["bytes"] > 0
+    assert abs(units.from_iso(quota["startedAt"]) - before) < 60_000
     assert found["audit"] == []
     assert found["statistics"] == alice.get("/stats/user").json()
     assert found["sessions"] == [entry for page in pages(alice, "/stats/user/sessions") for entry in page]
     assert len(found["sessions"]) == 4
     assert set(found) == {
-        *("exportedAt", "account", "hasPassword", "signIns", "addresses", "audit", "statistics", "sessions")
+        *(
+            "exportedAt",
+            "account",
+            "hasPassword",
+            "signIns",
+            "addresses",
+            "hourlyQuota",
+            "audit",
+            "statistics",
+            "sessions",
+        )
     }
     assert again.get(PATH).status_code == 200
 
@@ -71,7 +85,7 @@ def test_head_tells_its_length(alice: Person):
 
 def test_somebody_who_has_nothing_and_an_administrator(tara: Person, charlie: Person):
     found = exported(charlie)
-    assert (found["sessions"], found["statistics"]) == ([], NOTHING)
+    assert (found["sessions"], found["statistics"], found["hourlyQuota"]) == ([], NOTHING, None)
     found = exported(tara)
     assert found["account"]["role"] == "admin"
     assert "account.registered" in [entry["act"] for entry in found["audit"]]

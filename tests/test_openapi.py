@@ -97,6 +97,18 @@ def test_the_documentation_needs_no_token(client: httpx.Client):
         assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
 
 
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/docs.css", "/docs.svg"])
+def test_the_documentation_is_made_once_and_has_a_validator(client: httpx.Client, path: str):
+    answer = client.get(path)
+    again = client.get(path, headers={"If-None-Match": '"another"'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (200, answer.content, answer.headers["etag"])
+    unchanged = client.get(path, headers={"If-None-Match": f'"another", W/{answer.headers["etag"]}'})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["etag"] == answer.headers["etag"]
+    head = client.head(path)
+    assert (head.headers["etag"], head.headers["content-length"]) == (answer.headers["etag"], str(len(answer.content)))
+
+
 def test_operation_ids_are_unique(document: dict[str, Any]):
     ids = [operation["operationId"] for operation in operations(document).values()]
     assert len(ids) == len(set(ids))

@@ -6,10 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, unique
+from tests.conftest import Person, Server, make_course, refused, running, sign_up, unique
 from tests.wire import (
     UNKNOWN,
     UUID7,
+    clients_of_workers,
     counts,
     module,
     new_session,
@@ -114,6 +115,22 @@ def test_refuses_the_id_of_a_course(server: Server, tara: Person, alice: Person,
     assert counts(server) == before
 
 
+def test_a_title_names_the_course_that_has_it_now(server: Server, tara: Person, alice: Person, course):
+    """Sent again after its title went to another course, a start is one of that other course."""
+    by_title = body(course, courseIdentifier=course["courseTitle"], sessionId=(session_id := str(uuid4())))
+    assert alice.post(PATH, by_title).status_code == 201
+    tara.put(f"/course/{course['id']}", {"courseTitle": unique("Renamed")})
+    assert alice.post(PATH, by_title).status_code == 200  # it is no course's title: the learner means the start of then
+    other = make_course(tara, courseTitle=course["courseTitle"])
+    before = stored(server, session_id)
+    for identifier in (other["courseTitle"], other["id"]):
+        refused(alice.post(PATH, by_title | {"courseIdentifier": identifier}), 409, "session-id-taken")
+    assert alice.post(PATH, by_title | {"courseIdentifier": course["id"]}).status_code == 200
+    refused(alice.post(PATH, by_title | {"courseIdentifier": unique("Unknown")}), 404, "no-such-course")
+    assert stored(server, session_id) == before
+    assert server.rows("SELECT count(*) FROM sessions WHERE course_id = :id", id=other["id"]) == [(0,)]
+
+
 def test_another_learners_equal_id_is_independent_and_invisible(
     server: Server, tara: Person, alice: Person, charlie: Person
 ):
@@ -143,6 +160,25 @@ def test_another_learners_equal_id_is_independent_and_invisible(
     assert server.rows("SELECT count(*) FROM sessions WHERE id = :id", id=session_id) == [(2,)]
     assert alice.post(PATH, body(course, sessionId=session_id)).status_code == 200
     refused(charlie.post(PATH, body(course, sessionId=session_id)), 409, "session-id-taken")
+
+
+def test_topics_are_those_of_now_on_every_worker(tmp_path):
+    """Each worker remembers a course's topics, under a hash of them."""
+    with running(tmp_path, SENECA_WORKERS="2") as server:
+        clients = clients_of_workers(server, 2)
+        tara = sign_up(clients[0], "tara", role="admin")
+        alice = sign_up(clients[0], "alice")
+        course = make_course(tara)
+        for topic in ("Number", "Geometry", "Number"):
+            topics = [{"topic": topic, "modules": []}]
+            assert tara.put(f"/course/{course['id']}", {"topicsAndModules": topics}).status_code == 200
+            for client in clients:
+                alice.client = client
+                for name in ("Number", "Geometry"):
+                    answer = alice.post(PATH, body(course, topic=name))
+                    assert answer.status_code == (201 if name == topic else 404), (topic, name, answer.text)
+        for client in clients:
+            client.close()
 
 
 def test_topics_are_those_that_the_course_has_now(tara: Person, alice: Person, course):

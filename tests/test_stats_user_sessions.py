@@ -97,3 +97,23 @@ def test_refuses_who_may_not_and_other_methods(nobody: Person, tara: Person, ali
     refuses_callers(nobody, "GET", PATH, but=alice, wrong_role=tara)
     refuses_methods(nobody, PATH, "GET")
     answers_head(alice, PATH)
+
+
+def test_a_page_has_at_most_8_mib_as_it_is_sent(tara: Person, alice: Person, course):
+    """Names of control characters have six bytes a character in JSON, and one where they are stored."""
+    ids = [alice.start(course, topic="Number") for _ in range(10)]
+    for id_ in ids:
+        for start in range(0, 1000, 200):
+            names = (f"{n:04}".rjust(200, "\x01") for n in range(start, start + 200))
+            alice.update(id_, *({"moduleName": name, "quiz": {}} for name in names))
+    for person, first in ((alice, PATH), (tara, f"/stats/sessions/{course['id']}")):
+        seen, lengths, path = [], [], first
+        while path:
+            answer = person.get(path)
+            assert answer.status_code == 200
+            lengths.append(len(answer.content))
+            seen += [session["id"] for session in answer.json()]
+            path = answer.links.get("next", {}).get("url", "")
+        assert seen == ids
+        assert max(lengths) <= 8 * 1024 * 1024
+        assert len(lengths) == 2

@@ -21,10 +21,13 @@ from seneca.api import accounts, audit, courses, privacy, probes, problems, sess
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
 from seneca.api.envelope import Envelope
+from seneca.api.fair_slots import FairSlots
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
 from seneca.password_policy import PasswordPolicy
+from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
+from seneca.learner_quotas import Amount, LearnerQuotas
 from seneca.passwords import MOST_THREADS, Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
@@ -83,6 +86,9 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         password_policy=PasswordPolicy.load(told.password_words),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
         aftermath=Aftermath(database, told.data / outside.FILE),
+        quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
+        list_slots=FairSlots(MAX_LISTS_AT_ONCE),
+        export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),
         started=started,
     )
 

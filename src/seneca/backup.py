@@ -162,8 +162,8 @@ def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
 COURSES_CHANGES = "SELECT course_id, bucket, name_changes FROM course_totals"
 LEARNERS_CHANGES = "SELECT bucket, learner_id, course_id, name_changes FROM learner_totals"
 RAISE_COURSES = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
-VALUES (:course_id, :bucket, 0, 0, 0, 0, :name_changes)
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
+VALUES (:course_id, :bucket, 0, 0, 0, 0, 0, :name_changes)
 ON CONFLICT (course_id, bucket) DO UPDATE SET name_changes = course_totals.name_changes + excluded.name_changes
 """
 RAISE_LEARNERS = """

@@ -17,6 +17,7 @@ from seneca.errors import (
     Stale,
     TitleTaken,
 )
+from seneca.page_size import MAX_PAGE_BYTES
 from seneca.text import Line, Name, Title
 
 MOST_TOPICS = 200
@@ -103,8 +104,8 @@ def _repeated(names: Sequence[str]) -> list[int]:
 
 
 INSERT = """
-INSERT INTO courses (id, title, qualification, topics, search_key, created_at)
-VALUES (:id, :title, :qualification, :topics, :search_key, :created_at)
+INSERT INTO courses (id, title, qualification, topics, search_key, created_at, topics_hash)
+VALUES (:id, :title, :qualification, :topics, :search_key, :created_at, :topics_hash)
 ON CONFLICT (title) DO NOTHING
 """
 
@@ -128,6 +129,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
         topics=topics.decode(),
         search_key=search_key(new.course_title, new.qualification),
         created_at=now,
+        topics_hash=topics_hash(topics),
     )
     if not made:
         raise TitleTaken
@@ -183,24 +185,22 @@ class Page(Struct, frozen=True):
     more_after: str | None
 
 
-PAGE_BYTES = 8 * 1024 * 1024
-
-
 def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
     """Courses by title, in code points; those whose title or qualification contains ``query``."""
     taken: list[Course] = []
-    size = 0
+    size = 2  # the brackets
     for row in tx.rows(PAGE, pattern=text.like(query), after=after, limit=limit + 1):
         course = _course(row)
-        size += len(bytes(course.topics_and_modules))
-        if taken and (len(taken) == limit or size > PAGE_BYTES):
+        size += len(msgspec.json.encode(course)) + 1
+        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
             return Page(taken, taken[-1].course_title)
         taken.append(course)
     return Page(taken, None)
 
 
 UPDATE = """
-UPDATE courses SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key
+UPDATE courses SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key,
+    topics_hash = :topics_hash
 WHERE id = :id
 """
 
@@ -238,6 +238,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
             qualification=course.qualification,
             topics=bytes(course.topics_and_modules).decode(),
             search_key=search_key(course.course_title, course.qualification),
+            topics_hash=topics_hash(bytes(course.topics_and_modules)),
         )
     except NotUnique:
         raise TitleTaken from None
@@ -271,13 +272,6 @@ def delete(tx: Transaction, identifier: str) -> Course:
     return course
 
 
-def topic_names(course: Course) -> set[str]:
-    """The names of a course's topics."""
-    return {entry.topic for entry in _topic_names.decode(course.topics_and_modules)}
-
-
-class _TopicName(Struct):
-    topic: str
-
-
-_topic_names = msgspec.json.Decoder(list[_TopicName])
+def topics_hash(topics: bytes) -> str:
+    """What tells these topics, as JSON, from any others."""
+    return hashlib.blake2b(topics, digest_size=16).hexdigest()

@@ -192,11 +192,7 @@ class CourseInUse(Refusal):
 class SessionIdTaken(Refusal):
     """The id that the client brought names something else already."""
 
-    status, code, title = (
-        409,
-        "session-id-taken",
-        "This session id is in use for something else",
-    )
+    status, code, title = 409, "session-id-taken", "This session id is in use for something else"
 
 
 class SessionEnded(Refusal):
@@ -216,14 +212,16 @@ class SessionFull(Refusal):
     status, code, title = 409, "session-full", "The session is full"
 
 
-class TooManyNames(Refusal):
-    """The learner would have results under more module names than a course may have for one learner."""
+class TooManyLearnerNames(Refusal):
+    """One learner would have results under more module names than they may have in one course."""
 
-    status, code, title = (
-        409,
-        "too-many-module-names",
-        "Too many module names for one learner in one course",
-    )
+    status, code, title = 409, "too-many-names-of-learner", "Too many module names of one learner in one course"
+
+
+class TooManyNames(Refusal):
+    """The learners of a course would together have results under more module names than it may have."""
+
+    status, code, title = 409, "too-many-names", "Too many module names in one course"
 
 
 class LastAdministrator(Refusal):
@@ -263,6 +261,16 @@ class TooManyTries(Refusal):
 
     def __init__(self, milliseconds: int) -> None:
         super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})
+
+
+class QuotaExceeded(Refusal):
+    """The learner has stored as much as one learner may in an hour."""
+
+    status, code, title = 429, "quota-exceeded", "Too much was stored in this hour"
+
+    def __init__(self, rule: str, milliseconds: int) -> None:
+        seconds = -(-milliseconds // 1000)
+        super().__init__(f"{rule} Try again in {seconds:,} seconds.", headers={"Retry-After": str(seconds)})
 
 
 # -- 503 ---------------------------------------------------------------------------------------

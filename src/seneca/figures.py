@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from seneca import course_names
+from seneca.course_names import NO_NEW_NAMES, NewNames
 from seneca.database import Answer, Transaction
 
 
@@ -53,27 +55,20 @@ ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
     name_changes = learner_totals.name_changes + excluded.name_changes
 """
 ADD_TO_COURSE = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
-VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :name_changes)
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
+VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :names, :name_changes)
 ON CONFLICT (course_id, bucket) DO UPDATE SET
     sessions = course_totals.sessions + excluded.sessions,
     results = course_totals.results + excluded.results,
     points = course_totals.points + excluded.points,
     milliseconds = course_totals.milliseconds + excluded.milliseconds,
+    names = course_totals.names + excluded.names,
     name_changes = course_totals.name_changes + excluded.name_changes
 """
 
 
-def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 0) -> None:
-    """Add a difference to the learner's totals and to the course's.
-
-    Args:
-        tx: the transaction that makes the difference.
-        study: whose totals.
-        difference: what to add.
-        new_names: under how many module names the learner has results for the first time.
-
-    """
+def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = NO_NEW_NAMES) -> None:
+    """Add a difference, and how many module names are new, to the learner's totals and to the course's."""
     parameters = {
         "bucket": study.bucket,
         "course_id": study.course_id,
@@ -82,8 +77,8 @@ def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, **parameters)
-    tx.put(ADD_TO_COURSE, name_changes=0, **parameters)
+    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters)
+    tx.put(ADD_TO_COURSE, names=new.to_course, name_changes=new.to_bucket, **parameters)
 
 
 NAMES_IN_COURSE_OF_SESSION = """
@@ -131,12 +126,6 @@ VALUES (:course_id, :module_name, :bucket, :learners)
 ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + excluded.learners
 RETURNING learners
 """
-COUNT_NEW_TO_COURSE = """
-UPDATE course_totals SET name_changes = name_changes + (
-    SELECT count(*) FROM course_names
-    WHERE course_id = :course_id AND bucket = :bucket AND learners = 1 AND module_name IN (:values))
-WHERE course_id = :course_id AND bucket = :bucket
-"""
 
 
 def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence[str]) -> None:
@@ -147,7 +136,6 @@ def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence
         in_order = sorted(new)  # two learners who wait for each other's names would wait for ever
         course = {"bucket": study.bucket, "course_id": study.course_id}
         tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
-        tx.put(COUNT_NEW_TO_COURSE, values=in_order, **course)
 
 
 # -- taking away -------------------------------------------------------------------------------
@@ -192,8 +180,9 @@ def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[s
     lost = sorted(row[0] for row in tx.among(FORGET_LEARNER_NAMES, in_order, **learner))
     tx.put(TAKE_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
     tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
-    gone = tx.among(FORGET_COURSE_NAMES, lost, **course)
-    tx.put(ADD_TO_COURSE, name_changes=len(gone), **asdict(-difference), **course)
+    gone = [row[0] for row in tx.among(FORGET_COURSE_NAMES, lost, **course)]
+    names_gone = course_names.gone(tx, study.bucket, study.course_id, gone)
+    tx.put(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-difference), **course)
 
 
 FORGET_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
@@ -233,14 +222,12 @@ def names_in(tx: Transaction, study: Study) -> set[str]:
 
 COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
 
-CourseBucket = tuple[str, int]
-"""A course's id and a bucket: what a row of ``course_totals`` is of."""
-
 
 class Changes:
-    """Differences that many sessions make, summed up for each study and then written together."""
+    """Differences that many sessions of one bucket's learners make, summed up for each study and then written together."""
 
-    def __init__(self) -> None:
+    def __init__(self, bucket: int) -> None:
+        self._bucket = bucket
         self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
         self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
 
@@ -249,12 +236,13 @@ class Changes:
         self._differences[study] += difference
         self._names[study].update(names)
 
-    def write(self, tx: Transaction) -> None:
-        """Add all of it to what is kept."""
-        new_to_learners, new_to_courses = self._write_names(tx)
-        courses: defaultdict[CourseBucket, Difference] = defaultdict(Difference)
+    def write(self, tx: Transaction) -> dict[str, int]:
+        """Add all of it to what is kept; returns how many names are new to each course, where any are."""
+        new_to_learners, new_to_bucket = self._write_names(tx)
+        new_to_courses = course_names.count_new(tx, self._bucket, new_to_bucket)
+        courses: defaultdict[str, Difference] = defaultdict(Difference)
         for study, difference in self._differences.items():
-            courses[study.course_id, study.bucket] += difference
+            courses[study.course_id] += difference
         tx.insert(
             ADD_TO_LEARNER,
             [
@@ -265,16 +253,23 @@ class Changes:
         tx.insert(
             ADD_TO_COURSE,
             [
-                {"course_id": key[0], "bucket": key[1], **asdict(difference), "name_changes": new_to_courses[key]}
-                for key, difference in courses.items()
+                {
+                    "course_id": id_,
+                    "bucket": self._bucket,
+                    **asdict(difference),
+                    "names": new_to_courses.get(id_, 0),
+                    "name_changes": len(new_to_bucket.get(id_, ())),
+                }
+                for id_, difference in courses.items()
             ],
         )
+        return new_to_courses
 
-    def _write_names(self, tx: Transaction) -> tuple[Counter[Study], Counter[CourseBucket]]:
-        """Add the names; returns how many were new to each learner, and to each course in a bucket."""
+    def _write_names(self, tx: Transaction) -> tuple[Counter[Study], dict[str, list[str]]]:
+        """Add the names; returns how many were new to each learner, and which of each course were new to the bucket."""
         to_learners: Counter[Study] = Counter()
-        to_courses: Counter[CourseBucket] = Counter()
-        learners: Counter[tuple[str, int, str]] = Counter()
+        to_bucket: defaultdict[str, list[str]] = defaultdict(list)
+        learners: Counter[tuple[str, str]] = Counter()
         given = [(study, name, results) for study, names in self._names.items() for name, results in names.items()]
         kept = tx.insert(
             COUNT_LEARNER_NAMES,
@@ -283,14 +278,15 @@ class Changes:
         for (study, name, results), row in zip(given, kept, strict=True):
             if row[0] == results:  # before, there were none
                 to_learners[study] += 1
-                learners[study.course_id, study.bucket, name] += 1
+                learners[study.course_id, name] += 1
         counted = tx.insert(
             ADD_COURSE_NAMES,
             [
-                {"course_id": course_id, "bucket": bucket, "module_name": name, "learners": count}
-                for (course_id, bucket, name), count in learners.items()
+                {"course_id": course_id, "bucket": self._bucket, "module_name": name, "learners": count}
+                for (course_id, name), count in learners.items()
             ],
         )
-        for ((course_id, bucket, _), count), row in zip(learners.items(), counted, strict=True):
-            to_courses[course_id, bucket] += row[0] == count
-        return to_learners, to_courses
+        for ((course_id, name), count), row in zip(learners.items(), counted, strict=True):
+            if row[0] == count:
+                to_bucket[course_id].append(name)
+        return to_learners, dict(to_bucket)

@@ -19,7 +19,7 @@ Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
 MOST_BY_THEMSELVES: Final = 4
-"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, six (docs/scaling.md)."""
+"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, seven (docs/scaling.md)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     connections: Annotated[
         int,
-        Meta(ge=1, le=100, description="Connections of each worker to PostgreSQL, besides two for long lists."),
+        Meta(
+            ge=1, le=100, description="Connections of each worker to PostgreSQL, besides three for lists and exports."
+        ),
     ] = 4
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
@@ -72,6 +74,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     most_registrations: Annotated[
         int, Meta(ge=1, description="Accounts that may be registered from one address in ten minutes.")
     ] = 600
+    max_learner_writes: Annotated[
+        int, Meta(ge=1, description="Starts, updates and ends of study sessions that one learner may store in an hour.")
+    ] = 20_000
+    max_learner_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Bytes of results that one learner may store in an hour: names and parts as they are stored.",
+        ),
+    ] = 268_435_456
     allowed_origins: Annotated[
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),

@@ -1,16 +1,24 @@
 """Read the figures: the statistics, each a read of a bounded number of rows (docs/figures.md)."""
 
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 
 from msgspec import Struct
 
-from seneca import courses, units
+from seneca import units
 from seneca.accounts import Learner
 from seneca.database import Row, Transaction
 from seneca.errors import NoSuchCourse
 from seneca.sessions import reading
+from seneca.sessions.recording import COURSE_WITH_ID
 
 MINUTE = 60_000  # milliseconds
+MAX_UNREAD_NAMES = 100  # that a quick read reads, of a course from up to 64 buckets
+MAX_QUICK_CHARACTERS = 256 * 1024  # of names that a quick read shows
+
+
+class ManyNames(Exception):
+    """A statistic has more module names than a quick read should read or show: to be read by ``Database.scan``."""
 
 
 class ModuleAmount(Struct, frozen=True, rename="camel"):
@@ -70,7 +78,7 @@ def statistics(names: list[str], results: int, points: int, milliseconds: int) -
 
 
 COURSE_TOTALS = """
-SELECT coalesce(sum(name_changes), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
     coalesce(sum(milliseconds), 0)
 FROM course_totals
 WHERE course_id = :course_id
@@ -81,19 +89,37 @@ SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER
 """
 
 
-def of_course(tx: Transaction, course_id: str) -> Statistics:
+def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statistics:
     """All learners' statistics of a course.
 
     Raises:
         NoSuchCourse: there is no course with this id.
+        ManyNames: ``quick``, and it has many.
 
     """
     totals = tx.one(COURSE_TOTALS, course_id=course_id)
     if totals is None:
         raise NoSuchCourse
-    changes, results, points, milliseconds = totals
-    names = tx.memory.recall(course_id, changes, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)))
-    return statistics(names, results, points, milliseconds)
+    changes, count, *sums = totals
+    names = _names(
+        tx, course_id, changes, count, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)), quick=quick
+    )
+    return statistics(names, *sums)
+
+
+def _names(
+    tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
+) -> list[str]:
+    """The names of a statistic, remembered under their key and version, or read. Raises ManyNames."""
+    names = tx.memory.find(key, version)
+    if names is None:
+        if quick and count > MAX_UNREAD_NAMES:
+            raise ManyNames
+        names = read()
+        tx.memory.keep(key, version, names)
+    if quick and len(names) > MAX_UNREAD_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
+        raise ManyNames
+    return names
 
 
 def _column(rows: list[Row]) -> list[str]:
@@ -101,7 +127,7 @@ def _column(rows: list[Row]) -> list[str]:
 
 
 LEARNER_IN_COURSE_TOTALS = """
-SELECT coalesce(sum(name_changes), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
     coalesce(sum(milliseconds), 0)
 FROM learner_totals
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
@@ -114,11 +140,12 @@ ORDER BY module_name
 """
 
 
-def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str) -> Statistics:
+def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, quick: bool = False) -> Statistics:
     """One learner's statistics of a course.
 
     Raises:
         NoSuchCourse: there is no course with this id.
+        ManyNames: ``quick``, and it has many.
 
     """
     key = {
@@ -129,13 +156,21 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str) -> St
     totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
     if totals is None:
         raise NoSuchCourse
-    changes, results, points, milliseconds = totals
-    names = tx.memory.recall((learner_id, course_id), changes, lambda: _column(tx.all(LEARNER_IN_COURSE_NAMES, **key)))
-    return statistics(names, results, points, milliseconds)
+    changes, count, *sums = totals
+    names = _names(
+        tx,
+        (learner_id, course_id),
+        changes,
+        count,
+        lambda: _column(tx.all(LEARNER_IN_COURSE_NAMES, **key)),
+        quick=quick,
+    )
+    return statistics(names, *sums)
 
 
 LEARNER_TOTALS = """
-SELECT coalesce(sum(results), 0), coalesce(sum(points), 0), coalesce(sum(milliseconds), 0)
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
 FROM learner_totals
 WHERE bucket = :bucket AND learner_id = :learner_id
 """
@@ -146,11 +181,12 @@ ORDER BY module_name
 """
 
 
-def of_learner(tx: Transaction, learner_id: str) -> Statistics:
-    """One learner's statistics over all courses."""
+def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
+    """One learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many."""
     key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
-    totals = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0)
-    return statistics(_column(tx.all(LEARNER_NAMES, **key)), *totals)
+    changes, count, *sums = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
+    names = _names(tx, ("all", learner_id), changes, count, lambda: _column(tx.all(LEARNER_NAMES, **key)), quick=quick)
+    return statistics(names, *sums)
 
 
 SESSION_NAMES = """
@@ -168,7 +204,8 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         NoSuchSession: the course has no such session.
 
     """
-    courses.get(tx, course_id)
+    if tx.one(COURSE_WITH_ID, id=course_id) is None:
+        raise NoSuchCourse
     session = reading.find(tx, learner, session_id, course_id)
     names = tx.all(
         SESSION_NAMES,

@@ -80,6 +80,12 @@ FROM sessions s
 JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AND t.id = s.id
 GROUP BY s.course_id, s.bucket
 """
+OF_COURSES_NAME_COUNTS: Final = """
+SELECT s.course_id, count(DISTINCT r.module_name) AS names
+FROM sessions s
+JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+GROUP BY s.course_id
+"""
 OF_COURSES_NAMES: Final = """
 SELECT s.course_id, r.module_name, s.bucket, count(DISTINCT s.learner_id) AS learners
 FROM sessions s
@@ -97,6 +103,7 @@ KEPT: Final = (
     ),
     Figures("learner_names", ("bucket", "learner_id", "course_id", "module_name"), ("results",), OF_LEARNERS_NAMES),
     Figures("course_totals", ("course_id", "bucket"), ("sessions", "results", "points", "milliseconds"), OF_COURSES),
+    Figures("course_totals", ("course_id",), ("names",), OF_COURSES_NAME_COUNTS),
     Figures("course_names", ("course_id", "module_name", "bucket"), ("learners",), OF_COURSES_NAMES),
 )
 
@@ -188,11 +195,17 @@ INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
 {OF_LEARNERS_NAMES}
 """,
     "course_totals": f"""
-UPDATE course_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, name_changes = name_changes + 1;
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
-SELECT course_id, bucket, sessions, results, points, milliseconds, 1 FROM ({OF_COURSES}) truth WHERE true
+UPDATE course_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
+    name_changes = name_changes + 1;
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
+SELECT course_id, bucket, sessions, results, points, milliseconds, 0, 1 FROM ({OF_COURSES}) truth WHERE true
 ON CONFLICT (course_id, bucket) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
-    points = excluded.points, milliseconds = excluded.milliseconds
+    points = excluded.points, milliseconds = excluded.milliseconds;
+UPDATE course_totals SET names = counted.names
+FROM (SELECT course_id, bucket, count(*) AS names
+      FROM (SELECT course_id, min(bucket) AS bucket FROM ({OF_COURSES_NAMES}) named GROUP BY course_id, module_name) firsts
+      GROUP BY course_id, bucket) counted
+WHERE course_totals.course_id = counted.course_id AND course_totals.bucket = counted.bucket
 """,
     "course_names": f"""
 DELETE FROM course_names;

@@ -9,6 +9,7 @@ from seneca import accounts, audit, setup, throttle, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of, signed_in
+from seneca.api.long_reads import scan
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
@@ -131,7 +132,7 @@ async def page(request: AnyRequest) -> Reply:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(accounts.Place, accounts.BEGINNING)
-    found = await services(request).database.scan(accounts.page, query=asked.query, after=after, limit=asked.limit)
+    found = await scan(request, accounts.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.accounts, headers=asked.link(found.more_after))
 
 

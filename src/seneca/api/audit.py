@@ -6,9 +6,9 @@ from litestar import Request, get
 
 from seneca import audit
 from seneca.api import examples, paging
+from seneca.api.long_reads import scan
 from seneca.api.operation import Answer, operation
 from seneca.api.reply import Reply, reply
-from seneca.api.services import services
 
 
 @get(
@@ -24,7 +24,7 @@ async def page(request: Request[Any, Any, Any]) -> Reply:
     """List who did what to whom, the newest first: every administrative act, in identifiers only."""
     asked = paging.asked(request)
     after = asked.after(audit.Place, audit.NEWEST)
-    found = await services(request).database.scan(audit.page, after, asked.limit)
+    found = await scan(request, audit.page, after, asked.limit)
     return reply(found.entries, headers=asked.link(found.more_after))
 
 

@@ -9,6 +9,7 @@ from seneca import audit, courses
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of
 from seneca.api.headers import header
+from seneca.api.long_reads import scan
 from seneca.api.operation import KIBIBYTE, Answer, operation
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import now, services
@@ -89,7 +90,7 @@ async def page(request: Request[Any, Any, Any]) -> Reply:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
     asked = paging.asked(request)
     after = asked.after(Name, "")
-    found = await services(request).database.scan(courses.page, query=asked.query, after=after, limit=asked.limit)
+    found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.courses, headers=asked.link(found.more_after))
 
 

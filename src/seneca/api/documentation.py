@@ -1,24 +1,30 @@
 """The API's documentation over HTTP: the OpenAPI document, and a page that people can read."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import get
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 
 from seneca import errors
+from seneca.api.headers import header
 from seneca.api.openapi import document
 from seneca.api.operation import Answer, Operation, operation
 from seneca.api.problems import Bug
-from seneca.api.reply import Reply, encode, reply, text
+from seneca.api.reply import Reply, encode, nothing, reply, text
+from seneca.courses import matches
 from seneca.errors import Refusal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+
+AnyRequest = Request[Any, Any, Any]
 
 
 def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
@@ -28,23 +34,50 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     def described() -> dict[str, Any]:
         return document(routes)
 
+    @cache  # what follows is the same until the server is another one
+    def kept_document() -> Kept:
+        return Kept(reply(described()))
+
+    @cache
+    def kept_page() -> Kept:
+        return Kept(text(render(described()), "text/html"))
+
+    @cache
+    def kept_template(name: str, media_type: str) -> Kept:
+        return Kept(text(_templates().get_template(name).render(), media_type))
+
     @get("/openapi.json", opt=_open("The OpenAPI document."))
-    async def openapi_json() -> Reply:
-        return reply(described())
+    async def openapi_json(request: AnyRequest) -> Reply:
+        return kept_document().answer(request)
 
     @get("/docs", opt=_open("This documentation as a page."))
-    async def docs() -> Reply:
-        return text(render(described()), "text/html")
+    async def docs(request: AnyRequest) -> Reply:
+        return kept_page().answer(request)
 
     @get("/docs.css", opt=_open("The page's style."))
-    async def docs_css() -> Reply:
-        return text(_templates().get_template("docs.css").render(), "text/css")
+    async def docs_css(request: AnyRequest) -> Reply:
+        return kept_template("docs.css", "text/css").answer(request)
 
     @get("/docs.svg", opt=_open("The page's icon."))
-    async def docs_svg() -> Reply:
-        return text(_templates().get_template("docs.svg").render(), "image/svg+xml")
+    async def docs_svg(request: AnyRequest) -> Reply:
+        return kept_template("docs.svg", "image/svg+xml").answer(request)
 
     return [openapi_json, docs, docs_css, docs_svg]
+
+
+class Kept:
+    """An answer that is made once, and the validator of its content."""
+
+    def __init__(self, whole: Reply) -> None:
+        self._etag = f'"{hashlib.blake2b(whole.body, digest_size=12).hexdigest()}"'
+        self._whole = whole
+        self._whole.headers.append((b"etag", self._etag.encode()))
+        self._unchanged = nothing(304, {"ETag": self._etag})
+
+    def answer(self, request: AnyRequest) -> Reply:
+        """The whole, or 304 to a client that has it."""
+        condition = header(request, b"if-none-match")
+        return self._whole if condition is None or not matches(condition, self._etag) else self._unchanged
 
 
 def _open(description: str) -> dict[str, Operation]:

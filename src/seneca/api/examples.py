@@ -102,6 +102,7 @@ EXPORT = {
         }
     ],
     "addresses": {"count": 1, "lastSeenAt": "2025-02-28T16:00:00.000Z"},
+    "hourlyQuota": {"startedAt": "2025-02-28T16:00:05.000Z", "writes": 200, "bytes": 2684354},
     "audit": [ENTRY],
     "statistics": STATISTICS,
     "sessions": [SESSION],

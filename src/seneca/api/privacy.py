@@ -10,6 +10,7 @@ from seneca import accounts, audit, passwords
 from seneca.accounts import Credentials
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of
+from seneca.api.long_reads import export
 from seneca.api.operation import Answer, operation
 from seneca.api.reply import IN_MEMORY, Download, Reply, nothing
 from seneca.api.services import now, services
@@ -43,7 +44,7 @@ async def download(request: AnyRequest, account_id: str) -> Download:
             raise
         return Download(file, f"seneca-{account_id}.json")
 
-    return await services(request).database.scan(work, now())
+    return await export(request, work, now())
 
 
 @get(

@@ -23,7 +23,17 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
-class Reply:
+class AsgiResponse:
+    """What a handler returns: an ASGI application that sends its answer."""
+
+    __slots__ = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        raise NotImplementedError
+
+
+class Reply(AsgiResponse):
     """An answer whose body is bytes: an ASGI application, without what the framework's responses can do besides."""
 
     __slots__ = ("body", "headers", "status")
@@ -53,20 +63,21 @@ class Reply:
             yield self.body[at : at + PIECE]
 
 
-class Download:
-    """An answer to be saved as a file: an ASGI application that sends what was written to a temporary one, once."""
+class Download(AsgiResponse):
+    """An answer in JSON, as a file to be saved if it has a name: an ASGI application that sends a temporary file, once."""
 
     __slots__ = ("_file", "_size", "headers", "status")
 
-    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str) -> None:
+    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str = "") -> None:
         self._file = file
         self._size = file.tell()
         self.status = 200
         self.headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(self._size).encode()),
-            (b"content-disposition", f'attachment; filename="{name}"'.encode()),
         ]
+        if name:
+            self.headers.append((b"content-disposition", f'attachment; filename="{name}"'.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
         """Send it, and close the file. Raises Unavailable, as a ``Reply``."""

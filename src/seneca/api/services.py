@@ -7,8 +7,10 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
+from seneca.api.fair_slots import FairSlots
 from seneca.database import Database
 from seneca.password_policy import PasswordPolicy
+from seneca.learner_quotas import LearnerQuotas
 from seneca.passwords import Hashery
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
@@ -26,6 +28,9 @@ class Services(Struct, frozen=True):
     sign_ins_at_once: asyncio.Semaphore
     """To be held while a sign-in is at the database: of the connections to a server it leaves some to everybody else."""
     aftermath: Aftermath
+    quotas: LearnerQuotas
+    list_slots: FairSlots
+    export_slots: FairSlots
     started: float
     """``time.monotonic()`` when the server started."""
 

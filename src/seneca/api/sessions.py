@@ -9,6 +9,7 @@ from msgspec import Struct
 from seneca import units
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of, learner_of
+from seneca.api.long_reads import scan
 from seneca.api.operation import Answer, operation
 from seneca.api.reply import Reply, reply
 from seneca.api.services import now, services
@@ -16,9 +17,11 @@ from seneca.errors import (
     NoSuchCourse,
     NoSuchSession,
     NoSuchTopic,
+    QuotaExceeded,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
+    TooManyLearnerNames,
     TooManyNames,
 )
 from seneca.sessions import reading, recording
@@ -65,7 +68,7 @@ class Ended(Struct, frozen=True, rename="camel"):
                 examples.STARTED,
             ),
         ],
-        refusals=[NoSuchCourse, NoSuchTopic, SessionIdTaken],
+        refusals=[NoSuchCourse, NoSuchTopic, SessionIdTaken, QuotaExceeded],
     ),
 )
 async def start(request: Request[Any, Any, Any]) -> Reply:
@@ -74,7 +77,9 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
     A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
     """
     asked = await body.read(request, recording.Start)
-    session_id, is_new = await services(request).database.write(recording.start, learner_of(request), asked, now())
+    learner, shared, moment = learner_of(request), services(request), now()
+    async with shared.quotas.charge(learner, 0, moment):
+        session_id, is_new = await shared.database.write(recording.start, learner, asked, moment)
     return reply(
         Started("Session started created successfully", session_id),
         201 if is_new else 200,
@@ -89,7 +94,7 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
         body=recording.Update,
         example=examples.UPDATE,
         answers=[Answer(200, "The results are recorded.", Updated, examples.UPDATED)],
-        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyNames],
+        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
     ),
 )
 async def update(request: Request[Any, Any, Any]) -> Reply:
@@ -100,7 +105,9 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
     asked = await body.read(request, recording.Update)
     session_id = str(asked.session_id)
     given = read_results(asked.module_stats)
-    recorded = await services(request).database.write(recording.record, learner_of(request), session_id, given)
+    learner, shared = learner_of(request), services(request)
+    async with shared.quotas.charge(learner, sum(result.bytes for result in given), now()):
+        recorded = await shared.database.write(recording.record, learner, session_id, given)
     return reply(
         Updated(
             "Session updated successfully",
@@ -119,13 +126,15 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
         body=recording.End,
         example=examples.END,
         answers=[Answer(200, "The session has ended.", Ended, examples.ENDED)],
-        refusals=[NoSuchSession, SessionEnded],
+        refusals=[NoSuchSession, SessionEnded, QuotaExceeded],
     ),
 )
 async def end(request: Request[Any, Any, Any]) -> Reply:
     """End a session."""
     session_id = str((await body.read(request, recording.End)).session_id)
-    ended_at = await services(request).database.write(recording.end, learner_of(request), session_id, now())
+    learner, shared, moment = learner_of(request), services(request), now()
+    async with shared.quotas.charge(learner, 0, moment):
+        ended_at = await shared.database.write(recording.end, learner, session_id, moment)
     return reply(Ended("Session ended successfully", session_id, units.iso(ended_at)))
 
 
@@ -143,9 +152,10 @@ async def one(request: Request[Any, Any, Any]) -> Reply:
 
     Where several learners brought the same id, an administrator gets the one that started first.
     """
-    learner = None if caller_of(request).role == "admin" else learner_of(request)
     session_id = path.identifier(request, "sessionId")
-    return reply(await services(request).database.scan(reading.get, learner, session_id))
+    if caller_of(request).role == "admin":  # many learners may have brought this id
+        return reply(await scan(request, reading.get, None, session_id))
+    return reply(await services(request).database.read(reading.get, learner_of(request), session_id))
 
 
 ROUTES = [start, update, end, one]

@@ -8,9 +8,11 @@ from seneca import accounts, stats
 from seneca.accounts import Learner
 from seneca.api import examples, paging, path
 from seneca.api.caller import caller_of, learner_of
+from seneca.api.long_reads import scan
 from seneca.api.operation import Answer, operation
-from seneca.api.reply import Reply, reply
+from seneca.api.reply import AsgiResponse, Reply, reply
 from seneca.api.services import services
+from seneca.api.statistics_response import respond
 from seneca.database import Transaction
 from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
 from seneca.sessions import reading
@@ -38,9 +40,7 @@ async def sessions_of_course(request: AnyRequest) -> Reply:
     """List all sessions of the course with this id, else those with this session id."""
     asked = paging.asked(request)
     after = asked.after(reading.Place, reading.BEGINNING)
-    page = await services(request).database.scan(
-        reading.page_of_course_or_id, path.identifier(request, "id"), after, asked.limit
-    )
+    page = await scan(request, reading.page_of_course_or_id, path.identifier(request, "id"), after, asked.limit)
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 
@@ -48,14 +48,13 @@ async def sessions_of_course(request: AnyRequest) -> Reply:
     "/stats/courses/{courseId:str}",
     opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[NoSuchCourse]),
 )
-async def course(request: AnyRequest) -> Reply:
+async def course(request: AnyRequest) -> AsgiResponse:
     """Read a course's statistics: an administrator all learners', a learner their own."""
     caller = caller_of(request)
     course_id = path.identifier(request, "courseId")
-    read = services(request).database.read
     if caller.role == "admin":
-        return reply(await read(stats.of_course, course_id))
-    return reply(await read(stats.of_learner_in_course, caller.id, course_id))
+        return await respond(request, stats.of_course, course_id)
+    return await respond(request, stats.of_learner_in_course, caller.id, course_id)
 
 
 @get(
@@ -83,19 +82,19 @@ async def own_sessions(request: AnyRequest) -> Reply:
 
 
 @get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
-async def own(request: AnyRequest) -> Reply:
+async def own(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics over all courses."""
-    return reply(await services(request).database.read(stats.of_learner, caller_of(request).id))
+    return await respond(request, stats.of_learner, caller_of(request).id)
 
 
 @get(
     "/stats/user/courses/{courseId:str}",
     opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[NoSuchCourse]),
 )
-async def own_course(request: AnyRequest) -> Reply:
+async def own_course(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics of a course."""
     course_id = path.identifier(request, "courseId")
-    return reply(await services(request).database.read(stats.of_learner_in_course, caller_of(request).id, course_id))
+    return await respond(request, stats.of_learner_in_course, caller_of(request).id, course_id)
 
 
 @get(
@@ -116,31 +115,31 @@ async def own_session(request: AnyRequest) -> Reply:
     "/stats/users/{userId:str}",
     opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount]),
 )
-async def account(request: AnyRequest) -> Reply:
+async def account(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics over all courses."""
     user_id = path.identifier(request, "userId")
 
-    def read(tx: Transaction) -> Statistics:
-        return stats.of_learner(tx, accounts.get(tx, user_id).id)
+    def read(tx: Transaction, *, quick: bool) -> Statistics:
+        return stats.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
 
-    return reply(await services(request).database.read(read))
+    return await respond(request, read)
 
 
 @get(
     "/stats/users/{userId:str}/courses/{courseId:str}",
     opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]),
 )
-async def account_course(request: AnyRequest) -> Reply:
+async def account_course(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics of a course."""
     user_id, course_id = (
         path.identifier(request, "userId"),
         path.identifier(request, "courseId"),
     )
 
-    def read(tx: Transaction) -> Statistics:
-        return stats.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id)
+    def read(tx: Transaction, *, quick: bool) -> Statistics:
+        return stats.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
 
-    return reply(await services(request).database.read(read))
+    return await respond(request, read)
 
 
 @get(
@@ -157,7 +156,7 @@ async def account_sessions(request: AnyRequest) -> Reply:
 async def _sessions_of(request: AnyRequest, learner: Learner) -> Reply:
     asked = paging.asked(request)
     after = asked.after(reading.Place, reading.BEGINNING)
-    page = await services(request).database.scan(reading.page_of_learner, learner, after, asked.limit)
+    page = await scan(request, reading.page_of_learner, learner, after, asked.limit)
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 

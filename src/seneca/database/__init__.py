@@ -233,6 +233,10 @@ class Database(Protocol):
         """Finish what is under way and let go of every connection."""
 
 
+MAX_LISTS_AT_ONCE = 2
+MAX_EXPORTS_AT_ONCE = 1
+SCANNERS = MAX_LISTS_AT_ONCE + MAX_EXPORTS_AT_ONCE  # threads for ``scan``
+
 MOST_TOGETHER = 100  # rows, or values, of one statement
 
 _INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")

@@ -1,20 +1,56 @@
 """What a process remembers of a database, where it can tell from a row just read that it is still so."""
 
+import sys
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Final
 
-MOST_TEXTS: Final = 250_000  # over all lists, some 25 MB
+MAX_BYTES: Final = 32 * 1024 * 1024
+ENTRY_BYTES: Final = 300  # about what an entry takes beside its texts
 
 
 class Memory:
-    """Lists of texts, each under a key, good for one version of what it was read from."""
+    """Lists of texts, each under a key, good for one version of what it was read from.
 
-    def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[int, list[str]]] = {}
-        self._texts = 0
+    Where they would take more than ``max_bytes``, those that were not used for the longest time are dropped.
+    """
 
-    def recall(self, key: Hashable, version: int, read: Callable[[], list[str]]) -> list[str]:
-        """The list under this key at this version, read if another version, or none, is known.
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[Hashable, tuple[Hashable, list[str], int]] = OrderedDict()
+        self._lock = Lock()
+        self.bytes = 0
+        """About what all of it takes."""
+
+    def find(self, key: Hashable, version: Hashable) -> list[str] | None:
+        """The list under this key at this version, or None: it is not remembered."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry[0] != version:
+                return None
+            self._entries.move_to_end(key)
+            return entry[1]
+
+    def keep(self, key: Hashable, version: Hashable, texts: list[str]) -> None:
+        """Remember a list in place of an older version of it. One that is larger than all may be is not remembered."""
+        size = ENTRY_BYTES + sys.getsizeof(texts) + sum(map(sys.getsizeof, texts))
+        with self._lock:
+            self._drop(key)
+            if size > self._max_bytes:
+                return
+            while self.bytes + size > self._max_bytes:
+                self._drop(next(iter(self._entries)))
+            self._entries[key] = version, texts, size
+            self.bytes += size
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry[2]
+
+    def recall(self, key: Hashable, version: Hashable, read: Callable[[], list[str]]) -> list[str]:
+        """The list under this key at this version, read if another version, or none, is remembered.
 
         Args:
             key: what the list is of.
@@ -22,13 +58,8 @@ class Memory:
             read: reads the list.
 
         """
-        known = self._known.get(key)
-        if known is not None and known[0] == version:
-            return known[1]
-        texts = read()
-        self._texts += len(texts) + 1
-        if self._texts > MOST_TEXTS:
-            self._known.clear()
-            self._texts = len(texts) + 1
-        self._known[key] = version, texts
+        texts = self.find(key, version)
+        if texts is None:
+            texts = read()
+            self.keep(key, version, texts)
         return texts

@@ -43,6 +43,7 @@ def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
 
 
 REMOVALS = (
+    "DELETE FROM learner_quotas WHERE bucket = :bucket AND learner_id = :id",
     "DELETE FROM passwords WHERE bucket = :bucket AND account_id = :id",
     "DELETE FROM account_names WHERE account_id = :id",
     "DELETE FROM accounts WHERE id = :id",

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from seneca import accounts, audit, stats, units
+from seneca import accounts, audit, learner_quotas, stats, units
 from seneca.accounts import Account, Learner
 from seneca.audit import Entry
 from seneca.database import Transaction
+from seneca.learner_quotas import Quota
 from seneca.sessions import reading
 from seneca.sessions.reading import Session
 from seneca.stats import Statistics
@@ -34,6 +35,14 @@ class Addresses(Struct, frozen=True, rename="camel"):
     last_seen_at: str | None
 
 
+class HourlyQuota(Struct, frozen=True, rename="camel"):
+    """What the account's latest hour of study was charged with: some of it in advance."""
+
+    started_at: str
+    writes: int
+    bytes: int
+
+
 class Export(Struct, frozen=True, rename="camel"):
     """Everything that is held about one account."""
 
@@ -42,6 +51,10 @@ class Export(Struct, frozen=True, rename="camel"):
     has_password: Annotated[bool, Meta(description="Of a password only a hash is kept, which is not shown.")]
     sign_ins: Annotated[list[SignIn], Meta(description="Those that have not ended.")]
     addresses: Addresses
+    hourly_quota: Annotated[
+        HourlyQuota | None,
+        Meta(description="How much was stored in the latest hour of study; `null`: nothing was ever stored."),
+    ]
     audit: Annotated[list[Entry], Meta(description="What was done by the account or to it, the oldest first.")]
     statistics: Annotated[Statistics, Meta(description="Over all courses.")]
     sessions: Annotated[list[Session], Meta(description="With all results, the oldest first.")]
@@ -79,7 +92,8 @@ def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], obj
 
 def _head(tx: Transaction, account_id: str, now: int) -> Export:
     account = accounts.get(tx, account_id)
-    key = {"bucket": units.bucket_of(account_id, tx.buckets), "id": account_id}
+    bucket = units.bucket_of(account_id, tx.buckets)
+    key = {"bucket": bucket, "id": account_id}
     found = accounts.credentials_of(tx, account_id)
     ((count, last_seen),) = tx.all(ADDRESSES, **key)
     return Export(
@@ -88,10 +102,15 @@ def _head(tx: Transaction, account_id: str, now: int) -> Export:
         has_password=found is not None and found.password_hash is not None,
         sign_ins=[SignIn(row[0], units.iso(row[1]), units.iso(row[2])) for row in tx.all(SIGN_INS, **key)],
         addresses=Addresses(count, None if last_seen is None else units.iso(last_seen)),
+        hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
         audit=audit.about(tx, account_id),
         statistics=stats.of_learner(tx, account_id),
         sessions=[],
     )
+
+
+def _quota(quota: Quota | None) -> HourlyQuota | None:
+    return None if quota is None else HourlyQuota(units.iso(quota.window_start), quota.writes, quota.bytes)
 
 
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:

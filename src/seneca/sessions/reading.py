@@ -10,6 +10,7 @@ from seneca import units
 from seneca.accounts import Learner
 from seneca.database import Row, Transaction
 from seneca.errors import NoSuchCourse, NoSuchSession
+from seneca.page_size import MAX_PAGE_BYTES, fitting
 from seneca.sessions.recording import COURSE_WITH_ID
 from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
 from seneca.text import Name
@@ -147,7 +148,6 @@ ORDER BY started_at, learner_id
 LIMIT :limit
 """
 
-PAGE_BYTES = 8 * 1024 * 1024
 SESSION_BYTES = 400  # about what a session takes on the wire before its results
 
 Place = tuple[Moment, Name, Name]
@@ -209,16 +209,23 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
 
 
 def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page:
-    """Load rows into a page, which ends early where it would grow over ``PAGE_BYTES``."""
+    """Load rows into a page, which ends early where it would have more than ``MAX_PAGE_BYTES``.
+
+    How many rows are loaded is told from what they take here: less than what is sent where that must be escaped.
+    """
     taken: list[SessionRow] = []
     size = 0
     more = False
     for columns in rows:
         row = SessionRow(*columns)
         size += SESSION_BYTES + row.bytes + row.results * 3 * len(NEVER_GIVEN)
-        if taken and (len(taken) == limit or size > PAGE_BYTES):
+        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
             more = True
             break
         taken.append(row)
+    sessions = load(tx, taken)
+    if (count := fitting(sessions)) < len(sessions):
+        del sessions[count:], taken[count:]
+        more = True
     place = (taken[-1].started_at, taken[-1].id, taken[-1].learner_id) if more else None
-    return Page(load(tx, taken), place)
+    return Page(sessions, place)

@@ -6,17 +6,19 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from seneca import accounts, courses, figures, units
+from seneca import accounts, course_names, course_topics, figures, units
 from seneca.accounts import Learner
+from seneca.course_topics import CourseHead
 from seneca.database import Row, Transaction
 from seneca.errors import (
+    NoSuchCourse,
     NoSuchSession,
     NoSuchTopic,
     NotSignedIn,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
-    TooManyNames,
+    TooManyLearnerNames,
 )
 from seneca.figures import Difference, Study
 from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored
@@ -82,14 +84,17 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     is_brought = asked.session_id is not UNSET
     id_ = str(asked.session_id) if is_brought else units.new_id()
     existing = tx.ask(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
-    named = courses.ask(tx, asked.course_identifier)
+    named = course_topics.ask_head(tx, asked.course_identifier)
     taken = tx.ask(COURSE_WITH_ID, id=id_)
     account = tx.ask(accounts.ACCOUNT, id=learner.id)
+    head = named.fetchone()
     if is_brought and (row := existing.fetchone()):
-        _check_same_start(tx, asked, row)
+        _check_same_start(asked, row, None if head is None else head[0])
         return id_, False
-    course = courses.found(named)
-    if asked.topic not in courses.topic_names(course):
+    if head is None:
+        raise NoSuchCourse
+    course = CourseHead(*head)
+    if not course_topics.has_topic(tx, course, asked.topic):
         raise NoSuchTopic
     if is_brought and taken.fetchone():
         raise SessionIdTaken("The session id is a course's.")
@@ -101,7 +106,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         learner_id=learner.id,
         id=id_,
         course_id=course.id,
-        course_title=course.course_title,
+        course_title=course.title,
         topic=asked.topic,
         now=now,
     )
@@ -109,10 +114,19 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     return id_, True
 
 
-def _check_same_start(tx: Transaction, asked: Start, existing: Row) -> None:
-    """Accept a repeated start, also when the course was renamed or lost the topic since."""
-    course_id, course_title, topic = existing
-    if asked.course_identifier != course_title and courses.get(tx, asked.course_identifier).id != course_id:
+def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> None:
+    """Accept a repeated start, also when the course was renamed or lost the topic since.
+
+    Args:
+        asked: the request.
+        existing: the session's course, the course's title at the start, and the topic.
+        course_id: the course that the request names now. A title that is no course's any more is still the same start.
+
+    """
+    stored_course_id, course_title, topic = existing
+    if course_id is None and asked.course_identifier != course_title:
+        raise NoSuchCourse
+    if course_id not in (None, stored_course_id):
         raise SessionIdTaken("You have a session with this id in another course.")
     if asked.topic != topic:
         raise SessionIdTaken("You have a session with this id on another topic.")
@@ -156,7 +170,8 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
         NoSuchSession: the learner has no session with this id.
         SessionEnded: it has ended.
         SessionFull: it would hold too many modules or bytes.
-        TooManyNames: the learner would have results under too many names in this course.
+        TooManyLearnerNames: the learner would have results under too many names in this course.
+        TooManyNames: all learners of the course would.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
@@ -174,6 +189,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     points += merge.points
     check_room(results + len(merge.fresh), size + merge.bytes)
     new = new_names(known, merge.fresh) if merge.fresh else []
+    counted = course_names.check(tx, learner.bucket, course_id, new)
     tx.put(
         PUT_FIGURES,
         results=results + len(merge.fresh),
@@ -186,7 +202,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     if merge.fresh:
         figures.add_names(tx, study, merge.fresh, new)
     if merge.fresh or merge.points:
-        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), len(new))
+        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), counted)
     return Recorded(points, [result.shown() for result in merge.merged])
 
 
@@ -229,12 +245,12 @@ def new_names(known: figures.Names, names: Sequence[str]) -> list[str]:
     """Those of these names that are new to the learner in the session's course.
 
     Raises:
-        TooManyNames: the learner would have results under too many there.
+        TooManyLearnerNames: the learner would have results under too many there.
 
     """
     new = known.new(names)
     if new and known.kept() + len(new) > MOST_NAMES:
-        raise TooManyNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
+        raise TooManyLearnerNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
     return new
 
 

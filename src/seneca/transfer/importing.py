@@ -18,6 +18,7 @@ from seneca.errors import Invalid, Refusal, Unusable
 from seneca.transfer import Progress
 from seneca.transfer.directory import CREATE_MADE, store_course, store_users
 from seneca.transfer.lines import Course, User, read
+from seneca.transfer.name_limit import CourseNameLimit
 from seneca.transfer.report import Report
 from seneca.transfer.spool import Spool
 from seneca.transfer.storing import Batch, batches, courses_in
@@ -178,12 +179,12 @@ def store_directory(tx: Transaction, spool: Spool, report: Report, now: int, pro
 def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:
     """Store the sessions, batch by batch. Each is read while the database stores the one before."""
     done = spool.added - spool.sessions
-    courses, coming = courses_in(tx), batches(spool)
+    courses, coming, name_limit = courses_in(tx), batches(spool), CourseNameLimit(tx)
     with ThreadPoolExecutor(1, thread_name_prefix="seneca-import") as reader:
         ahead = reader.submit(next, coming, None)
         while batch := ahead.result():
             ahead = reader.submit(next, coming, None)
             bucket, sessions = batch
-            Batch(tx, courses, bucket, report).store(sessions)
+            Batch(tx, courses, bucket, report, name_limit).store(sessions)
             done += len(sessions)
             progress("storing", done, spool.added)

@@ -15,6 +15,7 @@ from seneca.sessions import reading
 from seneca.sessions.recording import MOST_NAMES
 from seneca.transfer.directory import check_same
 from seneca.transfer.lines import Session
+from seneca.transfer.name_limit import CourseNameLimit
 from seneca.transfer.report import Report
 from seneca.transfer.spool import Spool
 
@@ -76,24 +77,29 @@ class Batch:
         courses: all that there are.
         bucket: the bucket of the learners.
         report: where each session is counted, or refused.
+        name_limit: how many module names each course has.
 
     """
 
-    def __init__(self, tx: Transaction, courses: Courses, bucket: int, report: Report) -> None:
+    def __init__(
+        self, tx: Transaction, courses: Courses, bucket: int, report: Report, name_limit: CourseNameLimit
+    ) -> None:
         self._tx = tx
         self._courses = courses
         self._bucket = bucket
         self._report = report
+        self._name_limit = name_limit
 
     def store(self, sessions: list[Session]) -> None:
         """Store these, of which none is there twice."""
         found = Found(self._tx, self._courses, self._bucket, sessions)
         new = self._with_room(self._unknown(self._fitting(sessions, found), found), found)
+        new = self._name_limit.fitting(new, self._report.refuse)
         new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
         self._tx.load(INSERT_SESSION, (self._row(session, found) for session in new))
-        changes = Changes()
+        changes = Changes(self._bucket)
         self._tx.load(INSERT_RESULT, (row for session in new for row in self._counted(session, changes)))
-        changes.write(self._tx)
+        self._name_limit.add(changes.write(self._tx))
         self._report.sessions.stored += len(new)
 
     def _fitting(self, sessions: list[Session], found: "Found") -> list[Session]:

@@ -29,6 +29,7 @@ DISTRIBUTED: Final = (
     "learner_names",
     "course_totals",
     "course_names",
+    "learner_quotas",
 )
 """By ``bucket``, one learner's rows of all of them on one node. In an order in which references are kept."""
 

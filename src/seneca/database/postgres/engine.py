@@ -18,7 +18,7 @@ import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import Database, Progress, Transaction, migrations
+from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work, check_committed
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
@@ -29,7 +29,6 @@ T = TypeVar("T")
 
 OLDEST: Final = 150_000  # as PostgreSQL counts its versions
 MOST_WAITING: Final = 4096
-SCANNERS: Final = 2
 CONNECT_SECONDS: Final = 3
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to date

@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from seneca.database import Database, Progress, Transaction, migrations
+from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.sqlite import copying
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
@@ -26,8 +26,6 @@ from seneca.errors import Unusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-SCANNERS = 2
 
 PRAGMAS = """
 PRAGMA synchronous = FULL;

@@ -1,0 +1,60 @@
+"""Answer with statistics, however many module names they have: few at once, many from a thread, through a file."""
+
+from collections.abc import Callable, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final
+
+import msgspec
+from litestar import Request
+
+from seneca.api.caller import caller_of
+from seneca.api.long_reads import scan
+from seneca.api.reply import IN_MEMORY, AsgiResponse, Download, encode, reply
+from seneca.api.services import services
+from seneca.api.turns import TURN, TURNS
+from seneca.database import Transaction
+from seneca.stats import ManyNames, Statistics
+
+NAMES_AT_ONCE: Final = 500
+START_OF_NAMES: Final = b'"moduleNames":['
+
+
+Statistic = Callable[..., Statistics]
+"""What reads statistics: takes a transaction, texts, and ``quick``."""
+
+
+async def respond(request: Request[Any, Any, Any], statistic: Statistic, *args: str) -> AsgiResponse:
+    """Read statistics and answer with them.
+
+    Those of many names are read and encoded on a thread, so that nobody waits for them, and then kept in a temporary file
+    while they are sent: they may have more bytes than the memory for large answers.
+    """
+
+    def write(tx: Transaction) -> Download:
+        file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
+        try:
+            for piece in pieces(statistic(tx, *args, quick=False)):
+                file.write(piece)
+        except BaseException:
+            file.close()
+            raise
+        return Download(file)
+
+    try:
+        return reply(await services(request).database.read(statistic, *args, quick=True))
+    except ManyNames:
+        scope: Any = request.scope
+        scope[TURN] = await scope[TURNS].take(caller_of(request).id)
+        return await scan(request, write)
+
+
+def pieces(statistics: Statistics) -> Iterator[bytes]:
+    """Statistics as JSON, some names at a time: encoding all at once would hold up every other thread."""
+    amount = statistics.module_amount
+    names = amount.module_names
+    empty = msgspec.structs.replace(statistics, module_amount=msgspec.structs.replace(amount, module_names=[]))
+    head, start, tail = encode(empty).partition(START_OF_NAMES)
+    yield head + start
+    for at in range(0, len(names), NAMES_AT_ONCE):
+        yield (b"," if at else b"") + encode(names[at : at + NAMES_AT_ONCE])[1:-1]
+    yield tail

@@ -1,0 +1,80 @@
+"""What a process remembers of a database: at most so many bytes, and never an older version."""
+
+from collections.abc import Callable
+from threading import Thread
+
+import pytest
+
+from seneca.database.memory import Memory
+
+pytestmark = pytest.mark.no_database
+
+
+def reader(*texts: str) -> Callable[[], list[str]]:
+    return lambda: list(texts)
+
+
+def never() -> list[str]:
+    raise AssertionError("it is remembered")
+
+
+def test_a_list_is_read_once_for_each_version():
+    memory = Memory()
+    assert memory.recall("course", 1, reader("A")) == ["A"]
+    assert memory.recall("course", 1, never) == ["A"]
+    assert memory.recall("course", 2, reader("A", "B")) == ["A", "B"]
+    assert memory.find("course", 1) is None
+
+
+def test_a_list_that_takes_the_place_of_another_is_not_counted_beside_it():
+    memory = Memory()
+    memory.recall("other", 1, reader("kept"))
+    memory.recall("course", 0, reader(*(f"name {n}" for n in range(1000))))
+    once = memory.bytes
+    for version in range(1, 1000):
+        memory.recall("course", version, reader(*(f"name {n}" for n in range(1000))))
+        assert memory.bytes == once
+    assert memory.recall("other", 1, never) == ["kept"]
+
+
+def test_what_was_not_used_for_the_longest_time_is_dropped_first():
+    memory = Memory(max_bytes=40_000)
+    for key in ("first", "second", "third"):
+        memory.recall(key, 1, reader("x" * 10_000))
+    memory.recall("first", 1, never)
+    memory.recall("fourth", 1, reader("x" * 10_000))
+    assert [memory.find(key, 1) is not None for key in ("first", "second", "third", "fourth")] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert memory.bytes <= 40_000
+
+
+def test_a_list_that_is_larger_than_all_may_be_drops_no_other():
+    memory = Memory(max_bytes=10_000)
+    memory.recall("small", 1, reader("x"))
+    before = memory.bytes
+    assert memory.recall("large", 1, reader("🎓" * 10_000)) == ["🎓" * 10_000]
+    assert memory.find("large", 1) is None
+    assert memory.recall("small", 1, never) == ["x"]
+    assert memory.bytes == before
+
+
+def test_threads_do_not_confuse_the_count():
+    memory = Memory(max_bytes=20_000)
+
+    def work(seed: int) -> None:
+        for n in range(2000):
+            memory.recall((seed + n) % 7, n % 5, reader("x" * (n % 4000)))
+
+    threads = [Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 <= memory.bytes <= 20_000
+    for key in range(7):
+        memory.keep(key, "last", ["x" * 30_000])  # none of it fits, so nothing is left
+    assert memory.bytes == 0
