@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
 MOST_BY_THEMSELVES: Final = 4
-"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, six (docs/scaling.md)."""
+"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, eleven (docs/scaling.md)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     connections: Annotated[
         int,
-        Meta(ge=1, le=100, description="Connections of each worker to PostgreSQL, besides two for long lists."),
+        Meta(
+            ge=1,
+            le=100,
+            description="Connections of each worker to PostgreSQL for writes, and as many for reads; besides them two for "
+            "long lists and one to check for ended sign-ins.",
+        ),
     ] = 4
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000

@@ -1,14 +1,11 @@
-"""PostgreSQL, through psycopg: a few threads, each with a connection of its own.
+"""PostgreSQL, through psycopg: writes, reads, long reads and the poll each have a connection pool of their own.
 
 A transaction costs two round trips: one for what it asks, one for what it writes and the COMMIT. One that another
 transaction overtook is run again.
 """
 
-import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -20,15 +17,15 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work, check_committed
+from seneca.database.postgres.pool import ConnectionPool
+from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import Unusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OLDEST: Final = 150_000  # as PostgreSQL counts its versions
-MOST_WAITING: Final = 4096
 SCANNERS: Final = 2
 CONNECT_SECONDS: Final = 3
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
@@ -76,11 +73,13 @@ class Postgres:
         self._adapters = adapters()
         self.applied = self._migrate()
         self._runner = Runner(self.buckets, self.memory)
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="seneca-database")
-        self._scanners = ThreadPoolExecutor(SCANNERS, thread_name_prefix="seneca-scan")
-        self._local = threading.local()
-        self._open: set[Connection] = set()
-        self._waiting = 0
+        self._writers = self._pool("write", connections)
+        self._readers = self._pool("read", connections)
+        self._scanners = self._pool("scan", SCANNERS)
+        self._poller = self._pool("poll", 1)
+
+    def _pool(self, kind: str, size: int) -> ConnectionPool:
+        return ConnectionPool(kind, size, lambda: self._connect(SERVING))
 
     def _connect(self, options: str) -> Connection:
         return psycopg.connect(
@@ -136,7 +135,17 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read on a thread: one statement as it is, several on one snapshot."""
-        return await self._on(self._threads, self._runner.read, lambda tx: f(tx, *args, **kwargs))
+        return await self._readers.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+
+    async def poll(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a read on the connection that nothing else uses."""
+        return await self._poller.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
 
     async def scan(
         self,
@@ -146,7 +155,7 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read that may touch many rows on a thread of its own kind, on one snapshot."""
-        return await self._on(self._scanners, self._runner.snapshot, lambda tx: f(tx, *args, **kwargs))
+        return await self._scanners.run(self._runner.snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def write(
         self,
@@ -156,50 +165,12 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a write on a thread, and commit it."""
-        return await self._on(self._threads, self._runner.write, lambda tx: f(tx, *args, **kwargs))
+        return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
     async def scour(self, *, thoroughly: bool = False) -> None:
         """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
         if thoroughly:
             raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
-
-    async def _on(
-        self,
-        threads: ThreadPoolExecutor,
-        way: Callable[[Connection, Work[T]], T],
-        work: Work[T],
-    ) -> T:
-        if self._waiting >= MOST_WAITING:
-            raise Unavailable("Too many requests are waiting. Try again.")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._with_connection, way, work)
-        finally:
-            self._waiting -= 1
-
-    def _with_connection(self, way: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
-        """Run work on this thread's connection, or on a new one if that turns out to be gone."""
-        try:
-            connection, is_new = self._connection()
-            try:
-                return way(connection, work)
-            except Lost:
-                if is_new:
-                    raise
-            return way(self._connection()[0], work)
-        except psycopg.Error as error:
-            raise meaning(error) from error
-
-    def _connection(self) -> tuple[Connection, bool]:
-        """This thread's connection, and whether it was made just now."""
-        held: Connection | None = getattr(self._local, "connection", None)
-        if held is not None and not held.closed:
-            return held, False
-        if held is not None:
-            self._open.discard(held)
-        self._local.connection = self._connect(SERVING)
-        self._open.add(self._local.connection)
-        return self._local.connection, True
 
     # -- for the shell -------------------------------------------------------------------------
 
@@ -259,7 +230,5 @@ class Postgres:
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""
-        self._threads.shutdown()
-        self._scanners.shutdown()
-        for connection in self._open:
-            connection.close()
+        for pool in (self._writers, self._readers, self._scanners, self._poller):
+            pool.close()
