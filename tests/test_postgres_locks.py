@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from seneca.database import open_database
 from seneca.settings import Settings
 from tests import engines
-from tests.conftest import make_course, running, sign_up
+from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
+from tests.exchange import course, session, user, write
 
 pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
 
@@ -106,3 +108,82 @@ def test_reads_and_the_check_of_tokens_do_not_wait_for_writes(
         for thread in threads:
             thread.join()
     assert [answer for answer in answers if answer[1] != 200 or answer[2] > PROMPT] == []
+
+
+# -- shell commands ----------------------------------------------------------------------------
+
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+EXCLUSIONS = 150
+
+
+@contextmanager
+def starting(server: Server, client: httpx.Client) -> Iterator[list[tuple[int, float]]]:
+    """Six learners start sessions in a loop while the block runs; yields status and seconds of each start."""
+    tara = sign_up(client, "tara", role="admin")
+    start = {"courseIdentifier": make_course(tara)["id"], "topic": "Number"}
+    learners = [sign_up(client, "learner") for _ in range(6)]
+    with ExitStack() as stack:
+        loops = []
+        for learner in learners:
+            learner.client = stack.enter_context(httpx.Client(base_url=server.url, timeout=30))
+            loops.append(stack.enter_context(repeated(partial(learner.post, "/session/startSession", start))))
+        answers: list[tuple[int, float]] = []
+        yield answers
+        stack.close()
+        answers += [answer for loop in loops for answer in loop]
+
+
+def check_nobody_waited_for_another(answers: list[tuple[int, float]], url: str) -> None:
+    assert len(answers) > 100
+    assert [answer for answer in answers if answer[0] != 201 or answer[1] > 2 * PROMPT] == []
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)
+
+
+def test_who_excludes_writers_and_who_starts_sessions_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        database = open_database(url)
+        with starting(server, client) as answers:
+            for _ in range(EXCLUSIONS):
+                with database.writing():
+                    pass
+                time.sleep(0.02)
+        database.close()
+        check_nobody_waited_for_another(answers, url)
+
+
+def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        removed = [sign_up(client, "removed").username for _ in range(3)]
+        listed = tmp_path / "listed"
+        listed.write_text(f'{{"id": "{sign_up(client, "replayed").id}", "erasedAt": "2026-01-01T00:00:00.000Z"}}\n')
+        lines = write(tmp_path / "in.jsonl", course(), user(), session())
+        commands: list[tuple[str | Path, ...]] = [("erase", "--replay", listed), ("import", lines), ("migrate",)]
+        for name in removed:
+            commands += [
+                ("admin", "create", f"admin-{name}", f"admin-{name}@example.org"),
+                ("admin", "password", name),
+                ("admin", "forget-keys"),
+                ("erase", name, "--yes"),
+                ("retain", "--months", "1"),
+                ("stats", "rebuild"),
+                ("stats", "verify"),
+                ("export", tmp_path / "out.jsonl"),
+            ]
+        with starting(server, client) as answers:
+            done = [seneca(*command, "--data", tmp_path, input=f"{PASSWORD}2\n") for command in commands]
+        assert [command.stderr for command in done if command.returncode] == []
+        check_nobody_waited_for_another(answers, url)
+        assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(len(removed),)]
+
+
+def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    assert seneca("migrate", "--data", tmp_path).returncode == 0
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE audit")
+        done = seneca("export", tmp_path / "out.jsonl", "--data", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "seneca: The database is busy with another write. Try again.\n")
+    assert not (tmp_path / "out.jsonl").exists()

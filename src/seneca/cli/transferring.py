@@ -10,7 +10,7 @@ import typer
 
 from seneca import demo as demonstration
 from seneca import transfer
-from seneca.cli.options import Data, Url, note_copied, now, opened
+from seneca.cli.options import Data, Url, now, opened, record_copy
 from seneca.transfer import exporting, importing
 from seneca.transfer.report import BadLines, Count, Report
 
@@ -41,7 +41,7 @@ def import_file(
 def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> None:
     """Write every course, account and session, from one snapshot."""
     with opened(data, url) as (_, database), progress() as tell:
-        note_copied(database, "data.exported")
+        record_copy(database, "data.exported")
         report = exporting.export_lines(database, file, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 

@@ -18,7 +18,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.postgres.pool import ConnectionPool
-from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed
+from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
 from seneca.errors import Unusable
 
@@ -34,9 +34,6 @@ MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to 
 ALWAYS: Final = "-c timezone=UTC -c default_transaction_isolation=read\\ committed"
 SERVING: Final = f"{ALWAYS} -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
 SHELL: Final = f"{ALWAYS} -c lock_timeout=30s"
-ALONE: Final = "LOCK TABLE accounts, courses, sessions IN EXCLUSIVE MODE"
-"""Everybody else goes on reading. Every write of the server's locks a row of these first."""
-
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows when a pipeline fails, which we raise
 
@@ -177,22 +174,21 @@ class Postgres:
     @contextmanager
     def reading(self) -> Iterator[PostgresTransaction]:
         """A snapshot."""
-        with self._alone(SNAPSHOT) as tx:
+        with self._alone(lambda connection: connection.execute(SNAPSHOT)) as tx:
             yield tx
 
     @contextmanager
     def writing(self) -> Iterator[PostgresTransaction]:
         """A transaction beside which nobody writes: committed at the end of the block, undone if it raises."""
-        with self._alone("BEGIN") as tx:
-            tx.connection.execute(ALONE)
+        with self._alone(exclude_writers) as tx:
             yield tx
 
     @contextmanager
-    def _alone(self, begin: str) -> Iterator[PostgresTransaction]:
+    def _alone(self, begin: Callable[[Connection], object]) -> Iterator[PostgresTransaction]:
         """A connection of one's own, and a transaction on it."""
         try:
             with closing(self._connect(SHELL)) as connection:
-                connection.execute(begin)
+                begin(connection)
                 yield self._runner.transaction(connection)
                 check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
