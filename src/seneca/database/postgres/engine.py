@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.adapt import AdaptersMap
@@ -17,6 +16,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
+from seneca.database.postgres.connection_errors import explain
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
@@ -98,18 +98,11 @@ class Postgres:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
                     applied = migrations.apply(tx, "postgres")
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-        except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of the password
-            raise Unusable("SENECA_DATABASE_URL is no URL that PostgreSQL understands.") from error
         except psycopg.Error as error:
-            raise Unusable(f"The database {self._name()} cannot be used: {' '.join(str(error).split())}") from error
+            raise Unusable(explain(error, self._url)) from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
         return applied
-
-    def _name(self) -> str:
-        """The database, without the password that its URL may hold."""
-        parts = urlsplit(self._url)
-        return f"{parts.path.removeprefix('/')} on {parts.hostname or 'this machine'}"
 
     def _check(self, connection: Connection) -> None:
         version = connection.info.server_version
