@@ -3,20 +3,18 @@
 Citus itself is not needed here: the rules are its documentation's, the facts are the catalog's of a PostgreSQL.
 """
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import seneca
 from seneca.database.migrations import known
 from seneca.database.postgres.citus import DISTRIBUTED, LOCAL, REFERENCE
 from tests.conftest import Server
 from tests.conftest import seneca as shell
 from tests.engines import Postgres, engine
+from tests.statements import statements
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -97,20 +95,6 @@ SPANNING = {
     "seneca.stats.COURSE_NAMES": "and so are its names",
 }
 """Other statements that are not one learner's, and why."""
-
-
-def statements() -> dict[str, str]:
-    modules = [
-        importlib.import_module(module.name)
-        for module in pkgutil.walk_packages(seneca.__path__, "seneca.")
-        if not module.name.endswith("__main__")
-    ]
-    return {
-        f"{module.__name__}.{name}": value
-        for module in modules
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", value)
-    }
 
 
 def unbound() -> Iterator[str]:
