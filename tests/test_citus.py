@@ -3,20 +3,28 @@
 Citus itself is not needed here: the rules are its documentation's, the facts are the catalog's of a PostgreSQL.
 """
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-import seneca
+from seneca.database import open_database
 from seneca.database.migrations import known
-from seneca.database.postgres.citus import DISTRIBUTED, LOCAL, REFERENCE
+from seneca.database.postgres.citus import (
+    DISTRIBUTED,
+    FOREIGN_KEYS,
+    LOCAL,
+    REFERENCE,
+    add_foreign_keys,
+    drop_foreign_keys,
+)
+from seneca.errors import Unusable
 from tests.conftest import Server
 from tests.conftest import seneca as shell
 from tests.engines import Postgres, engine
+from tests.statements import statements
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -103,20 +111,6 @@ SPANNING = {
 """Other statements that are not one learner's, and why."""
 
 
-def statements() -> dict[str, str]:
-    modules = [
-        importlib.import_module(module.name)
-        for module in pkgutil.walk_packages(seneca.__path__, "seneca.")
-        if not module.name.endswith("__main__")
-    ]
-    return {
-        f"{module.__name__}.{name}": value
-        for module in modules
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", value)
-    }
-
-
 def unbound() -> Iterator[str]:
     """The statements that name a distributed table and no bucket."""
     for name, sql in statements().items():
@@ -151,3 +145,40 @@ def test_a_database_without_citus_cannot_be_distributed(tmp_path: Path):
     )
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def foreign_keys(connection: psycopg.Connection) -> list[tuple[str, ...]]:
+    return connection.execute(FOREIGN_KEYS, {"tables": [*REFERENCE, *DISTRIBUTED]}).fetchall()
+
+
+@pytest.mark.postgres
+def test_every_foreign_key_is_dropped_before_distributing_and_added_again_by_name(tmp_path: Path):
+    url = engine().url(tmp_path)
+    open_database(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = foreign_keys(connection)
+        assert {table for table, _, _ in before} >= {"results", "sessions", "passwords", "account_names"}
+        drop_foreign_keys(connection, [*REFERENCE, *DISTRIBUTED])
+        assert foreign_keys(connection) == []
+    with psycopg.connect(url, autocommit=True) as connection:  # after an interruption, another process
+        drop_foreign_keys(connection, [*DISTRIBUTED])
+        table, name, definition = before[0]
+        connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}".encode())
+        add_foreign_keys(connection)
+        assert foreign_keys(connection) == before
+        assert connection.execute("SELECT 1 FROM properties WHERE name LIKE 'dropped%'").fetchall() == []
+
+
+@pytest.mark.postgres
+def test_rows_that_break_a_dropped_foreign_key_are_reported_and_it_is_tried_again(tmp_path: Path):
+    url = engine().url(tmp_path)
+    open_database(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = foreign_keys(connection)
+        drop_foreign_keys(connection, [*REFERENCE, *DISTRIBUTED])
+        connection.execute("INSERT INTO passwords (bucket, account_id, hash) VALUES (0, 'nobody', '')")
+        with pytest.raises(Unusable, match="passwords_account_id_fkey of passwords cannot be added"):
+            add_foreign_keys(connection)
+        connection.execute("DELETE FROM passwords")
+        add_foreign_keys(connection)
+        assert foreign_keys(connection) == before

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from seneca import units
-from seneca.database import migrations
+from seneca.database import BrokenReference, migrations, open_database
 from seneca.tokens import Key, Keys
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Postgres, engine
@@ -62,3 +62,21 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path)
     assert engine().tables(old) == engine().tables(new)
     for table in engine().tables(new):
         assert engine().columns(old, table) == engine().columns(new, table)
+
+
+def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Path):
+    alice, now = units.new_id(), int(time.time() * 1000)
+    bucket = units.bucket_of(alice, 64)
+    make_first_schema(tmp_path, alice=alice, bucket=bucket, going_on=units.new_id(), ended=units.new_id(), now=now)
+    database = open_database(engine().url(tmp_path))
+    engine().check(tmp_path)
+    put = "INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, '')"
+    with pytest.raises(BrokenReference), database.writing() as tx:
+        tx.run(put, bucket=(bucket + 1) % 64, id=alice)
+    with database.writing() as tx:
+        tx.run(put, bucket=bucket, id=alice)
+    with database.writing() as tx:
+        tx.run("DELETE FROM account_names")
+    with pytest.raises(BrokenReference), database.writing() as tx:
+        tx.run("DELETE FROM accounts WHERE id = :id", id=alice)
+    database.close()

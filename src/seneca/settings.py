@@ -19,7 +19,7 @@ Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
 MOST_BY_THEMSELVES: Final = 4
-"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, seven (docs/scaling.md)."""
+"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, twelve (docs/scaling.md)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections: Annotated[
         int,
         Meta(
-            ge=1, le=100, description="Connections of each worker to PostgreSQL, besides three for lists and exports."
+            ge=1,
+            le=100,
+            description="Connections of each worker to PostgreSQL for writes, and as many for reads; besides them three for "
+            "lists and exports and one to check for ended sign-ins.",
         ),
     ] = 4
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"

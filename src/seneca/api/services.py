@@ -26,7 +26,7 @@ class Services(Struct, frozen=True):
     hashery: Hashery
     password_policy: PasswordPolicy
     sign_ins_at_once: asyncio.Semaphore
-    """To be held while a sign-in is at the database: of the connections to a server it leaves some to everybody else."""
+    """To be held while a sign-in is at the database: it leaves half of the connections for writes to others."""
     aftermath: Aftermath
     quotas: LearnerQuotas
     list_slots: FairSlots

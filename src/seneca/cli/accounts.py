@@ -9,7 +9,8 @@ import typer
 
 from seneca import accounts, audit, decoding, passwords, setup, units
 from seneca.accounts import Registration
-from seneca.cli.options import Data, Url, now, opened
+from seneca.cli.options import Data, Url, now, opened, write
+from seneca.database import Transaction
 from seneca.errors import NoSuchAccount
 from seneca.password_policy import PasswordPolicy
 from seneca.signins import recording
@@ -33,17 +34,21 @@ def create(
         given = {"username": name, "email": email, "password": password, "role": "admin"}
         accounts.check(decoding.convert(given, Registration), PasswordPolicy.load(told.password_words))
         account_id = units.new_id()
-        with database.writing() as tx:
+        password_hash = passwords.hash_password(password)
+
+        def create_administrator(tx: Transaction, now: int) -> None:
             accounts.create(
                 tx,
                 id=account_id,
                 username=name,
                 email=email,
                 role="admin",
-                password_hash=passwords.hash_password(password),
-                created_at=(moment := now()),
+                password_hash=password_hash,
+                created_at=now,
             )
-            audit.record(tx, None, "account.registered", account_id, moment, role="admin")
+            audit.record(tx, None, "account.registered", account_id, now, role="admin")
+
+        write(database, create_administrator, now())
         setup.discard(told.data)
     print(f"Administrator {name} made: {account_id}", file=sys.stderr)
 
@@ -63,10 +68,13 @@ def set_password(
         decoding.convert({"password": password}, accounts.Change)
         PasswordPolicy.load(told.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
-        with database.writing() as tx:
-            accounts.change(tx, found.id, role=None, password_hash=password_hash)
-            recording.end_all(tx, found.id, moment := now())
-            audit.record(tx, None, "account.password-set", found.id, moment)
+
+        def change_password(tx: Transaction, now: int) -> None:
+            accounts.change(tx, account.id, role=None, password_hash=password_hash)
+            recording.end_all(tx, account.id, now)
+            audit.record(tx, None, "account.password-set", account.id, now)
+
+        write(database, change_password, now())
     print(f"Password of {account.username} set.", file=sys.stderr)
 
 
@@ -75,9 +83,12 @@ def forget_keys(data: Data = None, url: Url = None) -> None:
     """Let the next server bring another signing key, because the old one is lost. Everybody signs in anew."""
     from seneca import tokens  # 20 ms that no other command of these needs
 
-    with opened(data, url) as (_, database), database.writing() as tx:
+    def forget(tx: Transaction, now: int) -> None:
         tokens.forget(tx)
-        audit.record(tx, None, "keys.forgotten", audit.NOBODY, now())
+        audit.record(tx, None, "keys.forgotten", audit.NOBODY, now)
+
+    with opened(data, url) as (_, database):
+        write(database, forget, now())
     print("The next server may bring another signing key.", file=sys.stderr)
 
 

@@ -8,11 +8,11 @@ import typer
 
 from seneca import backup, setup
 from seneca.backup import Content, Restored
-from seneca.cli.options import Data, Url, note_copied, now, opened
+from seneca.cli.options import Data, Url, now, opened, record_copy
 from seneca.cli.privacy import finish
 from seneca.cli.transferring import progress
 from seneca.database import Database
-from seneca.errors import Unusable
+from seneca.errors import Unavailable, Unusable
 from seneca.privacy import outside
 
 
@@ -23,7 +23,10 @@ def back_up(
 ) -> None:
     """Copy everything into one file, as it is at this moment, while servers go on."""
     with opened(data, url) as (told, database):
-        note_copied(database, "data.backed-up")
+        try:
+            record_copy(database, "data.backed-up")
+        except Unavailable as error:  # a full disk needs a backup most
+            print(f"Not recorded in the audit log: {error.detail}", file=sys.stderr)
         with progress() as tell:
             held = backup.write(database, file, tell)
         print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)

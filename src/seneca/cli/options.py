@@ -1,18 +1,21 @@
 """Options that every command takes, and what they open."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Concatenate, Literal, ParamSpec, TypeVar
 
 import typer
 
 from seneca import audit, settings
-from seneca.database import Database, open_database
-from seneca.errors import Unavailable
+from seneca.database import Database, Transaction, open_database
 from seneca.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Directory of the database and the keys.", envvar="SENECA_DATA")
@@ -39,13 +42,14 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def note_copied(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
-    """Record that everything is about to be copied; where nothing can be recorded, say so: a full disk needs a copy most."""
-    try:
-        with database.writing() as tx:
-            audit.record(tx, None, act, audit.NOBODY, now())
-    except Unavailable as fault:
-        print(f"Not recorded in the audit log: {fault.detail}", file=sys.stderr)
+def write(database: Database, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a write beside a server's, as its own are run: in a short transaction, again if another one overtakes it."""
+    return asyncio.run(database.write(f, *args, **kwargs))
+
+
+def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
+    """Record in the audit log that everything is about to be copied. Raises Unavailable."""
+    write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seneca import accounts, units
-from seneca.cli.options import Data, Url, now, opened, steps
+from seneca.cli.options import Data, Url, now, opened, steps, write
 from seneca.database import Database, Transaction
 from seneca.errors import NoSuchAccount, Unavailable, Unusable
 from seneca.privacy import erasing, outside, retaining, scouring
@@ -31,7 +31,7 @@ def erase(
         raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
     with opened(data, url) as (told, database):
         if replay is not None:
-            print(f"{outside.replay(database, replay, now()):,} accounts erased again.", file=sys.stderr)
+            print(f"{asyncio.run(outside.replay(database, replay, now())):,} accounts erased again.", file=sys.stderr)
         else:
             erase_one(database, str(name), yes=yes)
         finish(told, database)
@@ -48,8 +48,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")
         typer.confirm("Erase all of it?", abort=True, err=True)
-    with database.writing() as tx:
-        erased = erasing.erase(tx, None, account.id, now())
+    erased = write(database, erasing.erase, None, account.id, now())
     print(f"Erased, with {erased.sessions:,} sessions: {account.id}", file=sys.stderr)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from seneca import demo as demonstration
 from seneca import transfer
-from seneca.cli.options import Data, Url, note_copied, now, opened
+from seneca.cli.options import Data, Url, now, opened, record_copy
 from seneca.transfer import exporting, importing
 from seneca.transfer.report import BadLines, Count, Report
 
@@ -46,7 +46,7 @@ def export_file(
 ) -> None:
     """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
     with opened(data, url) as (_, database), progress() as tell:
-        note_copied(database, "data.exported")
+        record_copy(database, "data.exported")
         report = exporting.export_lines(database, file, overwrite=force, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 

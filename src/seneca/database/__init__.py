@@ -146,6 +146,15 @@ class Database(Protocol):
     ) -> T:
         """Run ``f(tx, …)`` on one consistent snapshot. For keyed reads of a bounded number of rows."""
 
+    async def poll(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As ``read``, for the one check on which every request depends: it waits for no other request."""
+
     async def scan(
         self,
         f: Callable[Concatenate[Transaction, P], T],
@@ -275,7 +284,7 @@ def open_database(url: str, connections: int = 1) -> Database:
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://…``.
-        connections: to a server, how many at most for reading and writing.
+        connections: to a server, how many at most for writes, and how many for reads.
 
     Raises:
         Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.

@@ -7,7 +7,11 @@ from seneca.errors import Unusable
 
 BUCKETS = 64
 
-CREATE_LEDGER = "CREATE TABLE IF NOT EXISTS migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"
+HAS_LEDGER = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'",
+    "postgres": "SELECT to_regclass('migrations')::text",
+}
+CREATE_LEDGER = "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"
 LATEST = "SELECT coalesce(max(number), 0) FROM migrations"
 APPLIED = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
 FIX = "INSERT INTO properties (name, value) VALUES (:name, :value)"
@@ -43,7 +47,8 @@ def apply(tx: Schema, engine: str) -> int:
         Unusable: the database is newer than this program.
 
     """
-    tx.run(CREATE_LEDGER)
+    if tx.one(HAS_LEDGER[engine]) in (None, (None,)):
+        tx.run(CREATE_LEDGER)  # only then: it takes a right that a role on a migrated database need not have
     row = tx.one(LATEST)
     latest = int(str(row[0])) if row else 0
     migrations = known(engine)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from seneca import accounts, audit, erasures, units
-from seneca.database import Database
+from seneca.database import Database, Transaction
 from seneca.errors import Unusable
 from seneca.privacy import erasing
 
@@ -98,7 +98,7 @@ def complete(database: Database, path: Path) -> None:
         raise Unusable(f"The file {path} can be neither read nor written: {error.strerror}.") from error
 
 
-def replay(database: Database, path: Path, now: int) -> int:
+async def replay(database: Database, path: Path, now: int) -> int:
     """Erase every account again whose id is in the file; nothing brings them back afterwards.
 
     Args:
@@ -115,12 +115,15 @@ def replay(database: Database, path: Path, now: int) -> int:
 
     """
     erased = listed(path)
-    with database.writing() as tx:
+
+    def note(tx: Transaction) -> list[str]:
         for account_id, erased_at in erased.items():
             erasures.note(tx, account_id, erased_at)
         found = [account_id for account_id in erased if accounts.role(tx, account_id) is not None]
         audit.record(tx, None, "erasures.replayed", audit.NOBODY, now, listed=len(erased), erased=len(found))
+        return found
+
+    found = await database.write(note)
     for account_id in found:
-        with database.writing() as tx:
-            erasing.erase(tx, None, account_id, now, even_last=True)
+        await database.write(erasing.erase, None, account_id, now, even_last=True)
     return len(found)

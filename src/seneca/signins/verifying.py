@@ -67,7 +67,7 @@ class SignIns:
         """Read which sign-ins have ended."""
         since = int(time.time() * 1000) - (LIFETIME + 60) * 1000
         before = set(self._ended)
-        found, self._not_before = await self._database.read(recording.ended, since)
+        found, self._not_before = await self._database.poll(recording.ended, since)
         self._ended = found | (self._ended - before)  # what was forgotten while we looked stays
         self._looked = time.monotonic()
 

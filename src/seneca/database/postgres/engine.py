@@ -1,18 +1,14 @@
-"""PostgreSQL, through psycopg: a few threads, each with a connection of its own.
+"""PostgreSQL, through psycopg: writes, reads, long reads and the poll each have a connection pool of their own.
 
 A transaction costs two round trips: one for what it asks, one for what it writes and the COMMIT. One that another
 transaction overtook is run again.
 """
 
-import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.adapt import AdaptersMap
@@ -20,15 +16,16 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.postgres.running import SNAPSHOT, Lost, Runner, Work, check_committed
+from seneca.database.postgres.connection_errors import explain
+from seneca.database.postgres.pool import ConnectionPool
+from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import Unusable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OLDEST: Final = 150_000  # as PostgreSQL counts its versions
-MOST_WAITING: Final = 4096
 CONNECT_SECONDS: Final = 3
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
 MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to date
@@ -36,9 +33,6 @@ MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to 
 ALWAYS: Final = "-c timezone=UTC -c default_transaction_isolation=read\\ committed"
 SERVING: Final = f"{ALWAYS} -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
 SHELL: Final = f"{ALWAYS} -c lock_timeout=30s"
-ALONE: Final = "LOCK TABLE accounts, courses, sessions IN EXCLUSIVE MODE"
-"""Everybody else goes on reading. Every write of the server's locks a row of these first."""
-
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows when a pipeline fails, which we raise
 
@@ -75,11 +69,13 @@ class Postgres:
         self._adapters = adapters()
         self.applied = self._migrate()
         self._runner = Runner(self.buckets, self.memory)
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="seneca-database")
-        self._scanners = ThreadPoolExecutor(SCANNERS, thread_name_prefix="seneca-scan")
-        self._local = threading.local()
-        self._open: set[Connection] = set()
-        self._waiting = 0
+        self._writers = self._pool("write", connections)
+        self._readers = self._pool("read", connections)
+        self._scanners = self._pool("scan", SCANNERS)
+        self._poller = self._pool("poll", 1)
+
+    def _pool(self, kind: str, size: int) -> ConnectionPool:
+        return ConnectionPool(kind, size, lambda: self._connect(SERVING))
 
     def _connect(self, options: str) -> Connection:
         return psycopg.connect(
@@ -101,18 +97,11 @@ class Postgres:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
                     applied = migrations.apply(tx, "postgres")
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-        except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of the password
-            raise Unusable("SENECA_DATABASE_URL is no URL that PostgreSQL understands.") from error
         except psycopg.Error as error:
-            raise Unusable(f"The database {self._name()} cannot be used: {' '.join(str(error).split())}") from error
+            raise Unusable(explain(error, self._url)) from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
         return applied
-
-    def _name(self) -> str:
-        """The database, without the password that its URL may hold."""
-        parts = urlsplit(self._url)
-        return f"{parts.path.removeprefix('/')} on {parts.hostname or 'this machine'}"
 
     def _check(self, connection: Connection) -> None:
         version = connection.info.server_version
@@ -135,7 +124,17 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read on a thread: one statement as it is, several on one snapshot."""
-        return await self._on(self._threads, self._runner.read, lambda tx: f(tx, *args, **kwargs))
+        return await self._readers.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+
+    async def poll(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a read on the connection that nothing else uses."""
+        return await self._poller.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
 
     async def scan(
         self,
@@ -145,7 +144,7 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read that may touch many rows on a thread of its own kind, on one snapshot."""
-        return await self._on(self._scanners, self._runner.snapshot, lambda tx: f(tx, *args, **kwargs))
+        return await self._scanners.run(self._runner.snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def write(
         self,
@@ -155,72 +154,33 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a write on a thread, and commit it."""
-        return await self._on(self._threads, self._runner.write, lambda tx: f(tx, *args, **kwargs))
+        return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
     async def scour(self, *, thoroughly: bool = False) -> None:
         """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
         if thoroughly:
             raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
 
-    async def _on(
-        self,
-        threads: ThreadPoolExecutor,
-        way: Callable[[Connection, Work[T]], T],
-        work: Work[T],
-    ) -> T:
-        if self._waiting >= MOST_WAITING:
-            raise Unavailable("Too many requests are waiting. Try again.")
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._with_connection, way, work)
-        finally:
-            self._waiting -= 1
-
-    def _with_connection(self, way: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
-        """Run work on this thread's connection, or on a new one if that turns out to be gone."""
-        try:
-            connection, is_new = self._connection()
-            try:
-                return way(connection, work)
-            except Lost:
-                if is_new:
-                    raise
-            return way(self._connection()[0], work)
-        except psycopg.Error as error:
-            raise meaning(error) from error
-
-    def _connection(self) -> tuple[Connection, bool]:
-        """This thread's connection, and whether it was made just now."""
-        held: Connection | None = getattr(self._local, "connection", None)
-        if held is not None and not held.closed:
-            return held, False
-        if held is not None:
-            self._open.discard(held)
-        self._local.connection = self._connect(SERVING)
-        self._open.add(self._local.connection)
-        return self._local.connection, True
-
     # -- for the shell -------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[PostgresTransaction]:
         """A snapshot."""
-        with self._alone(SNAPSHOT) as tx:
+        with self._alone(lambda connection: connection.execute(SNAPSHOT)) as tx:
             yield tx
 
     @contextmanager
     def writing(self) -> Iterator[PostgresTransaction]:
         """A transaction beside which nobody writes: committed at the end of the block, undone if it raises."""
-        with self._alone("BEGIN") as tx:
-            tx.connection.execute(ALONE)
+        with self._alone(exclude_writers) as tx:
             yield tx
 
     @contextmanager
-    def _alone(self, begin: str) -> Iterator[PostgresTransaction]:
+    def _alone(self, begin: Callable[[Connection], object]) -> Iterator[PostgresTransaction]:
         """A connection of one's own, and a transaction on it."""
         try:
             with closing(self._connect(SHELL)) as connection:
-                connection.execute(begin)
+                begin(connection)
                 yield self._runner.transaction(connection)
                 check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
@@ -258,7 +218,5 @@ class Postgres:
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""
-        self._threads.shutdown()
-        self._scanners.shutdown()
-        for connection in self._open:
-            connection.close()
+        for pool in (self._writers, self._readers, self._scanners, self._poller):
+            pool.close()

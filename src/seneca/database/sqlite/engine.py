@@ -115,6 +115,8 @@ class Sqlite:
             self._reader = self.transaction()
         return self._snapshot(self._reader, f, *args, **kwargs)
 
+    poll = read  # no request can delay it
+
     async def scan(
         self,
         f: Callable[Concatenate[Transaction, P], T],

@@ -57,6 +57,8 @@ class Asked:
 
     def fetchone(self) -> Row | None:
         """The first row, or None."""
+        if "values" in self._parameters:
+            return next(iter(self.fetchall()), None)
         return self._tx.one(self._sql, **self._parameters)
 
     def fetchall(self) -> list[Row]:

@@ -1,0 +1,189 @@
+"""Locks on PostgreSQL: reads never wait for writes, and shell commands and a server's writes do not fail each other."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from seneca.database import open_database
+from seneca.settings import Settings
+from tests import engines
+from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
+from tests.exchange import course, session, user, write
+
+pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+PROMPT = 1.0  # seconds; this machine has other work to do
+
+
+@contextmanager
+def repeated(work: Callable[[], Any], pause: float = 0.02) -> Iterator[list[tuple[int, float]]]:
+    """Make a request again and again while the block runs; yields the status and seconds of each."""
+    answers: list[tuple[int, float]] = []
+    stopped = threading.Event()
+
+    def loop() -> None:
+        while not stopped.is_set():
+            began = time.monotonic()
+            answer = work()
+            answers.append((answer.status_code, time.monotonic() - began))
+            stopped.wait(pause)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def wait_until_waiting(url: str, number: int) -> None:
+    """Wait until that many connections wait for locks."""
+    with psycopg.connect(url, autocommit=True) as watcher:
+        deadline = time.monotonic() + 10
+        while (row := watcher.execute(WAITING).fetchone()) is not None and row[0] < number:
+            assert time.monotonic() < deadline, row
+            time.sleep(0.05)
+
+
+# -- reads -------------------------------------------------------------------------------------
+
+HOLD = "SELECT 1 FROM course_totals WHERE course_id = %s FOR UPDATE"
+
+
+@contextmanager
+def totals_held(url: str, course_id: str) -> Iterator[None]:
+    """Hold one course's totals, as a long erasure does."""
+    with psycopg.connect(url) as another:
+        another.execute(HOLD, (course_id,))
+        yield
+        another.rollback()
+
+
+@contextmanager
+def writers_excluded(url: str, _: str) -> Iterator[None]:
+    """Keep writers out, as an import does."""
+    database = open_database(url)
+    with database.writing():
+        yield
+    database.close()
+
+
+@pytest.mark.parametrize("held", [totals_held, writers_excluded])
+def test_reads_and_the_check_of_tokens_do_not_wait_for_writes(
+    tmp_path: Path, held: Callable[[str, str], AbstractContextManager[None]]
+):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara = sign_up(client, "tara", role="admin")
+        course, other = make_course(tara), make_course(tara)
+        learners = [sign_up(client, "learner") for _ in range(Settings().connections + 2)]
+        for learner in learners:
+            learner.start(course)
+        start = {"courseIdentifier": course["id"], "topic": "Number"}
+        threads = []
+        with held(url, course["id"]):
+            for learner in learners:
+                threads.append(threading.Thread(target=learner.post, args=("/session/startSession", start)))
+                threads[-1].start()
+            wait_until_waiting(url, Settings().connections)
+            answers = []
+            end = (
+                time.monotonic() + 7
+            )  # after five seconds a worker that cannot check for ended sign-ins refuses everybody
+            while time.monotonic() < end:
+                for person, path in ((tara, f"/stats/courses/{other['id']}"), (learners[0], "/test")):
+                    began = time.monotonic()
+                    answers.append((path, person.get(path).status_code, time.monotonic() - began))
+                time.sleep(0.05)
+        for thread in threads:
+            thread.join()
+    assert [answer for answer in answers if answer[1] != 200 or answer[2] > PROMPT] == []
+
+
+# -- shell commands ----------------------------------------------------------------------------
+
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+EXCLUSIONS = 150
+
+
+@contextmanager
+def starting(server: Server, client: httpx.Client) -> Iterator[list[tuple[int, float]]]:
+    """Six learners start sessions in a loop while the block runs; yields status and seconds of each start."""
+    tara = sign_up(client, "tara", role="admin")
+    start = {"courseIdentifier": make_course(tara)["id"], "topic": "Number"}
+    learners = [sign_up(client, "learner") for _ in range(6)]
+    with ExitStack() as stack:
+        loops = []
+        for learner in learners:
+            learner.client = stack.enter_context(httpx.Client(base_url=server.url, timeout=30))
+            loops.append(stack.enter_context(repeated(partial(learner.post, "/session/startSession", start))))
+        answers: list[tuple[int, float]] = []
+        yield answers
+        stack.close()
+        answers += [answer for loop in loops for answer in loop]
+
+
+def check_nobody_waited_for_another(answers: list[tuple[int, float]], url: str) -> None:
+    assert len(answers) > 100
+    assert [answer for answer in answers if answer[0] != 201 or answer[1] > 2 * PROMPT] == []
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)
+
+
+def test_who_excludes_writers_and_who_starts_sessions_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        database = open_database(url)
+        with starting(server, client) as answers:
+            for _ in range(EXCLUSIONS):
+                with database.writing():
+                    pass
+                time.sleep(0.02)
+        database.close()
+        check_nobody_waited_for_another(answers, url)
+
+
+def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        removed = [sign_up(client, "removed").username for _ in range(3)]
+        listed = tmp_path / "listed"
+        listed.write_text(f'{{"id": "{sign_up(client, "replayed").id}", "erasedAt": "2026-01-01T00:00:00.000Z"}}\n')
+        lines = write(tmp_path / "in.jsonl", course(), user(), session())
+        commands: list[tuple[str | Path, ...]] = [("erase", "--replay", listed), ("import", lines), ("migrate",)]
+        for name in removed:
+            commands += [
+                ("admin", "create", f"admin-{name}", f"admin-{name}@example.org"),
+                ("admin", "password", name),
+                ("admin", "forget-keys"),
+                ("erase", name, "--yes"),
+                ("retain", "--months", "1"),
+                ("stats", "rebuild"),
+                ("stats", "verify"),
+                ("export", tmp_path / "out.jsonl"),
+            ]
+        with starting(server, client) as answers:
+            done = [seneca(*command, "--data", tmp_path, input=f"{PASSWORD}2\n") for command in commands]
+        assert [command.stderr for command in done if command.returncode] == []
+        check_nobody_waited_for_another(answers, url)
+        assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(len(removed),)]
+
+
+def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    assert seneca("migrate", "--data", tmp_path).returncode == 0
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE audit")
+        done = seneca("export", tmp_path / "out.jsonl", "--data", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "seneca: The database is busy with another write. Try again.\n")
+    assert not (tmp_path / "out.jsonl").exists()
