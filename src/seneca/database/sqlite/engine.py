@@ -79,17 +79,18 @@ class Sqlite:
         return connection
 
     def _migrate(self) -> int:
+        """Bring the schema up to date. Where it is, this only reads: it must not wait for whoever writes."""
+        applied = 0
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = self._connect()
-            wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
-            write_ahead(connection)
-            tx = SqliteTransaction(connection, 0, self.memory)
-            with immediate(connection):
-                applied = migrations.apply(tx, "sqlite")
+            copying.make_private(self.path)
+            with closing(self._connect()) as connection:
+                wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
+                write_ahead(connection)
+                tx = SqliteTransaction(connection, 0, self.memory)
+                if not is_current(tx):
+                    with immediate(connection):
+                        applied = migrations.apply(tx, "sqlite")
                 row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-            self.path.chmod(0o600)
-            connection.close()
         except (OSError, apsw.Error) as error:
             raise Unusable(f"The database {self.path} cannot be used: {error}.") from error
         assert row is not None  # migrations.apply wrote it
@@ -258,6 +259,15 @@ class Sqlite:
         self._scanners.shutdown()
         if self._reader is not None:
             self._reader.connection.close()
+
+
+def is_current(tx: SqliteTransaction) -> bool:
+    """Whether no migration is missing, by what was committed last."""
+    try:
+        row = tx.one(migrations.LATEST)
+    except apsw.SQLError:  # there is no such table: the database is new
+        return False
+    return row == (migrations.known("sqlite")[-1][0],)
 
 
 def _version() -> int:
