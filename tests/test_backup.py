@@ -54,7 +54,7 @@ def back_up(data: Path, file: Path) -> None:
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def put_back(file: Path, data: Path) -> str:
+def put_back(file: Path, data: Path, **environment: str) -> str:
     """As docs/backup.md says for this engine: on PostgreSQL no server may run. Returns what the command said."""
     used = engine()
     if isinstance(used, Postgres):
@@ -63,9 +63,9 @@ def put_back(file: Path, data: Path) -> str:
             connection.execute(f"CREATE DATABASE {name_of(data)} ENCODING 'UTF8' TEMPLATE template0")
         command = [used.binaries / "pg_restore", "--no-owner", "--exit-on-error", f"--dbname={used.url(data)}", file]
         subprocess.run(command, check=True)
-        done = seneca("restore", "--in-place", "--data", data)
+        done = seneca("restore", "--in-place", "--data", data, env=os.environ | environment)
     else:
-        done = seneca("restore", file, "--yes", "--data", data)
+        done = seneca("restore", file, "--yes", "--data", data, env=os.environ | environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return done.stderr
 
@@ -370,7 +370,7 @@ def progress(doing, done, total):
     if doing == "restoring" and done >= float(share) * total:
         os.kill(os.getpid(), 9)
 
-backup.restore(open_database(url), Path(file), {}, int(time.time() * 1000), progress)
+backup.restore(open_database(url), Path(file), {}, lambda: int(time.time() * 1000), progress)
 """
 
 

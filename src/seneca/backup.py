@@ -4,7 +4,7 @@ A restored database is older than what has happened since: sign-ins were ended, 
 has ended stays ended, and who was erased is erased again (``finish``), whatever tool brought the records back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,9 @@ def write(database: Database, path: Path, progress: Progress) -> Content:
     return database.backup(path, content, progress)
 
 
-def restore(database: Database, path: Path, erased: Mapping[str, int], now: int, progress: Progress) -> Restored:
+def restore(
+    database: Database, path: Path, erased: Mapping[str, int], clock: Callable[[], int], progress: Progress
+) -> Restored:
     """Put a backup in the place of everything.
 
     Nothing changes before the backup is proven: whole, of a schema that is known, its figures true. Then it takes the
@@ -72,7 +74,7 @@ def restore(database: Database, path: Path, erased: Mapping[str, int], now: int,
         database: what is replaced; servers may be running on it.
         path: the backup, which is left as it is.
         erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
-        now: milliseconds since 1970.
+        clock: tells the time, in milliseconds since 1970. It is read when nobody can change anything any more.
         progress: told how far it is.
 
     Raises:
@@ -92,7 +94,8 @@ def restore(database: Database, path: Path, erased: Mapping[str, int], now: int,
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
-        again = finish(new, {**erased, **dict(erasures.every(old))}, now)
+        again = finish(new, {**erased, **dict(erasures.every(old))}, clock())
+        recording.carry_revocations(old, new)
         carry_keys(old, new)
         carry_name_changes(old, new)
         found = content(new)
@@ -139,12 +142,13 @@ THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
     """See to it that what has ended since the backup has ended; returns how many accounts were erased again.
 
-    - Every sign-in ends: one that was revoked since must not come back to life. So a server may bring any signing key.
+    - Every sign-in ends, and no token that was issued until now is good: one that was revoked since must not come back to
+      life. So a server may bring any signing key.
     - Nobody is the first administrator any more: one may have existed since. ``seneca admin create`` makes one.
     - Who was erased since is erased again.
 
     """
-    recording.end_everybodys(tx, now)
+    recording.end_everybodys(tx)
     tokens.forget(tx)
     tx.run(CLOSE)
     tx.run(FORGET_SETUP_TOKEN)
