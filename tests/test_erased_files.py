@@ -1,6 +1,7 @@
 """After an erasure nobody finds in SQLite's files, or in the log, what was erased."""
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -23,6 +24,8 @@ from tests.forgetting import check_figures, erase_self, files_with
 
 pytestmark = pytest.mark.embedded
 
+AT_ONCE = {"SENECA_VACUUM_INTERVAL": "0"}
+"""The file is rewritten after each erasure."""
 Story = tuple[Server, Person, list[Person]]
 
 
@@ -58,7 +61,10 @@ def test_nothing_of_the_erased_is_left_in_any_file(tmp_path: Path):
     told, people = lines(chance, passwords.hash_password(PASSWORD))
     done = seneca("import", write(tmp_path / "in.jsonl", *told), "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
-    with running(tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with (
+        running(tmp_path / "data", **AT_ONCE) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
         tara = sign_up(client, "tara", role="admin")
         made = make_course(tara)
         chance.shuffle(people)
@@ -92,9 +98,9 @@ def test_by_the_shell_beside_a_server_and_without(tmp_path: Path):
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         sign_up(client, "tara", role="admin")
         alice, bob = sign_up(client, "alice-of-the-shell"), sign_up(client, "bob-of-the-shell")
-        assert seneca("erase", alice.username, "--yes", "--data", tmp_path).returncode == 0
+        assert seneca("erase", alice.username, "--yes", "--data", tmp_path, env=os.environ | AT_ONCE).returncode == 0
         assert files_with(tmp_path, "alice-of-the-shell") == {}
-    assert seneca("erase", bob.id, "--yes", "--data", tmp_path).returncode == 0
+    assert seneca("erase", bob.id, "--yes", "--data", tmp_path, env=os.environ | AT_ONCE).returncode == 0
     assert files_with(tmp_path, "bob-of-the-shell") == {}
 
 
@@ -150,17 +156,19 @@ def test_a_file_that_is_not_small_is_left_to_the_command(tmp_path: Path, monkeyp
             "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 1000) INSERT INTO filler SELECT randomblob(900) FROM n"
         )
         connection.execute("DROP TABLE filler")
-        asyncio.run(database.scour())
+        asyncio.run(database.vacuum())
+        asyncio.run(database.empty_log())
         size = (tmp_path / "seneca.db").stat().st_size
         assert (tmp_path / "seneca.db-wal").stat().st_size == 0
-        asyncio.run(database.scour(thoroughly=True))
+        asyncio.run(database.vacuum(thoroughly=True))
+        asyncio.run(database.empty_log())
         assert (tmp_path / "seneca.db").stat().st_size < size - 800_000
     finally:
         connection.close()
         database.close()
 
 
-def test_scouring_gives_up_after_a_moment(tmp_path: Path):
+def test_what_others_are_in_the_way_of_gives_up_after_a_moment(tmp_path: Path):
     database = open_database(engine().url(tmp_path))
     reader, writer = (apsw.Connection(str(tmp_path / "seneca.db")) for _ in range(2))
     try:
@@ -169,14 +177,15 @@ def test_scouring_gives_up_after_a_moment(tmp_path: Path):
         writer.execute("INSERT INTO properties VALUES ('a', 'b')")
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            asyncio.run(database.scour())
+            asyncio.run(database.empty_log())
         assert time.monotonic() - began < 20
         reader.close()
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):
-            asyncio.run(database.scour())
+            asyncio.run(database.vacuum())
         writer.execute("COMMIT")
-        asyncio.run(database.scour())
+        asyncio.run(database.vacuum())
+        asyncio.run(database.empty_log())
     finally:
         reader.close()
         writer.close()

@@ -80,7 +80,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         sign_ins=SignIns(database, load_keys(told), database.buckets),
         hashery=Hashery(min(MOST_THREADS, told.cores_each)),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
-        aftermath=Aftermath(database, told.data / outside.FILE),
+        aftermath=Aftermath(database, told.data / outside.FILE, told.vacuum_interval),
         started=started,
     )
 

@@ -20,7 +20,7 @@ from seneca.signins import recording
 TOGETHER: Final = 1000  # rows
 
 COUNTS = """
-SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
+SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
     (SELECT count(*) FROM accounts WHERE role = 'admin')
 """
 
@@ -85,16 +85,20 @@ def restore(
     mended, again, found = 0, 0, Content(0, 0, 0, 0)
 
     def prove(fresh: Database) -> None:
-        nonlocal mended
+        nonlocal mended, again
         if fresh.buckets != database.buckets:
             raise Unusable(
                 f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
             )
         mended = mend(fresh, progress)
+        with database.reading() as old, fresh.writing() as new:  # now, while nobody waits
+            again = erase_again(new, {**erased, **dict(erasures.every(old))}, clock())
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
-        again = finish(new, {**erased, **dict(erasures.every(old))}, clock())
+        now = clock()
+        again += erase_again(new, {**erased, **dict(erasures.every(old))}, now)
+        finish(new, again, now)
         recording.carry_revocations(old, new)
         carry_keys(old, new)
         carry_name_changes(old, new)
@@ -116,7 +120,8 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
     """
     mended = mend(database, progress)
     with database.writing() as tx:
-        again = finish(tx, erased, now)
+        again = erase_again(tx, erased, now)
+        finish(tx, again, now)
         return Restored(content(tx), mended, again)
 
 
@@ -139,26 +144,34 @@ FORGET_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  #
 THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 
 
-def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
-    """See to it that what has ended since the backup has ended; returns how many accounts were erased again.
+def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
+    """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
+    for id_, at in erased.items():
+        erasures.note(tx, id_, at)
+    again = {row[0] for row in tx.among(THERE, list(erased))} | set(erasing.unfinished(tx))
+    for id_ in sorted(again):
+        erasing.erase_whole(tx, id_, now)
+    return len(again)
+
+
+def finish(tx: Transaction, again: int, now: int) -> None:
+    """See to it that what has ended since the backup has ended.
 
     - Every sign-in ends, and no token that was issued until now is good: one that was revoked since must not come back to
       life. So a server may bring any signing key.
     - Nobody is the first administrator any more: one may have existed since. ``seneca admin create`` makes one.
-    - Who was erased since is erased again.
+
+    Args:
+        tx: the transaction.
+        again: how many accounts were erased again, for the audit log.
+        now: milliseconds since 1970.
 
     """
     recording.end_everybodys(tx)
     tokens.forget(tx)
     tx.run(CLOSE)
     tx.run(FORGET_SETUP_TOKEN)
-    for id_, at in erased.items():
-        erasures.note(tx, id_, at)
-    again = [row[0] for row in tx.among(THERE, list(erased))]
-    for id_ in again:
-        erasing.erase(tx, None, id_, now, even_last=True)
-    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=len(again))
-    return len(again)
+    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=again)
 
 
 # -- what stays, of the database that is replaced ----------------------------------------------

@@ -3,6 +3,7 @@
 The table ``erasures`` is the truth; the file is completed from it. Lines may repeat.
 """
 
+import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -123,4 +124,5 @@ def replay(database: Database, path: Path, now: int) -> int:
     for account_id in found:
         with database.writing() as tx:
             erasing.erase(tx, None, account_id, now, even_last=True)
+    asyncio.run(erasing.finish_all(database))
     return len(found)

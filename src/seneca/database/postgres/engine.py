@@ -158,10 +158,13 @@ class Postgres:
         """Run a write on a thread, and commit it."""
         return await self._on(self._threads, self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
-    async def scour(self, *, thoroughly: bool = False) -> None:
+    async def vacuum(self, *, thoroughly: bool = False) -> None:
         """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
         if thoroughly:
             raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
+
+    async def empty_log(self) -> None:
+        """Leave that to the server, too."""
 
     async def _on(
         self,

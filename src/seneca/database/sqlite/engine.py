@@ -19,7 +19,7 @@ from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
 from seneca.database.sqlite import copying
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
-from seneca.database.sqlite.scouring import scour
+from seneca.database.sqlite.scouring import empty_log, vacuum
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import Unusable
@@ -146,17 +146,25 @@ class Sqlite:
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
 
-    async def scour(self, *, thoroughly: bool = False) -> None:
-        """Scour the files, on a thread with a connection of its own."""
+    async def vacuum(self, *, thoroughly: bool = False) -> None:
+        """Rewrite the file if it is small, or ``thoroughly``."""
+        await self._maintain(lambda connection: vacuum(connection, thoroughly=thoroughly))
 
-        def work() -> None:
+    async def empty_log(self) -> None:
+        """Empty the write-ahead log."""
+        await self._maintain(empty_log)
+
+    async def _maintain(self, work: Callable[[apsw.Connection], None]) -> None:
+        """Work on the files, on a thread with a connection of its own."""
+
+        def run() -> None:
             with closing(self.transaction().connection) as connection:
                 try:
-                    scour(connection, thoroughly=thoroughly)
+                    work(connection)
                 except apsw.Error as error:
                     raise fault(error) from error
 
-        await asyncio.get_running_loop().run_in_executor(None, work)
+        await asyncio.get_running_loop().run_in_executor(None, run)
 
     @staticmethod
     def _snapshot(
