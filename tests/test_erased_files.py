@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from seneca import passwords
 from seneca.database import open_database
 from seneca.database.sqlite import scouring
 from seneca.errors import Unavailable
+from seneca.privacy import scouring as wanted_files
 from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
 from tests.engines import engine
 from tests.exchange import course, session, user, write
@@ -220,3 +222,92 @@ def test_scouring_beside_writers_and_readers(tmp_path: Path):
         assert erased == [204] * 10
         assert statuses == {200, 201}
         check_figures(server)
+
+
+# -- how often the files are worked on -----------------------------------------------------------
+
+
+def wishes(server: Server) -> dict[str, str]:
+    return dict(server.rows("SELECT name, value FROM properties WHERE name LIKE 'vacuum%' OR name = 'scouring-wanted'"))
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def study(person: Person, made: dict[str, Any]) -> None:
+    person.update(person.start(made), {"moduleName": "Integers", "quiz": {"score": 1}})
+
+
+def test_while_somebody_reads_the_file_is_rewritten_once(tmp_path: Path):
+    """Then only the emptying of the log is tried again, less and less often, and the log does not grow."""
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
+        study(alice, make_course(tara))
+        reader = apsw.Connection(str(tmp_path / "seneca.db"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM accounts").fetchall()
+        assert tara.delete(f"/users/{alice.id}").status_code == 204
+        until(lambda: "vacuum-wanted" not in wishes(server))
+        vacuumed_at, log_size = wishes(server)["vacuumed-at"], (tmp_path / "seneca.db-wal").stat().st_size
+        until(lambda: sum("log cannot be emptied" in line for line in server.log_lines()) >= 3)  # after 0, 5 and 15 s
+        assert wishes(server)["vacuumed-at"] == vacuumed_at
+        assert (tmp_path / "seneca.db-wal").stat().st_size <= log_size + 65536
+        began = time.monotonic()
+        assert sign_up(client, "bob").delete("/auth/me", json={"password": PASSWORD}).status_code == 204
+        assert time.monotonic() - began < 1.5, "what has just failed is not waited for"
+        reader.close()
+        until(lambda: "scouring-wanted" not in wishes(server))
+        assert files_with(tmp_path, alice.username) == {}
+
+
+def test_the_file_is_rewritten_at_most_once_in_the_interval_and_the_last_wish_is_kept(tmp_path: Path):
+    with (
+        running(tmp_path, SENECA_VACUUM_INTERVAL="8") as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        tara = sign_up(client, "tara", role="admin")
+        made = make_course(tara)
+        leavers = [sign_up(client, "leaver") for _ in range(3)]
+        for leaver in leavers:
+            study(leaver, made)
+        assert tara.delete(f"/users/{leavers[0].id}").status_code == 204
+        first = wishes(server)
+        assert set(first) == {"vacuumed-at"}
+        for leaver in leavers[1:]:
+            assert tara.delete(f"/users/{leaver.id}").status_code == 204
+        second = wishes(server)
+        assert second["vacuumed-at"] == first["vacuumed-at"]
+        assert set(second) == {"vacuumed-at", "vacuum-wanted"}, "the log is emptied at once all the same"
+        until(lambda: set(wishes(server)) == {"vacuumed-at"})
+        assert int(wishes(server)["vacuumed-at"]) - int(first["vacuumed-at"]) >= 8000
+
+
+def test_accounts_without_sessions_have_it_rewritten_once_a_day(tmp_path: Path):
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        sign_up(client, "tara", role="admin")
+        for _ in range(3):
+            assert erase_self(sign_up(client, "leaver")).status_code == 204
+        assert set(wishes(server)) == {"vacuumed-at", "vacuum-wanted-daily"}
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    ("wish", "seconds_ago", "is_due"),
+    [
+        ("vacuum-wanted", None, True),
+        ("vacuum-wanted", 599, False),
+        ("vacuum-wanted", 600, True),
+        ("vacuum-wanted-daily", 86_399, False),
+        ("vacuum-wanted-daily", 86_400, True),
+        ("vacuum-wanted-daily", -1, True),  # the clock was ahead
+        ("scouring-wanted", None, False),
+    ],
+)
+def test_when_the_file_is_due(wish: str, seconds_ago: int | None, *, is_due: bool):
+    now = 1_800_000_000_000
+    state = {wish: "mark"} | ({} if seconds_ago is None else {"vacuumed-at": str(now - 1000 * seconds_ago)})
+    assert wanted_files.is_vacuum_due(state, 600_000, now) is is_due

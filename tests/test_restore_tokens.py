@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up
 from tests.engines import engine
 from tests.test_backup import back_up, client_of, put_back
@@ -117,16 +116,3 @@ def test_two_restores_of_one_backup_are_two_generations(tmp_path: Path):
             answer = client.post("/auth/login", json={"username": tara.username, "password": PASSWORD})
             tokens = client.post("/auth/refresh", json={"refreshToken": answer.json()["refreshToken"]}).json()
             assert Person(client, tokens["token"]).get("/auth/me").status_code == 200
-
-
-def test_of_a_database_that_an_older_seneca_restored(tmp_path: Path):
-    """It told when tokens begin to be good, an hour ahead; whoever signs in is let in."""
-    with running(tmp_path) as server, client_of(server) as client:
-        alice = sign_up(client, "alice")
-    migration = next(sql for number, _, sql in migrations.known("sqlite") if number == 7)
-    sql = "INSERT INTO properties (name, value) VALUES ('tokens-not-before', :at)"
-    engine().change(tmp_path, sql, at=str(int(time.time()) + HOUR))
-    engine().script(tmp_path, migration)
-    with running(tmp_path) as server, client_of(server) as client:
-        refused(Person(client, alice.token).get("/auth/me"), 401, "not-signed-in")
-        assert sign_in(client, alice.username).get("/auth/me").status_code == 200
