@@ -117,7 +117,11 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
         now: milliseconds since 1970.
         progress: told how far it is.
 
+    Raises:
+        Unusable: it has anything that the migrations do not make.
+
     """
+    database.check_schema()
     mended = mend(database, progress)
     with database.writing() as tx:
         again = erase_again(tx, erased, now)

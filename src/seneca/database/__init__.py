@@ -177,12 +177,7 @@ class Database(Protocol):
         """
 
     async def empty_log(self) -> None:
-        """Empty the engine's log, which holds pages as they were, if the engine has one that we may empty.
-
-        Raises:
-            Unavailable: not now, since somebody reads what was there before.
-
-        """
+        """Empty the engine's log, which holds pages as they were. Raises Unavailable: somebody reads what was there before."""
 
     def reading(self) -> AbstractContextManager[Transaction]:
         """A snapshot for the shell: ``with database.reading() as tx``."""
@@ -236,6 +231,9 @@ class Database(Protocol):
             Unusable: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
 
         """
+
+    def check_schema(self) -> None:
+        """Check that the database has nothing but what the migrations make. Raises Unusable, naming what it has."""
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import apsw
 
 from seneca.database import Progress
+from seneca.database.sqlite.schema import check_no_programs
 from seneca.errors import Unusable
 from seneca.private_file import replacing
 
@@ -150,6 +151,7 @@ def check(path: Path, name: Path) -> None:
             worse = connection.execute(WORSE).fetchall()
             if worse != [("ok",)]:
                 raise Unusable(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.")
+            check_no_programs(connection, name)
             if connection.execute(DANGLING).fetchone() is not None:
                 raise Unusable(f"{name} is damaged: rows refer to others that are not there.")
     except (apsw.NotADBError, apsw.SQLError) as error:

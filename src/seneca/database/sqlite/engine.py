@@ -17,7 +17,7 @@ import apsw
 
 from seneca.database import Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.sqlite import copying
+from seneca.database.sqlite import copying, schema
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.scouring import empty_log, vacuum
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
@@ -232,6 +232,7 @@ class Sqlite:
             copying.repage(part, target)
             fresh = Sqlite(part)
             try:
+                fresh.check_schema(path)
                 prove(fresh)
                 source = fresh.transaction()
 
@@ -243,6 +244,11 @@ class Sqlite:
                     copying.replace(target, source.connection, last, progress)
             finally:
                 fresh.close()
+
+    def check_schema(self, name: Path | None = None) -> None:
+        """Refuse a file that has anything the migrations do not make. It is called by its path, or by this name."""
+        with self._damage(), closing(self.transaction().connection) as connection:
+            schema.check(connection, name or self.path)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
