@@ -19,10 +19,12 @@ import httpx
 import psycopg
 import pytest
 
+from seneca import units
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Postgres, engine, name_of
 from tests.exchange import Shell, session, user
 from tests.exchange import course as a_course
+from tests.test_migrations import make_first_schema
 
 DATA = Path(__file__).parent / "data"
 OF_THE_MOMENT = {"audit", "sign_ins", "revocations", "properties"}
@@ -54,7 +56,7 @@ def back_up(data: Path, file: Path) -> None:
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def put_back(file: Path, data: Path) -> str:
+def put_back(file: Path, data: Path, **environment: str) -> str:
     """As docs/backup.md says for this engine: on PostgreSQL no server may run. Returns what the command said."""
     used = engine()
     if isinstance(used, Postgres):
@@ -63,9 +65,9 @@ def put_back(file: Path, data: Path) -> str:
             connection.execute(f"CREATE DATABASE {name_of(data)} ENCODING 'UTF8' TEMPLATE template0")
         command = [used.binaries / "pg_restore", "--no-owner", "--exit-on-error", f"--dbname={used.url(data)}", file]
         subprocess.run(command, check=True)
-        done = seneca("restore", "--in-place", "--data", data)
+        done = seneca("restore", "--in-place", "--data", data, env=os.environ | environment)
     else:
-        done = seneca("restore", file, "--yes", "--data", data)
+        done = seneca("restore", file, "--yes", "--data", data, env=os.environ | environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     return done.stderr
 
@@ -370,7 +372,7 @@ def progress(doing, done, total):
     if doing == "restoring" and done >= float(share) * total:
         os.kill(os.getpid(), 9)
 
-backup.restore(open_database(url), Path(file), {}, int(time.time() * 1000), progress)
+backup.restore(open_database(url), Path(file), {}, lambda: int(time.time() * 1000), progress)
 """
 
 
@@ -490,6 +492,13 @@ SPOILED = {
     "index": "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'sessions_by_id'",
     "buckets": "UPDATE properties SET value = '256' WHERE name = 'buckets'",
     "in use": "SELECT 1",
+    "trigger": "CREATE TRIGGER everybody AFTER INSERT ON accounts BEGIN UPDATE accounts SET role = 'admin' WHERE id = NEW.id; END",
+    "view": "CREATE VIEW everything AS SELECT * FROM accounts",
+    "table": "CREATE TABLE more (column)",
+    "more": "CREATE INDEX another ON accounts (email)",
+    "missing index": "DROP INDEX sessions_by_id",
+    "another index": "DROP INDEX sessions_by_id; CREATE UNIQUE INDEX sessions_by_id ON sessions (id)",
+    "virtual table": "CREATE VIRTUAL TABLE _litestream_seq USING fts5(text)",
 }
 REASONS = {
     "something else": "is no backup of Seneca",
@@ -503,6 +512,13 @@ REASONS = {
     "index": "is damaged",
     "buckets": "has 256 buckets, this database 64",
     "in use": "is a database in use",
+    "trigger": "has a trigger that Seneca does not make: everybody",
+    "view": "has a view that Seneca does not make: everything",
+    "table": "has a table that Seneca does not make: more",
+    "more": "has a index that Seneca does not make: another",
+    "missing index": "lacks the index sessions_by_id",
+    "another index": "has another index sessions_by_id than Seneca makes",
+    "virtual table": "has a table that Seneca does not make: _litestream_seq",
 }
 
 
@@ -520,6 +536,39 @@ def test_what_is_no_good_backup_is_refused_and_nothing_changes(shell: Shell, tmp
     assert done.stderr.count("\n") == 1
     assert (kept(shell.data), engine().rows(shell.data, "SELECT * FROM properties")) == before
     assert not [path.name for path in shell.data.iterdir() if path.name.startswith("seneca.db.")]
+
+
+@embedded
+@pytest.mark.parametrize("tables", [("_litestream_seq", "_litestream_lock"), ()])
+def test_what_litestream_keeps_in_a_database_may_come_along(shell: Shell, tmp_path: Path, tables: tuple[str, ...]):
+    back_up(shell.data, tmp_path / "backup")
+    connection = apsw.Connection(str(tmp_path / "backup"))
+    for table in tables:
+        connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, seq INTEGER)")
+    connection.execute("ANALYZE")
+    connection.close()
+    before = kept(shell.data)
+    put_back(tmp_path / "backup", shell.data)
+    assert {table: rows for table, rows in kept(shell.data).items() if table not in tables} == before
+
+
+@embedded
+def test_of_a_file_put_in_place_by_another_tool_a_trigger_is_refused_too(shell: Shell):
+    engine().change(shell.data, SPOILED["trigger"])
+    done = seneca("restore", "--in-place", "--data", shell.data)
+    assert done.returncode == 1
+    assert REASONS["trigger"] in done.stderr
+
+
+@embedded
+def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_path: Path):
+    (tmp_path / "old").mkdir()
+    alice = units.new_id()
+    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
+    make_first_schema(tmp_path / "old", **values, going_on=units.new_id(), ended=units.new_id())
+    put_back(tmp_path / "old" / "seneca.db", shell.data)
+    assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
+    assert shell.true()
 
 
 @embedded

@@ -1,5 +1,7 @@
 """The database: how it comes to be, which are refused, and what a lock that another process holds does."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +15,9 @@ import pytest
 
 from seneca.database import migrations, open_database
 from seneca.database.sqlite.engine import PATIENCE, _version, check_version
+from seneca.database.sqlite.locking import wait_for_locks
 from seneca.errors import Unusable
-from tests.conftest import Person, Server, free_port, refused, seneca
+from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
 pytestmark = pytest.mark.embedded  # about the file
 
@@ -228,3 +231,128 @@ def test_writes_are_refused_when_a_lock_is_held_too_long(server: Server, alice: 
     after = server.rows("SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM sessions)")
     assert after == before
     assert alice.update(session_id, {"moduleName": "Integers", "quiz": {"score": 1}})["sessionPoints"] == 1
+
+
+# -- a start while somebody else writes ----------------------------------------------------------
+
+AT_ONCE = 15.0
+"""Seconds in which a command starts and answers on a busy machine; waiting for the lock would take thirty."""
+
+
+def timed(*arguments: str | Path) -> tuple[int, float]:
+    began = time.monotonic()
+    done = seneca(*arguments)
+    return done.returncode, time.monotonic() - began
+
+
+def test_commands_that_read_do_not_wait_for_the_writer(tmp_path: Path):
+    """``export`` waits five seconds to record that it exports, says that it could not, and goes on."""
+    assert seneca("demo", "--data", tmp_path).returncode == 0
+    with running(tmp_path) as server, Lock(server):
+        status, seconds = timed("stats", "verify", "--data", tmp_path)
+        assert (status, seconds < AT_ONCE) == (0, True)
+        status, seconds = timed("export", tmp_path / "all.jsonl", "--data", tmp_path)
+        assert (status, seconds < PATIENCE + AT_ONCE) == (0, True)
+
+
+@pytest.mark.parametrize("has_administrator", [False, True])
+def test_a_server_starts_and_replaces_a_worker_while_somebody_writes(tmp_path: Path, *, has_administrator: bool):
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        if has_administrator:
+            sign_up(client, "tara", role="admin")
+        alice = sign_up(client, "alice")
+    connection = apsw.Connection(str(tmp_path / "seneca.db"))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        began = time.monotonic()
+        with running(tmp_path) as server:
+            assert time.monotonic() - began < AT_ONCE
+            assert httpx.get(f"{server.url}/auth/me", headers={"Authorization": f"Bearer {alice.token}"}).is_success
+            (worker,) = workers_of(server)
+            os.kill(worker, signal.SIGKILL)
+            began = time.monotonic()
+            while not answers(server):
+                assert time.monotonic() - began < AT_ONCE
+                time.sleep(0.05)
+            assert workers_of(server) != [worker]
+    finally:
+        connection.close()
+
+
+def workers_of(server: Server) -> list[int]:
+    """The processes that answer."""
+    tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return [int(child) for child in children if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def answers(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/course/Mathematics", timeout=1).status_code == 404
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0])
+def test_patience_is_counted_in_time(tmp_path: Path, seconds: float):
+    holder, waiter = (apsw.Connection(str(tmp_path / "file.db")) for _ in range(2))
+    holder.execute("CREATE TABLE t (a)")
+    wait_for_locks(waiter, seconds)
+    holder.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(apsw.BusyError):
+            waiter.execute("BEGIN IMMEDIATE")
+        assert seconds <= time.monotonic() - began < seconds * 1.1 + 0.05
+    holder.close()
+    waiter.close()
+
+
+# -- whose its files are -------------------------------------------------------------------------
+
+WATCH = """
+import os, sys
+from pathlib import Path
+import apsw
+opened = []
+class Vfs(apsw.VFS):
+    def __init__(self):
+        super().__init__("watching", "", makedefault=True)
+    def xOpen(self, name, flags):
+        file = super().xOpen(name, flags)
+        opened.append(Path(name if isinstance(name, str) else name.filename()))
+        for path in Path(sys.argv[1]).iterdir():
+            if path.stat().st_mode & 0o077:
+                print("open to others:", path.name)
+        return file
+vfs = Vfs()
+from seneca.database import open_database
+os.umask(0)
+database = open_database(f"sqlite:///{sys.argv[1]}/seneca.db")
+with database.writing() as tx:
+    tx.run("INSERT INTO properties VALUES ('a', 'b')")
+    for path in Path(sys.argv[1]).iterdir():
+        print(path.name, oct(path.stat().st_mode & 0o777))
+database.close()
+"""
+
+
+def test_its_files_are_private_from_the_first_moment(tmp_path: Path):
+    """In a directory that was there before, open to everybody; whatever the umask."""
+    tmp_path.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", WATCH, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"seneca.db{end} 0o600" for end in ("", "-shm", "-wal")]
+
+
+def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path):
+    open_database(url(tmp_path / "seneca.db")).close()
+    (tmp_path / "seneca.db").chmod(0o644)
+    open_database(url(tmp_path / "seneca.db")).close()
+    assert (tmp_path / "seneca.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_command_makes_files_for_its_owner_only():
+    script = "import os, sys; sys.argv = ['seneca', '--help']; from seneca import cli\ntry: cli.main()\nfinally: print(os.umask(0))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == str(0o077)

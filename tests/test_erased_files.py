@@ -1,9 +1,11 @@
 """After an erasure nobody finds in SQLite's files, or in the log, what was erased."""
 
 import asyncio
+import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +18,7 @@ from seneca import passwords
 from seneca.database import open_database
 from seneca.database.sqlite import scouring
 from seneca.errors import Unavailable
+from seneca.privacy import scouring as wanted_files
 from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
 from tests.engines import engine
 from tests.exchange import course, session, user, write
@@ -23,6 +26,8 @@ from tests.forgetting import check_figures, erase_self, files_with
 
 pytestmark = pytest.mark.embedded
 
+AT_ONCE = {"SENECA_VACUUM_INTERVAL": "0"}
+"""The file is rewritten after each erasure."""
 Story = tuple[Server, Person, list[Person]]
 
 
@@ -58,7 +63,10 @@ def test_nothing_of_the_erased_is_left_in_any_file(tmp_path: Path):
     told, people = lines(chance, passwords.hash_password(PASSWORD))
     done = seneca("import", write(tmp_path / "in.jsonl", *told), "--data", tmp_path / "data")
     assert done.returncode == 0, done.stderr
-    with running(tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with (
+        running(tmp_path / "data", **AT_ONCE) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
         tara = sign_up(client, "tara", role="admin")
         made = make_course(tara)
         chance.shuffle(people)
@@ -92,9 +100,9 @@ def test_by_the_shell_beside_a_server_and_without(tmp_path: Path):
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         sign_up(client, "tara", role="admin")
         alice, bob = sign_up(client, "alice-of-the-shell"), sign_up(client, "bob-of-the-shell")
-        assert seneca("erase", alice.username, "--yes", "--data", tmp_path).returncode == 0
+        assert seneca("erase", alice.username, "--yes", "--data", tmp_path, env=os.environ | AT_ONCE).returncode == 0
         assert files_with(tmp_path, "alice-of-the-shell") == {}
-    assert seneca("erase", bob.id, "--yes", "--data", tmp_path).returncode == 0
+    assert seneca("erase", bob.id, "--yes", "--data", tmp_path, env=os.environ | AT_ONCE).returncode == 0
     assert files_with(tmp_path, "bob-of-the-shell") == {}
 
 
@@ -150,17 +158,19 @@ def test_a_file_that_is_not_small_is_left_to_the_command(tmp_path: Path, monkeyp
             "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 1000) INSERT INTO filler SELECT randomblob(900) FROM n"
         )
         connection.execute("DROP TABLE filler")
-        asyncio.run(database.scour())
+        asyncio.run(database.vacuum())
+        asyncio.run(database.empty_log())
         size = (tmp_path / "seneca.db").stat().st_size
         assert (tmp_path / "seneca.db-wal").stat().st_size == 0
-        asyncio.run(database.scour(thoroughly=True))
+        asyncio.run(database.vacuum(thoroughly=True))
+        asyncio.run(database.empty_log())
         assert (tmp_path / "seneca.db").stat().st_size < size - 800_000
     finally:
         connection.close()
         database.close()
 
 
-def test_scouring_gives_up_after_a_moment(tmp_path: Path):
+def test_what_others_are_in_the_way_of_gives_up_after_a_moment(tmp_path: Path):
     database = open_database(engine().url(tmp_path))
     reader, writer = (apsw.Connection(str(tmp_path / "seneca.db")) for _ in range(2))
     try:
@@ -169,14 +179,15 @@ def test_scouring_gives_up_after_a_moment(tmp_path: Path):
         writer.execute("INSERT INTO properties VALUES ('a', 'b')")
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            asyncio.run(database.scour())
+            asyncio.run(database.empty_log())
         assert time.monotonic() - began < 20
         reader.close()
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable):
-            asyncio.run(database.scour())
+            asyncio.run(database.vacuum())
         writer.execute("COMMIT")
-        asyncio.run(database.scour())
+        asyncio.run(database.vacuum())
+        asyncio.run(database.empty_log())
     finally:
         reader.close()
         writer.close()
@@ -211,3 +222,92 @@ def test_scouring_beside_writers_and_readers(tmp_path: Path):
         assert erased == [204] * 10
         assert statuses == {200, 201}
         check_figures(server)
+
+
+# -- how often the files are worked on -----------------------------------------------------------
+
+
+def wishes(server: Server) -> dict[str, str]:
+    return dict(server.rows("SELECT name, value FROM properties WHERE name LIKE 'vacuum%' OR name = 'scouring-wanted'"))
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def study(person: Person, made: dict[str, Any]) -> None:
+    person.update(person.start(made), {"moduleName": "Integers", "quiz": {"score": 1}})
+
+
+def test_while_somebody_reads_the_file_is_rewritten_once(tmp_path: Path):
+    """Then only the emptying of the log is tried again, less and less often, and the log does not grow."""
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
+        study(alice, make_course(tara))
+        reader = apsw.Connection(str(tmp_path / "seneca.db"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM accounts").fetchall()
+        assert tara.delete(f"/users/{alice.id}").status_code == 204
+        until(lambda: "vacuum-wanted" not in wishes(server))
+        vacuumed_at, log_size = wishes(server)["vacuumed-at"], (tmp_path / "seneca.db-wal").stat().st_size
+        until(lambda: sum("log cannot be emptied" in line for line in server.log_lines()) >= 3)  # after 0, 5 and 15 s
+        assert wishes(server)["vacuumed-at"] == vacuumed_at
+        assert (tmp_path / "seneca.db-wal").stat().st_size <= log_size + 65536
+        began = time.monotonic()
+        assert sign_up(client, "bob").delete("/auth/me", json={"password": PASSWORD}).status_code == 204
+        assert time.monotonic() - began < 1.5, "what has just failed is not waited for"
+        reader.close()
+        until(lambda: "scouring-wanted" not in wishes(server))
+        assert files_with(tmp_path, alice.username) == {}
+
+
+def test_the_file_is_rewritten_at_most_once_in_the_interval_and_the_last_wish_is_kept(tmp_path: Path):
+    with (
+        running(tmp_path, SENECA_VACUUM_INTERVAL="8") as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        tara = sign_up(client, "tara", role="admin")
+        made = make_course(tara)
+        leavers = [sign_up(client, "leaver") for _ in range(3)]
+        for leaver in leavers:
+            study(leaver, made)
+        assert tara.delete(f"/users/{leavers[0].id}").status_code == 204
+        first = wishes(server)
+        assert set(first) == {"vacuumed-at"}
+        for leaver in leavers[1:]:
+            assert tara.delete(f"/users/{leaver.id}").status_code == 204
+        second = wishes(server)
+        assert second["vacuumed-at"] == first["vacuumed-at"]
+        assert set(second) == {"vacuumed-at", "vacuum-wanted"}, "the log is emptied at once all the same"
+        until(lambda: set(wishes(server)) == {"vacuumed-at"})
+        assert int(wishes(server)["vacuumed-at"]) - int(first["vacuumed-at"]) >= 8000
+
+
+def test_accounts_without_sessions_have_it_rewritten_once_a_day(tmp_path: Path):
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        sign_up(client, "tara", role="admin")
+        for _ in range(3):
+            assert erase_self(sign_up(client, "leaver")).status_code == 204
+        assert set(wishes(server)) == {"vacuumed-at", "vacuum-wanted-daily"}
+
+
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    ("wish", "seconds_ago", "is_due"),
+    [
+        ("vacuum-wanted", None, True),
+        ("vacuum-wanted", 599, False),
+        ("vacuum-wanted", 600, True),
+        ("vacuum-wanted-daily", 86_399, False),
+        ("vacuum-wanted-daily", 86_400, True),
+        ("vacuum-wanted-daily", -1, True),  # the clock was ahead
+        ("scouring-wanted", None, False),
+    ],
+)
+def test_when_the_file_is_due(wish: str, seconds_ago: int | None, *, is_due: bool):
+    now = 1_800_000_000_000
+    state = {wish: "mark"} | ({} if seconds_ago is None else {"vacuumed-at": str(now - 1000 * seconds_ago)})
+    assert wanted_files.is_vacuum_due(state, 600_000, now) is is_due

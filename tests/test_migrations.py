@@ -51,6 +51,19 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
         refused(holder(going_on).get("/auth/me"), 401, "not-signed-in")
 
 
+def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path):
+    """It told the second from which on tokens are good, an hour ahead: now tokens of that generation are."""
+    alice, sign_in, now = units.new_id(), units.new_id(), int(time.time() * 1000)
+    make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=units.new_id(), now=now)
+    sql = "INSERT INTO properties (name, value) VALUES ('tokens-not-before', '1800000000')"
+    engine().script(tmp_path, sql)
+    keys = Keys([Key.of(KEY)])
+    with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
+        for generation, status in (("", 401), ("1800000000", 200)):
+            token = keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)
+            assert Person(client, token).get("/auth/me").status_code == status
+
+
 def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path):
     old, new = tmp_path / "old", tmp_path / "new"
     for data in (old, new):

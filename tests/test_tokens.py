@@ -262,12 +262,12 @@ def test_serve_refuses_a_weak_key_in_one_line(tmp_path: Path):
 
 def test_keys_verify_what_they_issued():
     keys, now = Keys([Key.of(A)]), int(time.time())
-    token = keys.issue(account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999)
+    token = keys.issue(account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999, generation="g")
     verified = keys.verify(token, 64)
     caller = verified.caller
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
-    assert verified.issued == now
+    assert verified.generation == "g"
     assert verified.expires == now + tokens.LIFETIME == now + 3600
     with pytest.raises(NotSignedIn):
         Keys([Key.of(B)]).verify(token, 64)

@@ -1,5 +1,6 @@
 """DELETE /users/{userId}."""
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -7,7 +8,18 @@ from pathlib import Path
 import httpx
 
 from seneca import units
-from tests.conftest import Person, Server, make_course, refused, running, sign_up, start_server, unique
+from tests.conftest import (
+    PASSWORD,
+    Person,
+    Server,
+    make_course,
+    refused,
+    running,
+    seneca,
+    sign_up,
+    start_server,
+    unique,
+)
 from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
 from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
 
@@ -120,7 +132,7 @@ def test_a_promoted_learner_is_erased_with_what_they_studied(server: Server, tar
 
 
 def test_more_sessions_than_are_removed_together(server: Server, tara: Person, alice: Person, course, monkeypatch):
-    """In one transaction all the same: the figures of what is left are right at every moment."""
+    """In several transactions, after the first of which the account exists for nobody: the figures are right at every moment."""
     for number in range(12):
         alice.update(alice.start(course), module(f"Module {number % 5}", number))
     from seneca.database import open_database
@@ -133,9 +145,26 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     try:
         with database.writing() as tx:
             erased = erasing.erase(tx, None, alice.id, 1)
+        assert (erased.sessions, erased.is_complete) == (12, False)
+        check_figures(server)
+        assert tables_with(server, alice.username, alice.email) == set()
+        refused(tara.get(f"/users/{alice.id}"), 404, "no-such-account")
+        refused(tara.delete(f"/users/{alice.id}"), 404, "no-such-account")
+        refused(tara.get(f"/stats/users/{alice.id}"), 404, "no-such-account")
+        assert alice.id not in tara.get("/users?limit=1000").text
+        body = {"username": alice.username, "password": PASSWORD}
+        refused(alice.client.post("/auth/login", json=body), 401, "wrong-credentials")
+        body = {"username": alice.username, "email": alice.email, "password": PASSWORD}
+        assert alice.client.post("/auth/register", json=body).status_code == 201
+        done = seneca("export", "-", "--data", server.data)
+        assert done.returncode == 0
+        assert alice.id not in done.stdout
+        with database.writing() as tx:
+            assert not erasing.remove_some(tx, alice.id)
+        check_figures(server)
+        asyncio.run(erasing.finish_all(database))
     finally:
         database.close()
-    assert erased.sessions == 12
     assert tables_with(server, alice.id) <= KEPT_OF_THE_ERASED
     check_figures(server)
 

@@ -47,7 +47,10 @@ NOTHING = statistics()
 # -- what is stored ----------------------------------------------------------------------------
 
 
-PROPERTIES = "SELECT count(*) FROM properties WHERE name <> 'scouring-wanted'"
+PROPERTIES = """
+SELECT count(*) FROM properties
+WHERE name NOT IN ('scouring-wanted', 'vacuum-wanted', 'vacuum-wanted-daily', 'vacuumed-at')
+"""
 
 
 def counts(server: Server) -> dict[str, int]:

@@ -184,7 +184,7 @@ CREDENTIALS_OF = """
 SELECT a.id, a.bucket, a.role, p.hash
 FROM accounts a
 LEFT JOIN passwords p ON p.bucket = a.bucket AND p.account_id = a.id
-WHERE a.id = :id
+WHERE a.id = :id AND a.erased_at IS NULL
 """
 
 
@@ -194,7 +194,7 @@ def credentials_of(tx: Transaction, id: str) -> Credentials | None:
     return None if row is None else Credentials(*row)
 
 
-ROLE = "SELECT role FROM accounts WHERE id = :id"
+ROLE = "SELECT role FROM accounts WHERE id = :id AND erased_at IS NULL"
 
 
 def role(tx: Transaction, id: str) -> Role | None:
@@ -203,7 +203,8 @@ def role(tx: Transaction, id: str) -> Role | None:
     return None if row is None else row[0]
 
 
-ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id"
+ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id AND erased_at IS NULL"
+"""One that is being erased exists for nobody."""
 
 
 def account_of(row: Row) -> Account:
@@ -232,7 +233,7 @@ def learner(tx: Transaction, id: str) -> Learner:
 
 PAGE = """
 SELECT id, username, email, role, created_at FROM accounts a
-WHERE (created_at, id) > (:after_time, :after_id)
+WHERE (created_at, id) > (:after_time, :after_id) AND erased_at IS NULL
   AND (:pattern = '%%' OR EXISTS (SELECT 1 FROM account_names n
                                   WHERE n.account_id = a.id AND n.name_key LIKE :pattern ESCAPE '\\'))
 ORDER BY created_at, id

@@ -85,7 +85,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         hashery=Hashery(min(MOST_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
-        aftermath=Aftermath(database, told.data / outside.FILE),
+        aftermath=Aftermath(database, told.data / outside.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
         list_slots=FairSlots(MAX_LISTS_AT_ONCE),
         export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),

@@ -4,7 +4,7 @@ A restored database is older than what has happened since: sign-ins were ended, 
 has ended stays ended, and who was erased is erased again (``finish``), whatever tool brought the records back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from seneca.signins import recording
 TOGETHER: Final = 1000  # rows
 
 COUNTS = """
-SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
+SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
     (SELECT count(*) FROM accounts WHERE role = 'admin')
 """
 
@@ -62,7 +62,9 @@ def write(database: Database, path: Path, progress: Progress) -> Content:
     return database.backup(path, content, progress)
 
 
-def restore(database: Database, path: Path, erased: Mapping[str, int], now: int, progress: Progress) -> Restored:
+def restore(
+    database: Database, path: Path, erased: Mapping[str, int], clock: Callable[[], int], progress: Progress
+) -> Restored:
     """Put a backup in the place of everything.
 
     Nothing changes before the backup is proven: whole, of a schema that is known, its figures true. Then it takes the
@@ -72,7 +74,7 @@ def restore(database: Database, path: Path, erased: Mapping[str, int], now: int,
         database: what is replaced; servers may be running on it.
         path: the backup, which is left as it is.
         erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
-        now: milliseconds since 1970.
+        clock: tells the time, in milliseconds since 1970. It is read when nobody can change anything any more.
         progress: told how far it is.
 
     Raises:
@@ -83,16 +85,21 @@ def restore(database: Database, path: Path, erased: Mapping[str, int], now: int,
     mended, again, found = 0, 0, Content(0, 0, 0, 0)
 
     def prove(fresh: Database) -> None:
-        nonlocal mended
+        nonlocal mended, again
         if fresh.buckets != database.buckets:
             raise Unusable(
                 f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
             )
         mended = mend(fresh, progress)
+        with database.reading() as old, fresh.writing() as new:  # now, while nobody waits
+            again = erase_again(new, {**erased, **dict(erasures.every(old))}, clock())
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
-        again = finish(new, {**erased, **dict(erasures.every(old))}, now)
+        now = clock()
+        again += erase_again(new, {**erased, **dict(erasures.every(old))}, now)
+        finish(new, again, now)
+        recording.carry_revocations(old, new)
         carry_keys(old, new)
         carry_name_changes(old, new)
         found = content(new)
@@ -110,10 +117,15 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
         now: milliseconds since 1970.
         progress: told how far it is.
 
+    Raises:
+        Unusable: it has anything that the migrations do not make.
+
     """
+    database.check_schema()
     mended = mend(database, progress)
     with database.writing() as tx:
-        again = finish(tx, erased, now)
+        again = erase_again(tx, erased, now)
+        finish(tx, again, now)
         return Restored(content(tx), mended, again)
 
 
@@ -136,25 +148,34 @@ FORGET_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  #
 THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 
 
-def finish(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
-    """See to it that what has ended since the backup has ended; returns how many accounts were erased again.
+def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
+    """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
+    for id_, at in erased.items():
+        erasures.note(tx, id_, at)
+    again = {row[0] for row in tx.among(THERE, list(erased))} | set(erasing.unfinished(tx))
+    for id_ in sorted(again):
+        erasing.erase_whole(tx, id_, now)
+    return len(again)
 
-    - Every sign-in ends: one that was revoked since must not come back to life. So a server may bring any signing key.
+
+def finish(tx: Transaction, again: int, now: int) -> None:
+    """See to it that what has ended since the backup has ended.
+
+    - Every sign-in ends, and no token that was issued until now is good: one that was revoked since must not come back to
+      life. So a server may bring any signing key.
     - Nobody is the first administrator any more: one may have existed since. ``seneca admin create`` makes one.
-    - Who was erased since is erased again.
+
+    Args:
+        tx: the transaction.
+        again: how many accounts were erased again, for the audit log.
+        now: milliseconds since 1970.
 
     """
-    recording.end_everybodys(tx, now)
+    recording.end_everybodys(tx)
     tokens.forget(tx)
     tx.run(CLOSE)
     tx.run(FORGET_SETUP_TOKEN)
-    for id_, at in erased.items():
-        erasures.note(tx, id_, at)
-    again = [row[0] for row in tx.among(THERE, list(erased))]
-    for id_ in again:
-        erasing.erase(tx, None, id_, now, even_last=True)
-    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=len(again))
-    return len(again)
+    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=again)
 
 
 # -- what stays, of the database that is replaced ----------------------------------------------

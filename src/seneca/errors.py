@@ -277,7 +277,11 @@ class QuotaExceeded(Refusal):
 
 
 class Unavailable(Refusal):
-    """It cannot be done now; nothing of it was stored, and the same request may be sent again."""
+    """It cannot be done now; the same request may be sent again.
+
+    Nothing of it was stored, unless the connection to the database broke at COMMIT: then all of it was, or nothing, and
+    nobody knows which (docs/reliability.md says what may be sent again without counting twice).
+    """
 
     status, code, title = 503, "unavailable", "The service cannot do this right now"
 

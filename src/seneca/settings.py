@@ -98,6 +98,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "empty: none."
         ),
     ] = ""
+    vacuum_interval: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Seconds between two times that SQLite's file is rewritten because somebody was erased; where nobody "
+            "erased had a session, 144 times as long.",
+        ),
+    ] = 600
     log_format: Annotated[
         Literal["auto", "json", "text"],
         Meta(description="Log lines as JSON or as text; `auto`: text on a terminal, else JSON."),

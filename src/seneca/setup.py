@@ -42,8 +42,9 @@ def prepare(database: Database, data: Path) -> str | None:
         token = read_or_make(path, secrets.token_urlsafe(24))
     except OSError as error:
         raise Unusable(f"The setup token {path} can be neither read nor made: {error.strerror}.") from error
-    with database.writing() as writing:
-        writing.run(STORE, hash=_hash(token))
+    if stored is None:  # else a start would wait for whoever writes
+        with database.writing() as writing:
+            writing.run(STORE, hash=_hash(token))
     return token
 
 

@@ -42,10 +42,11 @@ class Caller(Struct, frozen=True):
 
 
 class Verified(Struct, frozen=True):
-    """A token that was verified: whose it is, and from when till when it is good, in seconds since 1970."""
+    """A token that was verified: whose it is, and until when it is good, in seconds since 1970."""
 
     caller: Caller
-    issued: int
+    generation: str
+    """Of the database when it was issued; a restore begins another one."""
     expires: int
 
 
@@ -73,7 +74,7 @@ class Keys:
         """The keys' names, which say nothing of the keys."""
         return set(self._by_id)
 
-    def issue(self, *, account_id: str, role: Role, sign_in: str, now: int) -> str:
+    def issue(self, *, account_id: str, role: Role, sign_in: str, now: int, generation: str = "") -> str:
         """A token for a sign-in, good for ``LIFETIME`` seconds from ``now`` (milliseconds since 1970)."""
         issued = now // 1000
         claims = {
@@ -83,6 +84,7 @@ class Keys:
             "aud": ISSUER,
             "sub": account_id,
             "sid": sign_in,
+            "gen": generation,
             "jti": units.new_id(),
             "iat": issued,
             "exp": issued + LIFETIME,
@@ -117,7 +119,7 @@ class Keys:
             raise NotSignedIn("The token is not valid. Sign in again.") from None
         account = claims["sub"]
         caller = Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"])
-        return Verified(caller, claims["iat"], claims["exp"])
+        return Verified(caller, str(claims.get("gen", "")), claims["exp"])
 
 
 KNOWN = "SELECT value FROM properties WHERE name = 'signing-keys'"

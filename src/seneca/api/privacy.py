@@ -98,7 +98,7 @@ async def erase_own(request: AnyRequest) -> Reply:
 
     erased = await prove(request, account.username, given.password, erase)
     shared.sign_ins.forget([*erased.sign_ins, caller.sign_in])
-    await shared.aftermath.of(caller.id, moment)
+    await shared.aftermath.of(caller.id, moment, is_complete=erased.is_complete)
     return nothing()
 
 
@@ -117,7 +117,7 @@ async def erase_another(request: AnyRequest) -> Reply:
     user_id, shared, moment = path.identifier(request, "userId"), services(request), now()
     erased = await shared.database.write(erasing.erase, caller_of(request).id, user_id, moment)
     shared.sign_ins.forget(erased.sign_ins)
-    await shared.aftermath.of(user_id, moment)
+    await shared.aftermath.of(user_id, moment, is_complete=erased.is_complete)
     return nothing()
 
 

@@ -132,7 +132,9 @@ async def login(request: AnyRequest) -> Reply:
             renewed = await place.hash(given.password)
         async with shared.sign_ins_at_once:
             started = await shared.database.write(recording.start, found, renewed, admission, now())
-        return None if started is None else signed_in(shared, started.account.role, started.refresh_token)
+        if started is None:
+            return None
+        return signed_in(shared, started.account.role, started.refresh_token, started.generation)
 
     return await prove(request, given.username, given.password, start)
 
@@ -162,12 +164,15 @@ async def refresh(request: AnyRequest) -> Reply:
         shared.sign_ins.forget(done)
         raise NotSignedIn("The refresh token is not valid. Sign in again.")
     request.scope[PROVED] = done.token.account_id  # type: ignore[literal-required]
-    return signed_in(shared, done.role, done.token)
+    return signed_in(shared, done.role, done.token, done.generation)
 
 
-def signed_in(shared: Services, role: accounts.Role, token: RefreshToken) -> Reply:
+def signed_in(shared: Services, role: accounts.Role, token: RefreshToken, generation: str) -> Reply:
     """The tokens of a sign-in."""
-    issued = shared.sign_ins.keys.issue(account_id=token.account_id, role=role, sign_in=token.sign_in, now=now())
+    shared.sign_ins.learn(generation)
+    issued = shared.sign_ins.keys.issue(
+        account_id=token.account_id, role=role, sign_in=token.sign_in, now=now(), generation=generation
+    )
     return reply(SignedIn(issued, token.text, "Bearer", LIFETIME))
 
 

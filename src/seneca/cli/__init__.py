@@ -4,6 +4,7 @@ Data goes to standard output, progress and messages to standard error. Exit stat
 one clear line, 2 wrong usage.
 """
 
+import os
 import sys
 
 import typer
@@ -34,6 +35,7 @@ app.add_typer(figures.app, name="stats")
 
 def main() -> None:
     """Run a command."""
+    os.umask(0o077)  # whatever it creates is its owner's, and so is what its worker processes create
     try:
         app()
     except Refusal as refusal:

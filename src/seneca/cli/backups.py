@@ -64,7 +64,7 @@ def restore(
             if file is None:
                 restored = backup.restore_in_place(database, known, now(), tell)
             else:
-                restored = backup.restore(database, file, known, now(), tell)
+                restored = backup.restore(database, file, known, now, tell)
         setup.discard(told.data)
         finish(told, database)
     say(restored)

@@ -49,6 +49,10 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
             raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")
         typer.confirm("Erase all of it?", abort=True, err=True)
     erased = write(database, erasing.erase, None, account.id, now())
+    if not erased.is_complete:
+        with steps() as step:
+            step(f"removing {erased.sessions:,} sessions")
+            asyncio.run(erasing.finish(database, account.id))
     print(f"Erased, with {erased.sessions:,} sessions: {account.id}", file=sys.stderr)
 
 
@@ -89,7 +93,7 @@ def scour(data: Data = None, url: Url = None) -> None:
     """Rewrite SQLite's file, so that nothing that was erased is left in it. Other writes wait meanwhile."""
     with opened(data, url) as (told, database), steps() as step:
         step("rewriting the file")
-        asyncio.run(scouring.scour(database, thoroughly=True))
+        asyncio.run(scouring.scour(database, interval=0, now=now(), thoroughly=True))
         outside.complete(database, told.data / outside.FILE)
     print("The files are scoured.", file=sys.stderr)
 
@@ -98,6 +102,7 @@ def finish(told: Settings, database: Database) -> None:
     """Do what follows erasures. What cannot be done now, a server does later."""
     try:
         outside.complete(database, told.data / outside.FILE)
-        asyncio.run(scouring.scour(database))
+        asyncio.run(erasing.finish_all(database))
+        asyncio.run(scouring.scour(database, interval=told.vacuum_interval * 1000, now=now()))
     except (Unusable, Unavailable) as fault:
         print(f"seneca: It is erased, but: {fault.detail} A running server tries again.", file=sys.stderr)

@@ -173,17 +173,20 @@ class Database(Protocol):
     ) -> T:
         """Run ``f(tx, …)`` and commit. Returns once it is safely stored; raises with nothing stored."""
 
-    async def scour(self, *, thoroughly: bool = False) -> None:
-        """See to it that what was deleted is in none of the engine's files any more, as far as the engine lets us.
+    async def vacuum(self, *, thoroughly: bool = False) -> None:
+        """Rewrite the engine's files without what was deleted, where that does not take long and we may.
 
         Args:
-            thoroughly: even where that takes long, and others wait for it.
+            thoroughly: even where it takes long, and others wait for it.
 
         Raises:
-            Unavailable: not now, since somebody reads what was there before; or the disk is full.
+            Unavailable: not now, since somebody writes; or the disk is full.
             Unusable: ``thoroughly``, and this engine has a tool of its own for that.
 
         """
+
+    async def empty_log(self) -> None:
+        """Empty the engine's log, which holds pages as they were. Raises Unavailable: somebody reads what was there before."""
 
     def reading(self) -> AbstractContextManager[Transaction]:
         """A snapshot for the shell: ``with database.reading() as tx``."""
@@ -237,6 +240,9 @@ class Database(Protocol):
             Unusable: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
 
         """
+
+    def check_schema(self) -> None:
+        """Check that the database has nothing but what the migrations make. Raises Unusable, naming what it has."""
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""

@@ -3,6 +3,7 @@
 The table ``erasures`` is the truth; the file is completed from it. Lines may repeat.
 """
 
+import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -126,4 +127,5 @@ async def replay(database: Database, path: Path, now: int) -> int:
     found = await database.write(note)
     for account_id in found:
         await database.write(erasing.erase, None, account_id, now, even_last=True)
+    await erasing.finish_all(database)
     return len(found)

@@ -106,7 +106,7 @@ class Run(Struct, frozen=True):
         """Note how many are removed by now, and that the files are to be scoured."""
         facts = {"months": self.months, "before": units.iso(self.before), **asdict(removed)}
         audit.record(tx, None, "sessions.retained", audit.NOBODY, self.now, entry=self.entry, **facts)
-        scouring.want(tx)
+        scouring.want(tx, had_sessions=removed.sessions > 0)
 
 
 def next_learners(tx: Transaction, after: Learner | None, before: int) -> list[Learner]:

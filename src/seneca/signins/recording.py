@@ -34,6 +34,8 @@ class Started(Struct, frozen=True):
 
     account: Credentials
     refresh_token: RefreshToken
+    generation: str
+    """What its tokens carry: see ``end_everybodys``."""
 
 
 def start(
@@ -52,6 +54,7 @@ def start(
         None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
 
     """
+    generation = tx.ask(GENERATION)
     current = unchanged(tx, verified, admission.name)
     if current is None:
         return None
@@ -62,7 +65,7 @@ def start(
     tx.put(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
     token = RefreshToken.first(current.id, units.new_id())
     tx.put(START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account)
-    return Started(current, token)
+    return Started(current, token, _generation(generation.fetchone()))
 
 
 def unchanged(tx: Transaction, verified: Credentials, name: str) -> Credentials | None:
@@ -91,6 +94,7 @@ class Refreshed(Struct, frozen=True):
 
     role: Role
     token: RefreshToken
+    generation: str
 
 
 def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[str]:
@@ -104,7 +108,9 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
 
     """
     key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
+    asked = tx.ask(GENERATION)
     row = tx.lock(SIGN_IN, id=given.sign_in, **key).fetchone()
+    generation = _generation(asked.fetchone())
     if row is None or not hmac.compare_digest(row[0], given.family_hash):
         return []
     _, live_hash, used_hash, salt, started_at, refreshed_at = row
@@ -115,10 +121,10 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
         child = given.child(salt)
         hashes = {"live_hash": child.turn_hash, "used_hash": given.turn_hash}
         tx.put(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
-        return Refreshed(role, child)
+        return Refreshed(role, child, generation)
     repeated = abs(now - refreshed_at) <= REPEAT  # clocks of several servers differ
     if role is not None and repeated and hmac.compare_digest(used_hash, given.turn_hash):
-        return Refreshed(role, given.child(salt))
+        return Refreshed(role, given.child(salt), generation)
     end(tx, given.account_id, given.sign_in, now)
     return [given.sign_in]
 
@@ -183,21 +189,37 @@ def change_password(
 ENDED = "SELECT sign_in FROM revocations WHERE ended_at >= :since"
 
 
-NOT_BEFORE = "SELECT value FROM properties WHERE name = 'tokens-not-before'"
-PUT_NOT_BEFORE = """
-INSERT INTO properties (name, value) VALUES ('tokens-not-before', :seconds)
+GENERATION = "SELECT value FROM properties WHERE name = 'token-generation'"
+PUT_GENERATION = """
+INSERT INTO properties (name, value) VALUES ('token-generation', :generation)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 END_EVERYBODYS = "DELETE FROM sign_ins"
 
 
-def ended(tx: Transaction, since: int) -> tuple[set[str], int]:
-    """The sign-ins that have ended since then (milliseconds since 1970), and the second up to which none counts."""
-    not_before = tx.one(NOT_BEFORE)
-    return {row[0] for row in tx.all(ENDED, since=since)}, int(not_before[0]) if not_before else 0
+def ended(tx: Transaction, since: int) -> tuple[set[str], str]:
+    """The sign-ins that have ended since then (milliseconds since 1970), and the generation whose tokens are good."""
+    return {row[0] for row in tx.all(ENDED, since=since)}, _generation(tx.one(GENERATION))
 
 
-def end_everybodys(tx: Transaction, now: int) -> None:
-    """End every sign-in there is, and those that this database does not know of (any more)."""
+def end_everybodys(tx: Transaction) -> None:
+    """End every sign-in there is, and those that this database does not know of (any more).
+
+    Each token carries the generation that the database had when its sign-in began or was refreshed, read in that transaction.
+    A new generation makes all earlier tokens bad, whatever any clock said when they were issued, and none that comes later.
+    """
     tx.run(END_EVERYBODYS)
-    tx.run(PUT_NOT_BEFORE, seconds=str(now // 1000))
+    tx.run(PUT_GENERATION, generation=units.new_id())
+
+
+def _generation(row: Row | None) -> str:
+    return str(row[0]) if row else ""
+
+
+REVOCATIONS = "SELECT bucket, sign_in, ended_at FROM revocations"
+
+
+def carry_revocations(old: Transaction, new: Transaction) -> None:
+    """Keep refusing the tokens that another database, which this one replaces, refuses."""
+    columns = ("bucket", "sign_in", "ended_at")
+    new.put_rows(REVOKE, [dict(zip(columns, row, strict=True)) for row in old.rows(REVOCATIONS)])

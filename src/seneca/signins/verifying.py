@@ -2,11 +2,13 @@
 
 No request asks the database whether its token is still good. Each worker reads, every two seconds,
 which sign-ins have ended in the last token's lifetime (all of them, since a commit may be late), and
-refuses those. A worker that could not look for five seconds refuses every token until it can.
+refuses those, and tokens of another generation than the database's (a restore begins one). A worker that could not look for
+five seconds refuses every token until it can.
 """
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -32,8 +34,11 @@ class SignIns:
         self._buckets = buckets
         self._verified: dict[str, Verified] = {}
         self._ended: set[str] = set()
-        self._not_before = 0
-        self._looked = time.monotonic()
+        self._generation = ""
+        self._newer: dict[str, float] = {}
+        """Generations that are newer than this worker's, and when a token of each came first."""
+        self._wake = asyncio.Event()
+        self._looked = self._began_to_look = time.monotonic()
 
     def caller(self, token: str) -> Caller:
         """Whose token it is.
@@ -53,11 +58,29 @@ class SignIns:
         if time.time() >= known.expires:
             del self._verified[token]
             raise NotSignedIn("The token has expired. Sign in again.")
-        if caller.sign_in in self._ended or known.issued <= self._not_before:
+        if caller.sign_in in self._ended or not self._is_current(known.generation):
             raise NotSignedIn("This sign-in has ended. Sign in again.")
         if time.monotonic() - self._looked > BLIND_AFTER:
             raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
         return caller
+
+    def _is_current(self, generation: str) -> bool:
+        """Whether tokens of this generation are good.
+
+        Raises:
+            Unavailable: it is newer than this worker's, which has not looked since: it does so at once.
+
+        """
+        if generation > self._generation:
+            first_seen = self._newer.setdefault(generation, time.monotonic())
+            if first_seen >= self._began_to_look:
+                self._wake.set()
+                raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=1)
+        return generation == self._generation
+
+    def learn(self, generation: str) -> None:
+        """Accept tokens of this generation, of which the database has just begun or refreshed a sign-in."""
+        self._generation = max(self._generation, generation)
 
     def forget(self, sign_ins: list[str]) -> None:
         """Refuse these sign-ins' tokens from now on."""
@@ -66,15 +89,18 @@ class SignIns:
     async def look(self) -> None:
         """Read which sign-ins have ended."""
         since = int(time.time() * 1000) - (LIFETIME + 60) * 1000
-        before = set(self._ended)
-        found, self._not_before = await self._database.poll(recording.ended, since)
+        before, began = set(self._ended), time.monotonic()
+        found, self._generation = await self._database.poll(recording.ended, since)
         self._ended = found | (self._ended - before)  # what was forgotten while we looked stays
-        self._looked = time.monotonic()
+        self._looked, self._began_to_look = time.monotonic(), began
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
             try:
                 await self.look()
             except Unavailable as fault:

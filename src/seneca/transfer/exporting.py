@@ -138,6 +138,7 @@ USERS = """
 SELECT a.id, a.username, a.email, a.role, a.created_at, p.hash
 FROM accounts a
 LEFT JOIN passwords p ON p.bucket = a.bucket AND p.account_id = a.id
+WHERE a.erased_at IS NULL
 ORDER BY a.created_at, a.id
 """
 
@@ -150,10 +151,12 @@ def user_lines(tx: Transaction) -> Iterator[UserLine]:
 
 SESSIONS = """
 SELECT bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at FROM sessions
+WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
 ORDER BY bucket, learner_id, id
 """
 RESULTS = """
 SELECT bucket, learner_id, session_id, position, module_name, adaptive, quiz, wrong_answers FROM results
+WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
 ORDER BY bucket, learner_id, session_id
 """
 

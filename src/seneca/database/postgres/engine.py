@@ -156,10 +156,13 @@ class Postgres:
         """Run a write on a thread, and commit it."""
         return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
-    async def scour(self, *, thoroughly: bool = False) -> None:
+    async def vacuum(self, *, thoroughly: bool = False) -> None:
         """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
         if thoroughly:
             raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
+
+    async def empty_log(self) -> None:
+        """Leave that to the server, too."""
 
     # -- for the shell -------------------------------------------------------------------------
 
@@ -215,6 +218,9 @@ class Postgres:
             "PostgreSQL is restored by its own tools (docs/backup.md), into an empty database: pg_restore --no-owner "
             '--exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. After that: seneca restore --in-place.'
         )
+
+    def check_schema(self) -> None:
+        """Leave that to whoever restores: a role that may make triggers may do everything else, too."""
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""

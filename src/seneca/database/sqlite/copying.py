@@ -1,16 +1,18 @@
 """Copies of a SQLite database: made while others write, proven, and put in its place while others read."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, mkstemp
 from typing import Any, Final
 
 import apsw
 
 from seneca.database import Progress
+from seneca.database.sqlite.schema import check_no_programs
 from seneca.errors import Unusable
 from seneca.private_file import replacing
 
@@ -26,6 +28,32 @@ SIZE = (
 OURS = "SELECT 1 FROM migrations, properties WHERE properties.name = 'buckets'"
 WORSE = "PRAGMA integrity_check(1)"
 DANGLING = "PRAGMA foreign_key_check"
+
+
+def make_private(path: Path) -> None:
+    """Make sure that only its owner may open a database's files, before anything is written to them.
+
+    SQLite gives ``-wal``, ``-shm`` and ``-journal`` the mode of the database's own file. That is made under another name, since
+    to close a file would release the locks that others in this process have on it.
+
+    Raises:
+        OSError: a file can be neither made nor changed.
+
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        descriptor, empty = mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        os.close(descriptor)
+        try:
+            with suppress(FileExistsError):
+                os.link(empty, path)
+        finally:
+            Path(empty).unlink()
+    for end in ("", *BESIDE):
+        file = Path(f"{path}{end}")
+        with suppress(FileNotFoundError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def write(connection: apsw.Connection, path: Path, progress: Progress) -> None:
@@ -123,6 +151,7 @@ def check(path: Path, name: Path) -> None:
             worse = connection.execute(WORSE).fetchall()
             if worse != [("ok",)]:
                 raise Unusable(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.")
+            check_no_programs(connection, name)
             if connection.execute(DANGLING).fetchone() is not None:
                 raise Unusable(f"{name} is damaged: rows refer to others that are not there.")
     except (apsw.NotADBError, apsw.SQLError) as error:

@@ -17,9 +17,9 @@ import apsw
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.sqlite import copying
+from seneca.database.sqlite import copying, schema
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
-from seneca.database.sqlite.scouring import scour
+from seneca.database.sqlite.scouring import empty_log, vacuum
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import Unusable
@@ -77,17 +77,18 @@ class Sqlite:
         return connection
 
     def _migrate(self) -> int:
+        """Bring the schema up to date. Where it is, this only reads: it must not wait for whoever writes."""
+        applied = 0
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = self._connect()
-            wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
-            write_ahead(connection)
-            tx = SqliteTransaction(connection, 0, self.memory)
-            with immediate(connection):
-                applied = migrations.apply(tx, "sqlite")
+            copying.make_private(self.path)
+            with closing(self._connect()) as connection:
+                wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
+                write_ahead(connection)
+                tx = SqliteTransaction(connection, 0, self.memory)
+                if not is_current(tx):
+                    with immediate(connection):
+                        applied = migrations.apply(tx, "sqlite")
                 row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-            self.path.chmod(0o600)
-            connection.close()
         except (OSError, apsw.Error) as error:
             raise Unusable(f"The database {self.path} cannot be used: {error}.") from error
         assert row is not None  # migrations.apply wrote it
@@ -145,17 +146,25 @@ class Sqlite:
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
 
-    async def scour(self, *, thoroughly: bool = False) -> None:
-        """Scour the files, on a thread with a connection of its own."""
+    async def vacuum(self, *, thoroughly: bool = False) -> None:
+        """Rewrite the file if it is small, or ``thoroughly``."""
+        await self._maintain(lambda connection: vacuum(connection, thoroughly=thoroughly))
 
-        def work() -> None:
+    async def empty_log(self) -> None:
+        """Empty the write-ahead log."""
+        await self._maintain(empty_log)
+
+    async def _maintain(self, work: Callable[[apsw.Connection], None]) -> None:
+        """Work on the files, on a thread with a connection of its own."""
+
+        def run() -> None:
             with closing(self.transaction().connection) as connection:
                 try:
-                    scour(connection, thoroughly=thoroughly)
+                    work(connection)
                 except apsw.Error as error:
                     raise fault(error) from error
 
-        await asyncio.get_running_loop().run_in_executor(None, work)
+        await asyncio.get_running_loop().run_in_executor(None, run)
 
     @staticmethod
     def _snapshot(
@@ -223,6 +232,7 @@ class Sqlite:
             copying.repage(part, target)
             fresh = Sqlite(part)
             try:
+                fresh.check_schema(path)
                 prove(fresh)
                 source = fresh.transaction()
 
@@ -234,6 +244,11 @@ class Sqlite:
                     copying.replace(target, source.connection, last, progress)
             finally:
                 fresh.close()
+
+    def check_schema(self, name: Path | None = None) -> None:
+        """Refuse a file that has anything the migrations do not make. It is called by its path, or by this name."""
+        with self._damage(), closing(self.transaction().connection) as connection:
+            schema.check(connection, name or self.path)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -258,6 +273,15 @@ class Sqlite:
         self._scanners.shutdown()
         if self._reader is not None:
             self._reader.connection.close()
+
+
+def is_current(tx: SqliteTransaction) -> bool:
+    """Whether no migration is missing, by what was committed last."""
+    try:
+        row = tx.one(migrations.LATEST)
+    except apsw.SQLError:  # there is no such table: the database is new
+        return False
+    return row == (migrations.known("sqlite")[-1][0],)
 
 
 def _version() -> int:

@@ -14,16 +14,22 @@ START_PATIENCE: Final = 30.0  # seconds that a start waits for others that start
 
 def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
     """Let statements wait so long for a lock that another connection holds."""
+    deadline = 0.0
 
-    def wait(asked: int) -> bool:
+    def wait(earlier_calls: int) -> bool:
+        nonlocal deadline
+        if earlier_calls == 0:  # SQLite begins to wait for another lock
+            deadline = time.monotonic() + seconds
         time.sleep(ASK_AGAIN)
-        return asked * ASK_AGAIN < seconds
+        return time.monotonic() < deadline
 
     connection.set_busy_handler(wait)
 
 
 def write_ahead(connection: apsw.Connection) -> None:
     """Switch to the write-ahead log. Of several processes that do so at once SQLite lets some wait and not others."""
+    if connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]:
+        return
     deadline = time.monotonic() + START_PATIENCE
     while True:
         try:

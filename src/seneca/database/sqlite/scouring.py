@@ -22,18 +22,33 @@ SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
-def scour(connection: apsw.Connection, *, thoroughly: bool) -> None:
-    """Scour the database's files; ``thoroughly``: rewrite the file even if it is not small.
+def vacuum(connection: apsw.Connection, *, thoroughly: bool) -> None:
+    """Rewrite the file, if it is small; ``thoroughly``: even if it is not.
+
+    What was there is in the file until the log is emptied.
+
+    Raises:
+        Unavailable: somebody writes.
+        apsw.Error: the engine cannot: the disk is full.
+
+    """
+    ((size,),) = connection.execute(SIZE).fetchall()
+    if thoroughly or int(str(size)) <= SMALL:
+        _insist(lambda: _rewrite(connection), "The database's file cannot be rewritten while somebody writes.")
+
+
+def empty_log(connection: apsw.Connection) -> None:
+    """Empty the write-ahead log.
 
     Raises:
         Unavailable: somebody reads what was there before.
         apsw.Error: the engine cannot: the disk is full.
 
     """
-    ((size,),) = connection.execute(SIZE).fetchall()
-    if thoroughly or int(str(size)) <= SMALL:
-        _insist(lambda: _rewrite(connection))
-    _insist(lambda: connection.execute(EMPTY_LOG).fetchall()[0][0] == 0)
+    _insist(
+        lambda: connection.execute(EMPTY_LOG).fetchall()[0][0] == 0,
+        "The database's log cannot be emptied while somebody reads what was there before.",
+    )
 
 
 def _rewrite(connection: apsw.Connection) -> bool:
@@ -44,10 +59,10 @@ def _rewrite(connection: apsw.Connection) -> bool:
     return True
 
 
-def _insist(step: Callable[[], bool]) -> None:
+def _insist(step: Callable[[], bool], refusal: str) -> None:
     """Try until it is done, each time only for a moment: meanwhile others write."""
     deadline = time.monotonic() + PATIENCE
     while not step():
         if time.monotonic() > deadline:
-            raise Unavailable("The database's files cannot be scoured while somebody reads.", retry_after=5)
+            raise Unavailable(refusal, retry_after=5)
         time.sleep(PAUSE)

@@ -1,0 +1,125 @@
+"""An account with more sessions than one transaction removes: others write meanwhile, and a crash only delays it."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from seneca.database import open_database
+from seneca.privacy import erasing
+from seneca.sessions import removing
+from tests.conftest import Person, Server, make_course, refused, running, seneca, sign_up
+from tests.engines import engine
+from tests.exchange import ALICE_ID, COURSE_ID, course, session, user, write
+from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
+from tests.test_backup import back_up, put_back
+from tests.test_database import workers_of
+from tests.wire import module
+
+SESSIONS = 6000
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A data directory in which Alice has very many sessions."""
+    data = tmp_path / "data"
+    stats = [{"moduleName": "Integers", "adaptive": None, "quiz": {"score": 1}, "wrongAnswers": None}]
+    lines = [course(), user(), *(session(modulesStats=stats) for _ in range(SESSIONS))]
+    done = seneca("import", write(tmp_path / "in.jsonl", *lines), "--data", data)
+    assert done.returncode == 0, done.stderr
+    return data
+
+
+def left(server: Server) -> tuple[int, int]:
+    """How many accounts are being erased, and how many sessions there are."""
+    (accounts,), (sessions,) = (
+        server.rows(f"SELECT count(*) FROM {what}")[0] for what in ("accounts WHERE erased_at IS NOT NULL", "sessions")
+    )
+    return accounts, sessions
+
+
+def test_others_write_meanwhile_and_nothing_is_left_when_it_is_answered(filled: Path):
+    with running(filled, "--workers", "2") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        tara, bob = sign_up(client, "tara", role="admin"), sign_up(client, "bob")
+        made = make_course(tara)
+        answers: list[int] = []
+        erasing = threading.Thread(target=lambda: answers.append(tara.delete(f"/users/{ALICE_ID}").status_code))
+        erasing.start()
+        written_between = 0
+        while erasing.is_alive():
+            before = left(server)
+            bob.update(bob.start(made), module("Fractions", 2))
+            written_between += before[0] == left(server)[0] == 1
+        erasing.join()
+        assert answers == [204]
+        assert written_between > 0
+        assert left(server)[0] == 0
+        assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
+        assert tara.get(f"/stats/courses/{COURSE_ID}").json()["moduleAmount"]["totalModulesStudied"] == 0
+        check_figures(server)
+
+
+def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled: Path):
+    with running(filled) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        tara = sign_up(client, "tara", role="admin")
+
+        def give_up() -> None:
+            with contextlib.suppress(httpx.TransportError):
+                tara.delete(f"/users/{ALICE_ID}")
+
+        workers = workers_of(server)
+        erasing = threading.Thread(target=give_up)
+        erasing.start()
+        while left(server)[0] == 0:
+            assert erasing.is_alive(), "it was over before it could be broken off"
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        server.stop(signal.SIGKILL)
+        erasing.join()
+    check_figures(server)
+    assert left(server)[0] == 1
+    assert 0 < left(server)[1] < SESSIONS
+    with running(filled) as server:
+        deadline = time.monotonic() + 60
+        while left(server) != (0, 0):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            refused(Person(client, tara.token).get(f"/users/{ALICE_ID}"), 404, "no-such-account")
+        assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
+        assert ALICE_ID in [line["id"] for line in noted(filled)]
+        check_figures(server)
+
+
+def test_by_the_shell(filled: Path):
+    done = seneca("erase", ALICE_ID, "--yes", "--data", filled)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"Erased, with {SESSIONS:,} sessions" in done.stderr
+    assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
+    assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_a_backup_made_on_the_way_is_restored_without_the_account(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
+):
+    monkeypatch.setattr(removing, "MOST_TOGETHER", 50)
+    database = open_database(engine().url(filled))
+    try:
+        with database.writing() as tx:
+            assert not erasing.erase(tx, None, ALICE_ID, 1).is_complete
+    finally:
+        database.close()
+    assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(SESSIONS - 50,)]
+    back_up(filled, tmp_path / "backup")
+    if is_noted:
+        line = f'{{"id": "{ALICE_ID}", "erasedAt": "2026-11-23T13:42:55.919Z"}}\n'
+        (filled / "erased-accounts").write_text(line)
+    assert "1 accounts that were erased since are erased again." in put_back(tmp_path / "backup", filled)
+    assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
+    assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
