@@ -52,7 +52,7 @@ def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
     """Set an account's password; its sign-ins end."""
-    with opened(data, url) as (_, database):
+    with opened(data, url, create=False) as (_, database):
         with database.reading() as tx:
             found = accounts.credentials(tx, name)
             if found is None:
@@ -74,7 +74,7 @@ def forget_keys(data: Data = None, url: Url = None) -> None:
     """Let the next server bring another signing key, because the old one is lost. Everybody signs in anew."""
     from seneca import tokens  # 20 ms that no other command of these needs
 
-    with opened(data, url) as (_, database), database.writing() as tx:
+    with opened(data, url, create=False) as (_, database), database.writing() as tx:
         tokens.forget(tx)
         audit.record(tx, None, "keys.forgotten", audit.NOBODY, now())
     print("The next server may bring another signing key.", file=sys.stderr)

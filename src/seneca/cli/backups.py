@@ -17,15 +17,21 @@ from seneca.privacy import outside
 
 
 def back_up(
-    file: Annotated[Path, typer.Argument(help="The file; one that is there is replaced once the new one is whole.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file. An older backup of this database is replaced once the new one is complete."),
+    ],
+    force: Annotated[  # noqa: FBT002
+        bool, typer.Option("--force", help="Replace the file whatever it is, even another database's backup.")
+    ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Copy everything into one file, as it is at this moment, while servers go on."""
-    with opened(data, url) as (told, database):
+    """Copy everything into one file, as it is at this moment, while servers go on. An older schema is not changed."""
+    with opened(data, url, create=False, migrate=False) as (told, database):
         note_copied(database, "data.backed-up")
         with progress() as tell:
-            held = backup.write(database, file, tell)
+            held = backup.write(database, file, tell, force=force)
         print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
         print(
             f"Not in it: {told.data / outside.FILE}, by which a restore erases again who is erased from now on. "
@@ -52,7 +58,7 @@ def restore(
     """
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=not in_place) as (told, database):
         noted = told.data / outside.FILE
         known = outside.listed(noted) if noted.exists() else {}
         if file is not None and not yes:
@@ -68,13 +74,17 @@ def restore(
 
 
 def ask(database: Database, file: Path) -> None:
-    """Ask whether what is there may go.
+    """Ask whether what is there may go, and whether a doubtful file may take its place.
 
     Raises:
         Unusable: nobody is there to be asked.
         typer.Abort: it may not.
 
     """
+    if why := backup.doubt(file):
+        if not sys.stdin.isatty():
+            raise Unusable(f"{file}: {why} To restore it nevertheless: --yes.")
+        typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
     with database.reading() as tx:
         there = backup.content(tx)
     if there.is_empty:

@@ -29,7 +29,7 @@ def erase(
     """Erase an account and everything that is held about it. Every figure is corrected; its sign-ins end."""
     if (name is None) == (replay is None):
         raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=False) as (told, database):
         if replay is not None:
             print(f"{outside.replay(database, replay, now()):,} accounts erased again.", file=sys.stderr)
         else:
@@ -72,7 +72,7 @@ def retain(
     """Remove sessions that started more than so many months ago, with their part of every figure."""
     moment = now()
     before = retaining.limit(moment, months)
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=False) as (told, database):
         if dry_run:
             with database.reading() as tx:
                 old = retaining.count(tx, before)
@@ -88,7 +88,7 @@ def retain(
 
 def scour(data: Data = None, url: Url = None) -> None:
     """Rewrite SQLite's file, so that nothing that was erased is left in it. Other writes wait meanwhile."""
-    with opened(data, url) as (told, database), steps() as step:
+    with opened(data, url, create=False) as (told, database), steps() as step:
         step("rewriting the file")
         asyncio.run(scouring.scour(database, thoroughly=True))
         outside.complete(database, told.data / outside.FILE)

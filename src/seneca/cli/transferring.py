@@ -27,8 +27,8 @@ def import_file(
 
     What is stored already, and equal, is skipped. While it stores, other writes wait; after five seconds they get 503.
     """
-    print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
     with opened(data, url) as (_, database), progress() as tell:
+        print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
         try:
             report = importing.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell)
         except BadLines as refusal:
@@ -40,7 +40,7 @@ def import_file(
 
 def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> None:
     """Write every course, account and session, from one snapshot."""
-    with opened(data, url) as (_, database), progress() as tell:
+    with opened(data, url, create=False) as (_, database), progress() as tell:
         note_copied(database, "data.exported")
         report = exporting.export_lines(database, file, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
