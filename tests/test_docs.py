@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.no_database  # it asks none
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 README = (ROOT / "README.md").read_text()
+BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 IN_THE_SHELL_ONLY = {"unusable", "figures-differ"}
 
 
@@ -138,14 +140,31 @@ def test_make_run_serves_demo_data(tmp_path: Path, way: str):
         process.wait(timeout=40)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_documentation_page_fits_and_is_free_of_markup(
+    server: Server, scheme: Literal["light", "dark"], width: int
+):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=BROWSER)
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.goto(server.url)
+        assert page.url == f"{server.url}/docs"
+        text = page.locator("body").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        background = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        browser.close()
+    assert background == "light dark"
+    assert "`" not in text
+    for subject in ("Authorization: Bearer TOKEN", 'rel="next"', "application/problem+json", "(CORS)", "Retry-After"):
+        assert subject in text
+
+
 def test_the_documentation_page_works_in_a_browser_with_nothing_from_elsewhere(server: Server):
     asked: list[str] = []
     said: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=BROWSER)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
