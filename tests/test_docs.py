@@ -66,6 +66,15 @@ def test_every_code_is_documented_and_no_other():
     assert documented == {kind.code for kind in kinds if kind is not Refusal} - IN_THE_SHELL_ONLY | {"bug"}
 
 
+def test_troubleshooting_names_only_what_the_program_says():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Lines that want")[1]
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    said = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(said) > 10
+    for part in (part for cell in said for part in re.split(r"SENECA_…|…|3000 on 127.0.0.1|\.$", cell)):
+        assert part.strip(" ,.") in source, part
+
+
 def test_every_dependency_has_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]

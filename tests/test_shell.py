@@ -180,6 +180,21 @@ def test_the_version():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"seneca {version('seneca')}\n", "")
 
 
+@pytest.mark.no_database
+@pytest.mark.parametrize(
+    "command",
+    sorted({command[:1] for command in COMMANDS} | {c[:2] for c in COMMANDS if c[0] in ("admin", "stats")}),
+    ids=name,
+)
+def test_help_is_plain_english(command: tuple[str, ...]):
+    done = seneca(*command, "--help", env=os.environ | {"COLUMNS": "200"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not re.search(r"\b(anew|whoever|so many|is told|for ever|mend|meanwhile)\b", done.stdout)
+    if command[0] not in ("admin", "stats") or len(command) == 2:
+        assert "SENECA_DATA" in done.stdout
+        assert "postgresql://" in done.stdout
+
+
 # -- one default directory ---------------------------------------------------------------------
 
 

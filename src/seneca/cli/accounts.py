@@ -13,7 +13,9 @@ from seneca.cli.options import Data, Url, now, opened
 from seneca.errors import NoSuchAccount
 from seneca.signins import recording
 
-app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Create an administrator, reset a password, replace lost keys.", rich_markup_mode=None
+)
 
 
 @app.command()
@@ -23,9 +25,9 @@ def create(
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Make an administrator.
+    """Create an administrator.
 
-    The password is asked for on a terminal, else read from standard input; left empty, one is made and printed.
+    The password is asked for on a terminal, else read from standard input. If it is empty, one is generated and printed.
     """
     with opened(data, url) as (told, database):
         password = new_password()
@@ -51,7 +53,7 @@ def create(
 def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
-    """Set an account's password; its sign-ins end."""
+    """Set an account's password. Its sign-ins end."""
     with opened(data, url, create=False) as (_, database):
         with database.reading() as tx:
             found = accounts.credentials(tx, name)
@@ -71,7 +73,7 @@ def set_password(
 
 @app.command("forget-keys")
 def forget_keys(data: Data = None, url: Url = None) -> None:
-    """Let the next server bring another signing key, because the old one is lost. Everybody signs in anew."""
+    """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
     from seneca import tokens  # 20 ms that no other command of these needs
 
     with opened(data, url, create=False) as (_, database), database.writing() as tx:

@@ -27,7 +27,7 @@ def back_up(
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Copy everything into one file, as it is at this moment, while servers go on. An older schema is not changed."""
+    """Copy the whole database into one file, while servers run. An older schema is copied as it is."""
     with opened(data, url, create=False, migrate=False) as (told, database):
         note_copied(database, "data.backed-up")
         with progress() as tell:
@@ -44,17 +44,15 @@ def restore(
     file: Annotated[Path | None, typer.Argument(help="A file that `seneca backup` wrote.")] = None,
     in_place: Annotated[  # noqa: FBT002
         bool,
-        typer.Option(
-            "--in-place", help="No file: another tool has put the records back (pg_restore, Litestream). Do the rest."
-        ),
+        typer.Option("--in-place", help="Without FILE: finish what another tool restored (pg_restore, Litestream)."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Replace what is there without asking.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Put a backup in the place of everything; everybody signs in anew.
+    """Replace the whole database by a backup. Everybody has to sign in again.
 
-    Servers may run meanwhile. Who was erased since the backup is erased again.
+    Servers may keep running. Accounts that were erased since the backup are erased again.
     """
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")

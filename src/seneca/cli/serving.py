@@ -29,7 +29,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Answer requests until told to stop."""
+    """Serve the API until stopped (SIGTERM or Ctrl+C)."""
     from seneca import server
 
     server.serve(read_settings(data, url, host=host, port=port, workers=workers))
@@ -42,7 +42,7 @@ def migrate(
         bool, typer.Option("--distribute", help="Spread the tables over the nodes of a Citus cluster, too.")
     ] = False,
 ) -> None:
-    """Bring the database's schema up to date. Every other command does so by itself."""
+    """Create the database, or bring its schema up to date. A server that starts does so by itself."""
     with opened(data, url) as (_, database):
         if distribute:
             with steps() as step:

@@ -47,7 +47,9 @@ def export_file(file: File = Path("-"), data: Data = None, url: Url = None) -> N
 
 
 def demo(
-    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if there is anything.")] = False,  # noqa: FBT002
+    if_empty: Annotated[  # noqa: FBT002
+        bool, typer.Option("--if-empty", help="Do nothing if the database has courses or accounts.")
+    ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
