@@ -194,12 +194,13 @@ def test_nothing_that_was_written_or_is_secret_is_in_it(logged: Logged):
         "/health", headers={"Cookie": "zoe-in-a-cookie", "User-Agent": "zoe-in-an-agent", "Referer": "zoe-in-a-referer"}
     )
     line_of(server, zoe.get("/test"))
-    log = server.log.read_text()
+    place = json.loads(server.log_lines()[0])["database"]
+    log = server.log.read_text().replace(place, "").replace(f"127.0.0.1:{server.port}", "")
     words = [
         *(username, "of-the-log", email, "log.example", "secret-word", PASSWORD, token, token.split(".")[2]),
         *("zozo", "guessed-token", "zoe-in", "127.0.0.1:", (server.data / "secret-key").read_text().strip()),
     ]
-    assert [word for word in words if word in log.replace(f"127.0.0.1:{server.port}", "")] == []
+    assert [word for word in words if word in log] == []
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ class Database(Protocol):
 
     @property
     def pending(self) -> int:
-        """How many migrations it lacks; never any unless it was opened as it is."""
+        """How many migrations it lacks, if it was opened without ``migrate``."""
 
     @property
     def buckets(self) -> int:
@@ -206,15 +206,13 @@ class Database(Protocol):
         """
 
     def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
-        """Copy everything, as it is at this moment, while others write.
+        """Copy everything, as it is at this moment, while others write. Returns what ``look`` returns.
 
         Args:
             path: the copy, a file private to its owner. It takes an older one's place once it is whole and on disk.
             look: called on the copy, once it is proven.
             progress: told how far it is.
             force: replace a file that is no backup of this database.
-
-        Returns what ``look`` returns.
 
         Raises:
             Unusable: it cannot be written, would replace something else, or this engine has tools of its own for that.
@@ -287,9 +285,7 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
         create: create the schema where there is none; else that is refused.
         migrate: bring an older schema up to date; else only what every schema has may be read.
 
-    Raises:
-        Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
-
+    Raises Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("postgresql", "postgres"):
