@@ -2,8 +2,14 @@
 PYTHON ?= python3
 UV := .tools/bin/uv
 BIN := .venv/bin
-DATA ?= var
-PORT ?= 3000
+
+# `make run DATA=… PORT=…` or SENECA_DATA=… SENECA_PORT=… make run; else what `seneca serve` does by itself.
+ifdef DATA
+export SENECA_DATA ?= $(DATA)
+endif
+ifdef PORT
+export SENECA_PORT ?= $(PORT)
+endif
 
 .PHONY: help setup run test test-postgres check fix bench bench-rivals bench-postgres bench-hostile soak wrk chromium curl clean
 .DEFAULT_GOAL := help
@@ -22,8 +28,8 @@ $(UV):
 setup: .venv/.ready ## install everything into .venv
 
 run: setup ## serve on port 3000, with demo data in an empty database
-	@$(BIN)/seneca demo --data $(DATA) --if-empty
-	@exec $(BIN)/seneca serve --data $(DATA) --port $(PORT)
+	@$(BIN)/seneca demo --if-empty
+	@exec $(BIN)/seneca serve
 
 test: setup chromium curl ## run every test, and on PostgreSQL those that an engine can tell apart
 	$(BIN)/pytest

@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 PRIVATE = re.compile(
     rf"""{PASSWORD} | @example\. | -{os.getpid()}-\d             # a password, addresses, every name of ``unique``
     | \$argon2 | \$2[aby]\$ | eyJ[\w-]{{20}} | \b[\w-]{{107}}\b  # hashes, access tokens, refresh tokens
-    | 127\.0\.0\.(?!1:\d+["\s]|1",\ port|1\ cannot)              # network addresses, but for the server's and the database's""",
+    | 127\.0\.0\.(?!1:\d+["\s/]|1",\ port|1\ cannot)              # network addresses, but for the server's and the database's""",
     re.VERBOSE,
 )
 

@@ -1,6 +1,7 @@
 """Lines of the exchange format, and a data directory on which to run commands."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,6 +53,11 @@ def write(file: Path, *lines: Line | bytes) -> Path:
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
     file.write_bytes(b"".join(line + b"\n" for line in raw))
     return file
+
+
+def without_database(said: str) -> str:
+    """What a command said, but for the line that names its database (tests/test_shell.py is about that)."""
+    return re.sub(r"^Database: .*\n", "", said, flags=re.MULTILINE)
 
 
 class Shell:

@@ -236,6 +236,7 @@ def test_who_was_erased_since_is_erased_again(tmp_path: Path):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("command", "tool"), [("backup", "pg_dump --format=custom"), ("restore", "pg_restore")])
 def test_on_postgresql_its_own_tools_are_named(tmp_path: Path, command: str, tool: str):
+    assert seneca("migrate", "--data", tmp_path).returncode == 0
     done = seneca(command, tmp_path / "file", "--data", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert tool in done.stderr.splitlines()[-1]
@@ -416,11 +417,11 @@ def test_a_backup_is_one_private_file_without_what_was_deleted(shell: Shell, tmp
     folder = tmp_path / "backups"
     folder.mkdir()
     file = folder / "backup"
-    file.write_text("yesterday's")
+    assert seneca("backup", file, "--data", shell.data).returncode == 0  # yesterday's
     done = seneca("backup", file, "--data", shell.data)
     assert (done.returncode, done.stdout) == (0, "")
     said = f"Backed up 1 accounts, 1 courses, 1 sessions: {file.stat().st_size:,} bytes in {file}."
-    assert done.stderr.splitlines()[0] == said
+    assert said in done.stderr.splitlines()
     assert str(shell.data / "erased-accounts") in done.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(folder.iterdir()) == [file]

@@ -1,9 +1,11 @@
 """The documents say what is so: settings, commands, routes, codes, dependencies; README's commands run."""
 
+import os
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.no_database  # it asks none
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 README = (ROOT / "README.md").read_text()
+BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 IN_THE_SHELL_ONLY = {"unusable", "figures-differ"}
 
 
@@ -40,7 +43,11 @@ def commands(*group: str) -> set[str]:
 
 
 def test_every_command_is_documented_and_no_other():
-    documented = {re.match(r"seneca ((?:admin |stats )?[\w-]+)", cell)[1] for cell in first_cells("Commands")}
+    documented = {
+        re.match(r"seneca ((?:admin |stats )?[\w-]+)", cell)[1]
+        for cell in first_cells("Commands")
+        if "--version" not in cell
+    }
     groups = {"admin", "stats"}
     assert documented == (commands() - groups) | commands("admin") | commands("stats")
 
@@ -57,6 +64,15 @@ def test_every_code_is_documented_and_no_other():
     documented = set(re.findall(r"^\| \d{3} \| `([a-z-]+)` \|", section, re.MULTILINE))
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Refusal)]
     assert documented == {kind.code for kind in kinds if kind is not Refusal} - IN_THE_SHELL_ONLY | {"bug"}
+
+
+def test_troubleshooting_names_only_what_the_program_says():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Lines that want")[1]
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    said = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(said) > 10
+    for part in (part for cell in said for part in re.split(r"SENECA_…|…|3000 on 127.0.0.1|\.$", cell)):
+        assert part.strip(" ,.") in source, part
 
 
 def test_every_dependency_has_its_reason():
@@ -87,7 +103,7 @@ def test_the_capacity_model_is_what_its_script_computes():
 
 
 def test_the_tour_of_the_readme_runs(tmp_path: Path):
-    with running(tmp_path / "var") as server:
+    with running(tmp_path / "seneca-data") as server:
         script = "\n".join(blocks("sh")).replace("http://127.0.0.1:3000", server.url)
         script = script.replace(".venv/bin/", f"{ROOT}/.venv/bin/")
         done = subprocess.run(
@@ -103,12 +119,15 @@ def test_the_tour_of_the_readme_runs(tmp_path: Path):
     assert (tmp_path / "everything.jsonl.gz").exists()
 
 
-def test_make_run_serves_demo_data(tmp_path: Path):
+@pytest.mark.parametrize("way", ["environment", "arguments"])
+def test_make_run_serves_demo_data(tmp_path: Path, way: str):
     port = free_port()
+    values = {"DATA": f"{tmp_path}/data", "PORT": str(port)}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["make", "--no-print-directory", "run", f"DATA={tmp_path}/var", f"PORT={port}"],
+            ["make", "--no-print-directory", "run", *(f"{k}={v}" for k, v in values.items() if way == "arguments")],
             cwd=ROOT,
+            env=os.environ | {f"SENECA_{k}": v for k, v in values.items() if way == "environment"},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -124,19 +143,37 @@ def test_make_run_serves_demo_data(tmp_path: Path):
                     assert process.poll() is None, (tmp_path / "log").read_text()
                     subprocess.run(["sleep", "0.1"], check=True)
             assert answer.json()["id"] == "9e263811-0cfb-45f0-a0f9-c155c916dfed"
+        assert (tmp_path / "data" / "seneca.db").exists()
     finally:
         process.terminate()
         process.wait(timeout=40)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_documentation_page_fits_and_is_free_of_markup(
+    server: Server, scheme: Literal["light", "dark"], width: int
+):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=BROWSER)
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.goto(server.url)
+        assert page.url == f"{server.url}/docs"
+        text = page.locator("body").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        background = page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        browser.close()
+    assert background == "light dark"
+    assert "`" not in text
+    for subject in ("Authorization: Bearer TOKEN", 'rel="next"', "application/problem+json", "(CORS)", "Retry-After"):
+        assert subject in text
 
 
 def test_the_documentation_page_works_in_a_browser_with_nothing_from_elsewhere(server: Server):
     asked: list[str] = []
     said: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=BROWSER)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))

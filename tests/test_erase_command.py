@@ -13,7 +13,7 @@ from seneca.database import open_database
 from seneca.privacy import outside
 from tests.conftest import PASSWORD, running, seneca, sign_up
 from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user
+from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
 from tests.forgetting import erase_self, noted
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def shell(tmp_path: Path) -> Shell:
 def erase(shell: Shell, *arguments: str | Path) -> tuple[int, str]:
     done = seneca("erase", *arguments, "--data", shell.data)
     assert done.stdout == ""
-    return done.returncode, done.stderr
+    return done.returncode, without_database(done.stderr)
 
 
 @pytest.mark.parametrize(

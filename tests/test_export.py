@@ -78,6 +78,7 @@ def test_writes_each_line_whole_and_in_order(shell: Shell):
 
 
 def test_an_empty_database_is_an_empty_file(shell: Shell):
+    assert shell.load()[0] == 0
     done = seneca("export", "--data", shell.data)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -95,6 +96,7 @@ def test_writes_a_private_file_or_gzip(shell: Shell, tmp_path: Path):
 
 
 def test_a_file_that_cannot_be_written_is_one_clear_line(shell: Shell, tmp_path: Path):
+    assert shell.load()[0] == 0
     done = seneca("export", tmp_path / "none" / "out", "--data", shell.data)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"seneca: {tmp_path / 'none' / 'out'} cannot be written: ")

@@ -2,8 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 from seneca.signins.refresh_token import RefreshToken
 from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
+from tests.engines import engine
 
 pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 
@@ -111,6 +115,54 @@ def test_every_line_is_in_utc(logged: Logged):
         assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
 
 
+def test_the_first_line_names_product_version_data_and_address(logged: Logged):
+    server, _, _ = logged
+    first = lines(server)[0]
+    assert (first["event"], first["product"], first["version"]) == ("starting", "Seneca", version("seneca"))
+    assert first["data"] == str(server.data)
+    place = re.sub(r"^sqlite:///|(?<=//)\w+@", "", engine().url(server.data))  # without the user
+    assert (first["database"], first["address"], first["workers"]) == (place, server.url, 1)
+
+
+def test_lines_of_every_origin_have_one_shape(logged: Logged):
+    server, client, _ = logged
+    line_of(server, client.get("/health"))
+    for line in lines(server):
+        assert set(line) >= {"event", "level", "timestamp"}
+        assert line["level"] in ("info", "warning", "error")
+    assert {line.get("logger", "") for line in lines(server)} >= {"", "_granian", "_granian.serve"}
+
+
+STRANGE = """
+import logging, logging.config, sys, warnings
+from seneca import logs
+logs.configure(sys.argv[1])
+logging.config.dictConfig(logs.standard_library(sys.argv[1]))
+warnings.warn('a "quoted" warning')
+try:
+    secret = "local variable"
+    raise ValueError("a\\nb")
+except ValueError:
+    logging.getLogger("another").exception("what it says:\\n%s", "an argument")
+logging.getLogger("another").info("not of interest")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_lines_of_other_libraries_have_it_too(form: str):
+    done = subprocess.run([sys.executable, "-c", STRANGE, form], capture_output=True, text=True, check=True)
+    assert (done.stdout, "local variable" in done.stderr) == ("", False)
+    if form == "text":
+        assert re.match(r"2\S+Z \[warning  \] .*a \"quoted\" warning", done.stderr)
+        assert "ValueError" in done.stderr
+    else:
+        warning, error = [json.loads(line) for line in done.stderr.splitlines()]
+        assert 'a "quoted" warning' in warning["event"]
+        assert (warning["level"], warning["logger"]) == ("warning", "py.warnings")
+        assert (error["event"], error["level"]) == ("what it says:\nan argument", "error")
+        assert error["exception"][0]["exc_type"] == "ValueError"
+
+
 def test_a_clients_own_request_id_is_not_taken_over(logged: Logged):
     server, client, _ = logged
     answer = client.get("/health", headers={"X-Request-Id": "injected"})
@@ -142,12 +194,13 @@ def test_nothing_that_was_written_or_is_secret_is_in_it(logged: Logged):
         "/health", headers={"Cookie": "zoe-in-a-cookie", "User-Agent": "zoe-in-an-agent", "Referer": "zoe-in-a-referer"}
     )
     line_of(server, zoe.get("/test"))
-    log = server.log.read_text()
+    place = json.loads(server.log_lines()[0])["database"]
+    log = server.log.read_text().replace(place, "").replace(f"127.0.0.1:{server.port}", "")
     words = [
         *(username, "of-the-log", email, "log.example", "secret-word", PASSWORD, token, token.split(".")[2]),
         *("zozo", "guessed-token", "zoe-in", "127.0.0.1:", (server.data / "secret-key").read_text().strip()),
     ]
-    assert [word for word in words if word in log.replace(f"127.0.0.1:{server.port}", "")] == []
+    assert [word for word in words if word in log] == []
 
 
 @pytest.mark.parametrize(

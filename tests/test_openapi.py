@@ -13,7 +13,7 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from seneca import errors
+from seneca import errors, settings
 from seneca.api.documentation import documentation
 from seneca.app import ROUTES
 from tests.conftest import Person, make_course, running, sign_up
@@ -80,6 +80,7 @@ def test_every_route_of_the_application_is_in_it(document: dict[str, Any]):
     }
     assert set(operations(document)) == routes
     assert {path for route in documentation(ROUTES) for path in route.paths} == {
+        "/",
         "/openapi.json",
         "/docs",
         "/docs.css",
@@ -107,6 +108,20 @@ def test_the_documentation_is_made_once_and_has_a_validator(client: httpx.Client
     assert unchanged.headers["etag"] == answer.headers["etag"]
     head = client.head(path)
     assert (head.headers["etag"], head.headers["content-length"]) == (answer.headers["etag"], str(len(answer.content)))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_bare_address_leads_to_the_documentation(client: httpx.Client, method: str):
+    answer = client.request(method, "/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert client.request(method, "/", follow_redirects=True).status_code == 200
+    assert client.post("/").status_code == 405
+
+
+def test_the_guide_names_only_what_there_is(document: dict[str, Any]):
+    guide = document["info"]["description"]
+    for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[\w/]+)`", guide):
+        assert method.lower() in document["paths"][path]
+    assert set(re.findall(r"SENECA_\w+", guide)) <= {settings.variable(n) for n in settings.Settings.__struct_fields__}
+    assert "`code`" in guide
 
 
 def test_operation_ids_are_unique(document: dict[str, Any]):

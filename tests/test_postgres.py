@@ -91,7 +91,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     given = wrong.format(f"127.0.0.1:{cluster.port}")
     done = seneca("migrate", "--data", tmp_path, "--database", given)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("seneca: The database x on 127.0.0.1 cannot be used:")
+    assert done.stderr.startswith("seneca: The database postgresql://127.0.0.1:")
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
 

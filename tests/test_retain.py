@@ -13,7 +13,7 @@ from seneca.privacy import retaining
 from seneca.sessions import removing
 from tests.conftest import Person, Server, make_course, seneca, sign_up
 from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user
+from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
 from tests.forgetting import check_figures
 from tests.wire import module as given
 from tests.wire import statistics
@@ -37,7 +37,7 @@ def shell(tmp_path: Path) -> Shell:
 
 def run(shell: Shell, *arguments: str) -> tuple[int, str]:
     done = seneca("retain", *arguments, "--data", shell.data)
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, done.stdout + without_database(done.stderr)
 
 
 def test_removes_what_is_older_with_its_part_of_every_figure(shell: Shell):

@@ -1,6 +1,8 @@
 """`seneca serve`: how it starts, refuses to start, stops, and is killed; nothing acknowledged is lost."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,7 +136,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_a_port_that_is_taken_is_one_clear_line(server: Server, tmp_path: Path):
     said = one_line(seneca("serve", "--data", tmp_path, "--port", str(server.port)))
-    assert f"Port {server.port} on 127.0.0.1 is taken" in said
+    assert f"Port {server.port} on 127.0.0.1 is in use" in said
     assert "--port" in said
     assert answers(server)
 
@@ -154,9 +156,6 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SENECA_PORT", "65536"),
-        ("SENECA_PORT", "-1"),
-        ("SENECA_WORKERS", "-1"),
         ("SENECA_REGISTRATION", "closed"),
         ("SENECA_LOG_FORMAT", "xml"),
         ("SENECA_PROXIES", "10.0.0.7/8"),
@@ -172,12 +171,52 @@ def test_a_value_that_a_setting_cannot_have_is_one_clear_line(tmp_path: Path, na
     assert name in one_line(seneca("serve", "--data", tmp_path, env=os.environ | given))
 
 
-@pytest.mark.parametrize(("name", "value"), [("SENECA_PORT", "http"), ("SENECA_WORKERS", "two")])
-def test_a_value_of_another_type_is_wrong_usage(tmp_path: Path, name: str, value: str):
-    done = seneca("serve", "--data", tmp_path, env=os.environ | {name: value})
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("port", "http"), ("port", "99999"), ("port", "-1"), ("workers", "two"), ("workers", "-1"), ("workers", "65")],
+)
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_value_that_an_option_cannot_have_is_wrong_usage(tmp_path: Path, option: str, value: str, way: str):
+    variable = f"SENECA_{option.upper()}"
+    if way == "option":
+        done = seneca("serve", "--data", tmp_path, f"--{option}", value)
+    else:
+        done = seneca("serve", "--data", tmp_path, env=os.environ | {variable: value})
     assert (done.returncode, done.stdout) == (2, "")
-    assert name in done.stderr
+    assert variable in done.stderr
+    assert f"--{option}" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+# -- where it listens --------------------------------------------------------------------------
+
+
+def test_port_0_is_one_free_port_for_every_worker(tmp_path: Path):
+    server = launch_server(tmp_path, "--workers", "2", port=0)
+    try:
+        wait_for(lambda: server.log.exists() and server.log.read_text().count('"Started worker-') == 2)
+        first = json.loads(server.log_lines()[0])
+        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)", first["address"])
+        server.port = int(found[1])
+        assert server.port > 0
+        assert f"Listening at: {server.url}" in server.log.read_text()
+        for client in clients_of_workers(server, 2):
+            assert client.get("/health").status_code == 200
+            client.close()
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_host_may_be_a_name_or_an_ipv6_address(tmp_path: Path, host: str, address: str):
+    server = launch_server(tmp_path, "--host", host, port=free_port())
+    try:
+        wait_for(lambda: server.log.exists() and "Started worker-1" in server.log.read_text())
+        assert json.loads(server.log_lines()[0])["address"] == f"http://{address}:{server.port}"
+        assert httpx.get(f"http://{address}:{server.port}/health").status_code == 200
+    finally:
+        assert server.stop() == 0
 
 
 # -- several servers ---------------------------------------------------------------------------

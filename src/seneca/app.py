@@ -28,6 +28,7 @@ from seneca.database import open_database
 from seneca.password_policy import PasswordPolicy
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
 from seneca.learner_quotas import Amount, LearnerQuotas
+from seneca.errors import Unusable
 from seneca.passwords import MOST_THREADS, Hashery
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
@@ -61,7 +62,13 @@ def from_environment() -> ASGIApp:
     """The application of a worker process: its settings come from the environment."""
     told = settings.read()
     logs.configure(told.log_format)
-    return create_app(told, float(os.environ[STARTED]))
+    try:
+        return create_app(told, float(os.environ[STARTED]))
+    except Unusable as error:
+        log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason says it all
+    except Exception:
+        log.exception("worker cannot start")
+    raise SystemExit(1)
 
 
 def create_app(told: Settings, started: float) -> ASGIApp:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from seneca import audit, erasures, tokens, verification
 from seneca.database import Database, Progress, Row, Transaction
+from seneca.database.sqlite import copying
 from seneca.errors import Unusable
 from seneca.privacy import erasing
 from seneca.signins import recording
@@ -54,12 +55,20 @@ def content(tx: Transaction) -> Content:
     return Content(*tx.all(COUNTS)[0])
 
 
-def write(database: Database, path: Path, progress: Progress) -> Content:
+def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> Content:
     """Back everything up, as it is at this moment, while others write; returns what is in the backup.
 
     Raises as ``Database.backup`` does.
     """
-    return database.backup(path, content, progress)
+    return database.backup(path, content, progress, force=force)
+
+
+def doubt(path: Path) -> str | None:
+    """Why a file, though it may be a whole database, is perhaps not all that it should be."""
+    try:
+        return copying.MISSING_LOG if copying.is_live_copy(path) else None
+    except OSError:
+        return None  # ``restore`` says it
 
 
 def restore(

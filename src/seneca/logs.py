@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -51,23 +50,16 @@ class Lines:
             text = text[os.write(self._descriptor, text) :]
 
 
-class UtcFormatter(logging.Formatter):
-    """Lines of others' loggers, with times as in ours."""
-
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
+Form = Literal["auto", "json", "text"]
 
 
-def configure(form: Literal["auto", "json", "text"]) -> None:
+def configure(form: Form) -> None:
     """Write log lines to standard error: as JSON, as text, or (auto) as text where a person looks on."""
-    colours = sys.stderr.isatty()
-    if form == "text" or (form == "auto" and colours):
-        plainly = structlog.dev.plain_traceback  # the others show local variables: passwords, answers
+    if is_text(form):
         processors: list[Any] = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plainly),
+            console_renderer(),
         ]
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
@@ -79,6 +71,54 @@ def configure(form: Literal["auto", "json", "text"]) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(True)  # noqa: FBT003
+
+
+def is_text(form: Form) -> bool:
+    """Whether log lines are text."""
+    return form == "text" or (form == "auto" and sys.stderr.isatty())
+
+
+def console_renderer() -> structlog.dev.ConsoleRenderer:
+    """What makes a line of text."""
+    plainly = structlog.dev.plain_traceback  # the others show local variables: passwords, answers
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plainly)
+
+
+class Formatter(logging.Formatter):
+    """Give lines of the standard library's loggers the shape of ours."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self._console = console_renderer() if is_text(form) else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        event: dict[str, Any] = {"event": record.getMessage(), "logger": record.name}
+        if record.exc_info:
+            event["exc_info"] = record.exc_info
+        level = record.levelname.lower()
+        if self._console is None:
+            return render(None, level, event).decode().rstrip("\n")
+        event |= {"level": level, "timestamp": iso(datetime.fromtimestamp(record.created, UTC))}
+        return str(self._console(None, level, event))
+
+
+def iso(moment: datetime) -> str:
+    """A time as structlog writes it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def standard_library(form: Form) -> dict[str, Any]:
+    """A configuration of the standard library's logging: Granian's lines, warnings, and whatever else there is."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"ours": {"()": Formatter, "form": form}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
+        "loggers": {"_granian": {"level": "INFO"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+    }
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)

@@ -44,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "lists and exports and one to check for ended sign-ins.",
         ),
     ] = 4
-    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on.")] = 3000
+    host: Annotated[str, Meta(description="Address or name of this machine to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0: one that is free.")] = 3000
     workers: Annotated[
         int,
         Meta(ge=0, le=64, description="Processes that answer requests; 0: one to each usable core, at most four."),

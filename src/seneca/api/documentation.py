@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,14 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     async def openapi_json(request: AnyRequest) -> Reply:
         return kept_document().answer(request)
 
+    @cache
+    def page() -> str:
+        return render(described())
+
+    @get("/", opt=_open("Where people begin: the documentation."))
+    async def start() -> Reply:
+        return nothing(307, {"Location": "/docs"})
+
     @get("/docs", opt=_open("This documentation as a page."))
     async def docs(request: AnyRequest) -> Reply:
         return kept_page().answer(request)
@@ -62,7 +71,7 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     async def docs_svg(request: AnyRequest) -> Reply:
         return kept_template("docs.svg", "image/svg+xml").answer(request)
 
-    return [openapi_json, docs, docs_css, docs_svg]
+    return [openapi_json, start, docs, docs_css, docs_svg]
 
 
 class Kept:
@@ -91,25 +100,48 @@ def _templates() -> "Environment":
     templates = Environment(
         loader=PackageLoader("seneca.api"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters["marked"] = _marked
+    templates.filters |= {"inline": _inline, "blocks": _blocks}
     return templates
 
 
-def _marked(text: str) -> "Markup":
+def _inline(text: str) -> "Markup":
     """Text for the page: what stands between backticks is code."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 escaped before
+    return Markup(re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", str(escape(text)), flags=re.DOTALL))  # noqa: S704 escaped before
+
+
+def _blocks(text: str) -> "Markup":
+    """The Markdown that this documentation uses: paragraphs, headings of the second level, and indented code."""
+    from markupsafe import Markup
+
+    made = []
+    for block in re.split(r"\n\n+", text.strip()):
+        if block.startswith("## "):
+            name = block.removeprefix("## ")
+            heading = Markup('<h2 id="{}">{}</h2>')
+            made.append(heading.format(name.lower().replace(" ", "-"), name))
+        elif block.startswith("    "):
+            made.append(Markup("<pre>{}</pre>").format(textwrap.dedent(block)))
+        else:
+            made.append(Markup("<p>{}</p>").format(_inline(block)))
+    return Markup("\n").join(made)
 
 
 def render(described: dict[str, Any]) -> str:
     """The page for people. It needs nothing from elsewhere."""
     kinds = [*Refusal.__subclasses__(), Bug]
     refusals = {kind for kind in kinds if kind not in (errors.Unusable, errors.FiguresDiffer)}
+    guide = re.findall(r"^## (.+)$", described["info"]["description"], re.MULTILINE)
     return (
         _templates()
         .get_template("docs.html")
-        .render(api=described, refusals=sorted(refusals, key=lambda kind: (kind.status, kind.code)), pretty=_pretty)
+        .render(
+            api=described,
+            guide=guide,
+            refusals=sorted(refusals, key=lambda kind: (kind.status, kind.code)),
+            pretty=_pretty,
+        )
     )
 
 

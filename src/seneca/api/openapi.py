@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -47,12 +48,6 @@ REFUSAL_HEADERS: Final = {
     429: {"Retry-After": "Seconds to wait before trying again."},
     503: {"Retry-After": "Seconds to wait before trying again."},
 }
-ABOUT: Final = """\
-A record keeper for study: applications report study sessions and the results of their modules; learners, teachers
-and administrators read exact statistics, at once.
-
-Times are ISO 8601 in UTC, identifiers UUIDs. Unknown members and query parameters are refused. Every refusal is a
-problem (RFC 9457) with a stable `code`. Every GET answers HEAD."""
 
 
 class Problem(Struct, frozen=True):
@@ -99,7 +94,7 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
         "info": {
             "title": "Seneca",
             "version": version("seneca"),
-            "description": ABOUT,
+            "description": files("seneca.api").joinpath("guide.md").read_text(encoding="utf-8"),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

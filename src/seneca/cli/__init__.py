@@ -6,6 +6,8 @@ one clear line, 2 wrong usage.
 
 import os
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -17,7 +19,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Seneca: a record keeper for study. Every option has an environment variable.",
 )
 app.command()(serving.serve)
 app.command()(serving.migrate)
@@ -31,6 +32,23 @@ app.command("backup")(backups.back_up)
 app.command("restore")(backups.restore)
 app.add_typer(accounts.app, name="admin")
 app.add_typer(figures.app, name="stats")
+
+
+def print_version(wanted: bool) -> None:  # noqa: FBT001
+    """Print the version and end, if that is wanted."""
+    if wanted:
+        print(f"seneca {metadata.version('seneca')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    """Seneca: a record keeper for study. docs/reference.md lists the environment variables of options."""
 
 
 def main() -> None:

@@ -15,7 +15,9 @@ from seneca.errors import NoSuchAccount
 from seneca.password_policy import PasswordPolicy
 from seneca.signins import recording
 
-app = typer.Typer(no_args_is_help=True, help="Make an administrator, reset a password.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Create an administrator, reset a password, replace lost keys.", rich_markup_mode=None
+)
 
 
 @app.command()
@@ -25,9 +27,9 @@ def create(
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Make an administrator.
+    """Create an administrator.
 
-    The password is asked for on a terminal, else read from standard input; left empty, one is made and printed.
+    The password is asked for on a terminal, else read from standard input. If it is empty, one is generated and printed.
     """
     with opened(data, url) as (told, database):
         password = new_password()
@@ -57,8 +59,8 @@ def create(
 def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
-    """Set an account's password; its sign-ins end."""
-    with opened(data, url) as (told, database):
+    """Set an account's password. Its sign-ins end."""
+    with opened(data, url, create=False) as (told, database):
         with database.reading() as tx:
             found = accounts.credentials(tx, name)
             if found is None:
@@ -80,7 +82,7 @@ def set_password(
 
 @app.command("forget-keys")
 def forget_keys(data: Data = None, url: Url = None) -> None:
-    """Let the next server bring another signing key, because the old one is lost. Everybody signs in anew."""
+    """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
     from seneca import tokens  # 20 ms that no other command of these needs
 
     def forget(tx: Transaction, now: int) -> None:

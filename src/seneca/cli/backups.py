@@ -17,18 +17,24 @@ from seneca.privacy import outside
 
 
 def back_up(
-    file: Annotated[Path, typer.Argument(help="The file; one that is there is replaced once the new one is whole.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="The file. An older backup of this database is replaced once the new one is complete."),
+    ],
+    force: Annotated[  # noqa: FBT002
+        bool, typer.Option("--force", help="Replace the file whatever it is, even another database's backup.")
+    ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Copy everything into one file, as it is at this moment, while servers go on."""
-    with opened(data, url) as (told, database):
+    """Copy the whole database into one file, while servers run. An older schema is copied as it is."""
+    with opened(data, url, create=False, migrate=False) as (told, database):
         try:
             record_copy(database, "data.backed-up")
         except Unavailable as error:  # a full disk needs a backup most
             print(f"Not recorded in the audit log: {error.detail}", file=sys.stderr)
         with progress() as tell:
-            held = backup.write(database, file, tell)
+            held = backup.write(database, file, tell, force=force)
         print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
         print(
             f"Not in it: {told.data / outside.FILE}, by which a restore erases again who is erased from now on. "
@@ -41,21 +47,19 @@ def restore(
     file: Annotated[Path | None, typer.Argument(help="A file that `seneca backup` wrote.")] = None,
     in_place: Annotated[  # noqa: FBT002
         bool,
-        typer.Option(
-            "--in-place", help="No file: another tool has put the records back (pg_restore, Litestream). Do the rest."
-        ),
+        typer.Option("--in-place", help="Without FILE: finish what another tool restored (pg_restore, Litestream)."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Replace what is there without asking.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Put a backup in the place of everything; everybody signs in anew.
+    """Replace the whole database by a backup. Everybody has to sign in again.
 
-    Servers may run meanwhile. Who was erased since the backup is erased again.
+    Servers may keep running. Accounts that were erased since the backup are erased again.
     """
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=not in_place) as (told, database):
         noted = told.data / outside.FILE
         known = outside.listed(noted) if noted.exists() else {}
         if file is not None and not yes:
@@ -71,13 +75,17 @@ def restore(
 
 
 def ask(database: Database, file: Path) -> None:
-    """Ask whether what is there may go.
+    """Ask whether what is there may go, and whether a doubtful file may take its place.
 
     Raises:
         Unusable: nobody is there to be asked.
         typer.Abort: it may not.
 
     """
+    if why := backup.doubt(file):
+        if not sys.stdin.isatty():
+            raise Unusable(f"{file}: {why} To restore it nevertheless: --yes.")
+        typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
     with database.reading() as tx:
         there = backup.content(tx)
     if there.is_empty:

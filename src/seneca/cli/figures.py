@@ -8,14 +8,14 @@ from seneca import audit, verification
 from seneca.cli.options import Data, Url, now, opened, steps
 from seneca.errors import FiguresDiffer
 
-app = typer.Typer(no_args_is_help=True, help="Prove the figures, put them right.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute them.", rich_markup_mode=None)
 
 
 @app.command()
 def verify(data: Data = None, url: Url = None) -> None:
-    """Compute every figure anew from the recorded rows and name each that differs (exit status 1)."""
+    """Recompute every statistic from the recorded rows and list each that differs (exit status 1)."""
     found = 0
-    with opened(data, url) as (_, database), database.reading() as tx, steps() as step:
+    with opened(data, url, create=False) as (_, database), database.reading() as tx, steps() as step:
         for difference in verification.differences(tx, lambda table: step(f"verifying {table}")):
             print(difference)
             found += 1
@@ -26,8 +26,8 @@ def verify(data: Data = None, url: Url = None) -> None:
 
 @app.command()
 def rebuild(data: Data = None, url: Url = None) -> None:
-    """Compute every figure anew from the recorded rows. Other writes wait meanwhile."""
-    with opened(data, url) as (_, database), database.writing() as tx, steps() as step:
+    """Recompute every statistic from the recorded rows and store it. Other writes wait until it is done."""
+    with opened(data, url, create=False) as (_, database), database.writing() as tx, steps() as step:
         verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
         audit.record(tx, None, "figures.rebuilt", audit.NOBODY, now())
     print("All figures are rebuilt.", file=sys.stderr)

@@ -12,29 +12,58 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
+from seneca.database import Database, open_database
+from seneca.errors import Unavailable, Unusable
 from seneca.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Directory of the database and the keys.", envvar="SENECA_DATA")
+    Path | None,
+    typer.Option("--data", help="Directory of the database and the keys (default: seneca-data).", envvar="SENECA_DATA"),
 ]
 Url = Annotated[
     str | None,
-    typer.Option("--database", help="sqlite:///PATH; default: seneca.db in --data.", envvar="SENECA_DATABASE_URL"),
+    typer.Option(
+        "--database",
+        help="sqlite:///PATH or postgresql://USER@HOST/NAME (default: the file seneca.db in --data).",
+        envvar="SENECA_DATABASE_URL",
+    ),
 ]
 
 
+def read_settings(data: Path | None, url: str | None, **options: object) -> Settings:
+    """The settings of a command. Raises Unusable."""
+    told = settings.read(None, data=data, database_url=url, **options)
+    if told.data.exists() and not told.data.is_dir():
+        raise Unusable(f"The data directory {told.data} is a file. Name a directory: --data DIR.")
+    return told
+
+
 @contextmanager
-def opened(data: Path | None, url: str | None) -> Iterator[tuple[Settings, Database]]:
-    """The settings, and the database that they name, made or brought up to date where needed."""
-    told = settings.read(data=data, database_url=url)
-    database = open_database(told.database)
+def opened(
+    data: Path | None, url: str | None, *, create: bool = True, migrate: bool = True
+) -> Iterator[tuple[Settings, Database]]:
+    """The settings, and the database that they name; once all is done, its name goes to standard error.
+
+    Args:
+        data: the option of that name.
+        url: the option of that name.
+        create: create a database where there is none, else refuse.
+        migrate: bring an older schema up to date.
+
+    Raises:
+        Unusable: there is no such database, or it cannot be used.
+
+    """
+    told = read_settings(data, url)
+    database = open_database(told.database, create=create, migrate=migrate)
     try:
         yield told, database
     finally:
         database.close()
+    print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
 
 
 def now() -> int:
@@ -49,6 +78,8 @@ def write(database: Database, f: Callable[Concatenate[Transaction, P], T], /, *a
 
 def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
     """Record in the audit log that everything is about to be copied. Raises Unavailable."""
+    if database.pending:
+        raise Unavailable("the schema is older than this program.")
     write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
 
 

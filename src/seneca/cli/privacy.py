@@ -19,17 +19,17 @@ def erase(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME_OR_ID", help="The username, e-mail address or id.", show_default=False)
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,  # noqa: FBT002
     replay: Annotated[
         Path | None, typer.Option(help="Erase again every account whose id is in this file (`erased-accounts`).")
     ] = None,
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Erase an account and everything that is held about it. Every figure is corrected; its sign-ins end."""
+    """Erase an account and everything that is stored about it. Statistics are corrected, its sign-ins end."""
     if (name is None) == (replay is None):
         raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=False) as (told, database):
         if replay is not None:
             print(f"{asyncio.run(outside.replay(database, replay, now())):,} accounts erased again.", file=sys.stderr)
         else:
@@ -68,14 +68,14 @@ def find(tx: Transaction, name: str) -> accounts.Account:
 
 def retain(
     months: Annotated[int, typer.Option(min=1, max=10_000, help="How many calendar months sessions are kept.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Remove sessions that started more than so many months ago, with their part of every figure."""
+    """Delete sessions that started more than --months ago. Statistics are corrected."""
     moment = now()
     before = retaining.limit(moment, months)
-    with opened(data, url) as (told, database):
+    with opened(data, url, create=False) as (told, database):
         if dry_run:
             with database.reading() as tx:
                 old = retaining.count(tx, before)
@@ -90,8 +90,8 @@ def retain(
 
 
 def scour(data: Data = None, url: Url = None) -> None:
-    """Rewrite SQLite's file, so that nothing that was erased is left in it. Other writes wait meanwhile."""
-    with opened(data, url) as (told, database), steps() as step:
+    """Rewrite the SQLite file so that no erased data is left in it. Other writes wait until it is done."""
+    with opened(data, url, create=False) as (told, database), steps() as step:
         step("rewriting the file")
         asyncio.run(scouring.scour(database, interval=0, now=now(), thoroughly=True))
         outside.complete(database, told.data / outside.FILE)

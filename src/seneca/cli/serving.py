@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seneca import settings
-from seneca.cli.options import Data, Url, opened, steps
+from seneca.cli.options import Data, Url, opened, read_settings, steps
 
 
 def serve(
@@ -14,18 +13,26 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).", envvar="SENECA_HOST")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (default: 3000).", envvar="SENECA_PORT")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port to listen on (default: 3000); 0: one that is free.", envvar="SENECA_PORT"
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes that answer (default: one to each usable core, at most four).", envvar="SENECA_WORKERS"
+            min=0,
+            max=64,
+            help="Processes that answer requests (default: one for each usable core, at most four).",
+            envvar="SENECA_WORKERS",
         ),
     ] = None,
 ) -> None:
-    """Answer requests until told to stop."""
+    """Serve the API until stopped (SIGTERM or Ctrl+C)."""
     from seneca import server
 
-    server.serve(settings.read(data=data, database_url=url, host=host, port=port, workers=workers))
+    server.serve(read_settings(data, url, host=host, port=port, workers=workers))
 
 
 def migrate(
@@ -35,7 +42,7 @@ def migrate(
         bool, typer.Option("--distribute", help="Spread the tables over the nodes of a Citus cluster, too.")
     ] = False,
 ) -> None:
-    """Bring the database's schema up to date. Every other command does so by itself."""
+    """Create the database, or bring its schema up to date. A server that starts does so by itself."""
     with opened(data, url) as (_, database):
         if distribute:
             with steps() as step:

@@ -27,8 +27,8 @@ def import_file(
 
     What is stored already, and equal, is skipped. While it stores, other writes wait; after five seconds they get 503.
     """
-    print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
     with opened(data, url) as (_, database), progress() as tell:
+        print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
         try:
             report = importing.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell)
         except BadLines as refusal:
@@ -45,14 +45,16 @@ def export_file(
     url: Url = None,
 ) -> None:
     """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
-    with opened(data, url) as (_, database), progress() as tell:
+    with opened(data, url, create=False) as (_, database), progress() as tell:
         record_copy(database, "data.exported")
         report = exporting.export_lines(database, file, overwrite=force, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 
 
 def demo(
-    if_empty: Annotated[bool, typer.Option("--if-empty", help="Do nothing if there is anything.")] = False,  # noqa: FBT002
+    if_empty: Annotated[  # noqa: FBT002
+        bool, typer.Option("--if-empty", help="Do nothing if the database has courses or accounts.")
+    ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:

@@ -126,8 +126,20 @@ class Database(Protocol):
     """An open database."""
 
     @property
+    def name(self) -> str:
+        """Where it is, for people: a file's path or a URL without user and password."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was created when it was opened."""
+
+    @property
     def applied(self) -> int:
         """How many migrations were applied when it was opened."""
+
+    @property
+    def pending(self) -> int:
+        """How many migrations it lacks, if it was opened without ``migrate``."""
 
     @property
     def buckets(self) -> int:
@@ -205,19 +217,17 @@ class Database(Protocol):
 
         """
 
-    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:
-        """Copy everything, as it is at this moment, while others write.
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
+        """Copy everything, as it is at this moment, while others write. Returns what ``look`` returns.
 
         Args:
             path: the copy, a file private to its owner. It takes an older one's place once it is whole and on disk.
             look: called on the copy, once it is proven.
             progress: told how far it is.
-
-        Returns:
-            What ``look`` returns.
+            force: replace a file that is no backup of this database.
 
         Raises:
-            Unusable: it cannot be written, or this engine is backed up by tools of its own; the text names them.
+            Unusable: it cannot be written, would replace something else, or this engine has tools of its own for that.
 
         """
 
@@ -285,24 +295,24 @@ def many_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
     return sql.replace("(:values)", f"({', '.join(f':{name}' for name in names)})"), names
 
 
-def open_database(url: str, connections: int = 1) -> Database:
-    """Open the database of this URL, made or brought up to date where needed.
+def open_database(url: str, connections: int = 1, *, create: bool = True, migrate: bool = True) -> Database:
+    """Open the database of this URL, created or brought up to date where needed.
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://…``.
         connections: to a server, how many at most for writes, and how many for reads.
+        create: create the schema where there is none; else that is refused.
+        migrate: bring an older schema up to date; else only what every schema has may be read.
 
-    Raises:
-        Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
-
+    Raises Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("postgresql", "postgres"):
         from seneca.database.postgres.engine import Postgres  # not what a start on SQLite should wait for
 
-        return Postgres(url, connections)
+        return Postgres(url, connections, create=create, migrate=migrate)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
         raise Unusable("SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE.")
     from seneca.database.sqlite.engine import Sqlite
 
-    return Sqlite(Path(rest.removeprefix("/")))
+    return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate)

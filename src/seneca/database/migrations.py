@@ -1,5 +1,6 @@
 """Bring a database's schema up to date: numbered SQL files, applied once each, in order."""
 
+import uuid
 from importlib.resources import files
 from typing import Protocol
 
@@ -15,6 +16,8 @@ CREATE_LEDGER = "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, n
 LATEST = "SELECT coalesce(max(number), 0) FROM migrations"
 APPLIED = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
 FIX = "INSERT INTO properties (name, value) VALUES (:name, :value)"
+DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
+"""What tells one database from another; its backups have the same."""
 
 
 class Schema(Protocol):
@@ -49,16 +52,29 @@ def apply(tx: Schema, engine: str) -> int:
     """
     if tx.one(HAS_LEDGER[engine]) in (None, (None,)):
         tx.run(CREATE_LEDGER)  # only then: it takes a right that a role on a migrated database need not have
+    missing = pending(tx, engine)
+    is_new = len(missing) == len(known(engine))
+    for number, name, sql in missing:
+        tx.script(sql)
+        tx.run(APPLIED, number=number, name=name)
+    if is_new:
+        tx.run(FIX, name="buckets", value=str(BUCKETS))
+        tx.run(FIX, name="bucket-hash", value="crc32")
+    if tx.one(DATABASE_ID) is None:
+        tx.run(FIX, name="database-id", value=str(uuid.uuid4()))
+    return len(missing)
+
+
+def pending(tx: Schema, engine: str) -> list[tuple[int, str, str]]:
+    """The migrations that a database lacks: number, name and SQL.
+
+    Raises:
+        Unusable: the database is newer than this program.
+
+    """
     row = tx.one(LATEST)
     latest = int(str(row[0])) if row else 0
     migrations = known(engine)
     if latest > migrations[-1][0]:
         raise Unusable(f"The database has schema {latest}, newer than this program knows. Use a newer Seneca.")
-    missing = [m for m in migrations if m[0] > latest]
-    for number, name, sql in missing:
-        tx.script(sql)
-        tx.run(APPLIED, number=number, name=name)
-    if latest == 0:
-        tx.run(FIX, name="buckets", value=str(BUCKETS))
-        tx.run(FIX, name="bucket-hash", value="crc32")
-    return len(missing)
+    return [migration for migration in migrations if migration[0] > latest]

@@ -28,6 +28,7 @@ T = TypeVar("T")
 OLDEST: Final = 150_000  # as PostgreSQL counts its versions
 CONNECT_SECONDS: Final = 3
 DURABLE: Final = ("fsync", "synchronous_commit", "full_page_writes")
+OURS: Final = "SELECT to_regclass('properties')::text"
 MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to date
 
 ALWAYS: Final = "-c timezone=UTC -c default_transaction_isolation=read\\ committed"
@@ -59,15 +60,23 @@ def adapters() -> AdaptersMap:
     return made
 
 
+def name_of(url: str) -> str:
+    """A database's URL without what may be secret: user, password and parameters."""
+    parts = urlsplit(url)
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 class Postgres:
     """A PostgreSQL database. Made by ``open_database``."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, *, create: bool = True, migrate: bool = True) -> None:
+        self.name = name_of(url)
         self.memory = Memory()
         self.warnings: list[str] = []
         self._url = url
         self._adapters = adapters()
-        self.applied = self._migrate()
+        self.applied = self.pending = 0
+        self._start(create=create, migrate=migrate)
         self._runner = Runner(self.buckets, self.memory)
         self._writers = self._pool("write", connections)
         self._readers = self._pool("read", connections)
@@ -88,20 +97,28 @@ class Postgres:
             tcp_user_timeout=5000,  # milliseconds
         )
 
-    def _migrate(self) -> int:
+    def _start(self, *, create: bool, migrate: bool) -> None:
+        """Bring the schema up to date, if that is wanted, and read what the database says of itself."""
         try:
             with self._connect(SHELL) as connection:
                 self._check(connection)
                 tx = PostgresTransaction(connection, None, 0, self.memory)
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
-                    applied = migrations.apply(tx, "postgres")
+                    self.is_new = tx.one(OURS) == (None,)
+                    if self.is_new and not create:
+                        raise Unusable(
+                            f"There is no Seneca database at {self.name}, and none was created. Name it: --database URL."
+                        )
+                    if migrate:
+                        self.applied = migrations.apply(tx, "postgres")
+                    else:
+                        self.pending = len(migrations.pending(tx, "postgres"))
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
         except psycopg.Error as error:
             raise Unusable(explain(error, self._url)) from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
-        return applied
 
     def _check(self, connection: Connection) -> None:
         version = connection.info.server_version
@@ -199,7 +216,7 @@ class Postgres:
         except psycopg.Error as error:
             raise meaning(error) from error
 
-    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:  # noqa: ARG002
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:  # noqa: ARG002
         """Refuse: PostgreSQL's own tools do that well."""
         raise Unusable(
             "PostgreSQL is backed up by its own tools (docs/backup.md): "

@@ -8,11 +8,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkstemp
 from typing import Any, Final
+from urllib.parse import quote
 
 import apsw
 
 from seneca.database import Progress
 from seneca.database.sqlite.schema import check_no_programs
+from seneca.database.migrations import DATABASE_ID
 from seneca.errors import Unusable
 from seneca.private_file import replacing
 
@@ -22,10 +24,17 @@ LOCK_PATIENCE: Final = 30.0  # seconds that the last step waits for another proc
 ASK_AGAIN: Final = 0.005  # seconds
 BESIDE: Final = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
 
+READ_AS_IT_IS: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI  # leaves no file beside it
+
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 OURS = "SELECT 1 FROM migrations, properties WHERE properties.name = 'buckets'"
+LITESTREAM = "SELECT 1 FROM sqlite_schema WHERE name LIKE '\\_litestream\\_%' ESCAPE '\\'"  # its copies are complete
+MISSING_LOG: Final = (
+    "It looks like a plain copy of a live seneca.db: the newest records may be missing, since seneca.db-wal was not copied "
+    "with it. Copy a database with: seneca backup."
+)
 WORSE = "PRAGMA integrity_check(1)"
 DANGLING = "PRAGMA foreign_key_check"
 
@@ -74,12 +83,14 @@ def write(connection: apsw.Connection, path: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def placed(path: Path, database: Path) -> Iterator[Path]:
+def placed(path: Path, database: Path, id: str | None, *, force: bool) -> Iterator[Path]:
     """A new private file that takes the place of what the path names, once the block is done.
 
     Args:
         path: where the copy of a database is to be.
         database: the database.
+        id: its id.
+        force: whether the copy may replace a file that is no older copy of this database.
 
     Raises:
         Unusable: it cannot be written, or must not be; what was there is still there.
@@ -88,13 +99,38 @@ def placed(path: Path, database: Path) -> Iterator[Path]:
     path = path.resolve()
     if path in [Path(f"{database.resolve()}{end}") for end in ("", *BESIDE)]:
         raise Unusable(f"{path} is the database itself.")
-    if path.exists() and not path.is_file():
-        raise Unusable(f"{path} is not a file.")
+    if path.exists():
+        check_replaceable(path, database, id, force=force)
     try:
         with replacing(path) as file:
             yield Path(file.name)
     except OSError as error:
         raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def check_replaceable(path: Path, database: Path, id: str | None, *, force: bool) -> None:
+    """Refuse to replace what is no older copy of this database. Raises Unusable."""
+    if not path.is_file():
+        raise Unusable(f"{path} is not a file.")
+    if any(Path(f"{path}{end}").exists() for end in BESIDE):
+        raise Unusable(f"{path} is a database in use: {path}-wal or -journal belongs to it. Name another file.")
+    if force or not path.stat().st_size or (id is not None and database_id(path) == id):
+        return
+    raise Unusable(f"{path} is no backup of {database}, and is kept. Name another file, or replace it: --force.")
+
+
+def database_id(path: Path) -> str | None:
+    """The id of the database in a file, or None: there is none, or it is from before databases had ids."""
+    try:
+        rows = _rows(path, DATABASE_ID)
+    except apsw.Error:
+        return None
+    return str(rows[0][0]) if rows else None
+
+
+def _rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=READ_AS_IT_IS)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 @contextmanager
@@ -144,20 +180,34 @@ def check(path: Path, name: Path) -> None:
         Unusable: it does not.
 
     """
+    hint = f" {MISSING_LOG}" if is_live_copy(path) else ""
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             if connection.execute(OURS).fetchone() is None:
-                raise Unusable(f"{name} is no backup of Seneca.")
+                raise Unusable(f"{name} is no backup of Seneca.{hint}")
             worse = connection.execute(WORSE).fetchall()
             if worse != [("ok",)]:
-                raise Unusable(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.")
+                raise Unusable(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.{hint}")
             check_no_programs(connection, name)
             if connection.execute(DANGLING).fetchone() is not None:
-                raise Unusable(f"{name} is damaged: rows refer to others that are not there.")
+                raise Unusable(f"{name} is damaged: rows refer to others that are not there.{hint}")
     except (apsw.NotADBError, apsw.SQLError) as error:
-        raise Unusable(f"{name} is no backup of Seneca.") from error
+        raise Unusable(f"{name} is no backup of Seneca.{hint}") from error
     except apsw.CorruptError as error:
-        raise Unusable(f"{name} is damaged: {error}.") from error
+        raise Unusable(f"{name} is damaged: {error}.{hint}") from error
+
+
+def is_live_copy(path: Path) -> bool:
+    """Whether a file looks like a plain copy of a live database, which may lack the newest records. Raises OSError.
+
+    Its header says that there is a write-ahead log, and a backup's does not (sqlite.org/fileformat.html).
+    """
+    with path.open("rb") as file:
+        has_log = file.read(20)[18:] == b"\x02\x02"
+    try:
+        return has_log and not _rows(path, LITESTREAM)
+    except apsw.Error:
+        return has_log
 
 
 def repage(path: Path, target: apsw.Connection) -> None:

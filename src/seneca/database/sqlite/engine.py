@@ -27,6 +27,7 @@ from seneca.errors import Unusable
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OURS = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('migrations', 'properties')"
 PRAGMAS = """
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
@@ -58,12 +59,22 @@ def check_version(version: int) -> None:
 class Sqlite:
     """A SQLite database. Made by ``open_database``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True, migrate: bool = True) -> None:
         check_version(_version())
         self.path = path
+        self.name = str(path.absolute())
         self.memory = Memory()
         self.warnings: list[str] = []
-        self.applied = self._migrate()
+        self.applied = self.pending = 0
+        try:
+            self.is_new = not self._exists()
+            if self.is_new and not create:
+                raise Unusable(
+                    f"There is no Seneca database at {path}, and none was created. Name its directory: --data DIR."
+                )
+            self._open(migrate=migrate)
+        except (OSError, apsw.Error) as error:
+            raise Unusable(f"The database {path} cannot be used: {error}.") from error
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
@@ -76,24 +87,34 @@ class Sqlite:
             pass
         return connection
 
-    def _migrate(self) -> int:
-        """Bring the schema up to date. Where it is, this only reads: it must not wait for whoever writes."""
-        applied = 0
-        try:
-            copying.make_private(self.path)
-            with closing(self._connect()) as connection:
-                wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
+    def _exists(self) -> bool:
+        """Whether the file holds a database of ours. Makes no file."""
+        if not self.path.exists():
+            return False
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            wait_for_locks(connection, START_PATIENCE)
+            return connection.execute(OURS).fetchall() == [(2,)]
+
+    def _open(self, *, migrate: bool) -> None:
+        """Bring the schema up to date, if that is wanted, and read what the database says of itself.
+
+        Where it is up to date, this only reads: it must not wait for whoever writes.
+        """
+        copying.make_private(self.path)
+        with closing(self._connect()) as connection:
+            wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
+            tx = SqliteTransaction(connection, 0, self.memory)
+            if migrate:
                 write_ahead(connection)
-                tx = SqliteTransaction(connection, 0, self.memory)
                 if not is_current(tx):
                     with immediate(connection):
-                        applied = migrations.apply(tx, "sqlite")
-                row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-        except (OSError, apsw.Error) as error:
-            raise Unusable(f"The database {self.path} cannot be used: {error}.") from error
+                        self.applied = migrations.apply(tx, "sqlite")
+            else:
+                self.pending = len(migrations.pending(tx, "sqlite"))
+            row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
+            self.id = (tx.one(migrations.DATABASE_ID) or [None])[0]
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
-        return applied
 
     def transaction(self) -> SqliteTransaction:
         """A connection of one's own, ready for concept functions. Raises Unavailable."""
@@ -210,9 +231,9 @@ class Sqlite:
         finally:
             tx.connection.close()
 
-    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress) -> T:
+    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
         """Copy everything, as it is at this moment, into a file."""
-        with self._damage(), copying.placed(path, self.path) as part:
+        with self._damage(), copying.placed(path, self.path, self.id, force=force) as part:
             with closing(self.transaction().connection) as connection:
                 copying.write(connection, part, progress)
             copying.check(part, path)
@@ -276,12 +297,11 @@ class Sqlite:
 
 
 def is_current(tx: SqliteTransaction) -> bool:
-    """Whether no migration is missing, by what was committed last."""
+    """Whether no migration is missing, by what was committed last, and the database has its id."""
     try:
-        row = tx.one(migrations.LATEST)
+        return not migrations.pending(tx, "sqlite") and tx.one(migrations.DATABASE_ID) is not None
     except apsw.SQLError:  # there is no such table: the database is new
         return False
-    return row == (migrations.known("sqlite")[-1][0],)
 
 
 def _version() -> int:
