@@ -202,7 +202,7 @@ def test_security_headers_and_a_request_id_are_on_every_answer(nobody: Person, a
         assert names.count("content-security-policy") == names.count("x-request-id") == 1
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]
-        assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", answer.headers["x-request-id"])
+        assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
         assert not {"x-powered-by", "set-cookie"} & set(names)
     ids = [answer.headers["x-request-id"] for answer in answers.values()]
     assert len(set(ids)) == len(ids)

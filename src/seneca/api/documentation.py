@@ -71,13 +71,14 @@ def _marked(text: str) -> "Markup":
 
 def render(described: dict[str, Any]) -> str:
     """The page for people. It needs nothing from elsewhere."""
-    kinds = [*Refusal.__subclasses__(), Bug]
-    refusals = {kind for kind in kinds if kind not in (errors.Unusable, errors.FiguresDiffer)}
-    return (
-        _templates()
-        .get_template("docs.html")
-        .render(api=described, refusals=sorted(refusals, key=lambda kind: (kind.status, kind.code)), pretty=_pretty)
-    )
+    kinds: list[type[Refusal]] = [*Refusal.__subclasses__(), Bug]
+    refusals = [
+        (kind.status, code, title)
+        for kind in kinds
+        if kind not in (errors.Unusable, errors.FiguresDiffer)
+        for code, title in kind.titles().items()
+    ]
+    return _templates().get_template("docs.html").render(api=described, refusals=sorted(set(refusals)), pretty=_pretty)
 
 
 def _pretty(value: object) -> str:

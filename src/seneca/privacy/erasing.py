@@ -9,6 +9,8 @@ from seneca.errors import LastAdministrator, NoSuchAccount
 from seneca.privacy import scouring
 from seneca.sessions import removing
 from seneca.signins import recording
+from seneca.signins.authorisation import authorise
+from seneca.tokens import Caller
 
 SESSIONS_OF = "SELECT count(*) FROM sessions WHERE bucket = :bucket AND learner_id = :id"
 
@@ -29,8 +31,7 @@ def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
         LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
 
     """
-    if accounts.role(tx, id) == "admin":
-        tx.lock(accounts.ADMINISTRATORS)  # first, as who demotes one does
+    accounts.lock_if_administrator(tx, id)  # first, as who demotes one does
     row = tx.claim(accounts.ACCOUNT, id=id).fetchone()
     if row is None:
         raise NoSuchAccount
@@ -80,8 +81,8 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     return Erased(ended, sessions)
 
 
-def erase_self(tx: Transaction, verified: Credentials, now: int) -> Erased | None:
-    """Erase the account whose password was verified a moment ago.
+def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> Erased | None:
+    """Erase the caller's account, whose password was verified a moment ago.
 
     Returns:
         None if meanwhile the password was changed: verify again.
@@ -89,9 +90,11 @@ def erase_self(tx: Transaction, verified: Credentials, now: int) -> Erased | Non
     Raises:
         NoSuchAccount: it is gone already.
         LastAdministrator: it is the only administrator.
+        Unauthenticated: the caller's sign-in has ended.
 
     """
     claim(tx, verified.id)
+    authorise(tx, caller)
     current = accounts.credentials_of(tx, verified.id)
     if current is None or current.password_hash != verified.password_hash:
         return None
