@@ -113,7 +113,7 @@ def check_host(scope: Any) -> Invalid | None:
     Granian puts an empty one where there is none.
     """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
-    if (len(hosts) == 1 and hosts[0]) or (len(hosts) <= 1 and scope["http_version"] == "1.0"):
+    if (len(hosts) == 1 and hosts[0]) or (len(hosts) <= 1 and scope["http_version"] != "1.1"):
         return None
     return Invalid.field("Host", "must be sent once, as a header")
 
