@@ -18,7 +18,7 @@ def test_who_gets_what(request: pytest.FixtureRequest, path: str, who: str):
         assert (answer.status_code, answer.text) == (200, PROBES[path])
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     elif who == "nobody":
-        refused(answer, 401, "signed-out")
+        refused(answer, 401, "token-missing")
     else:
         refused(answer, 403, "role-may-not")
 
