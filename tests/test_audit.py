@@ -81,14 +81,23 @@ def test_what_is_done_to_courses(tara: Person):
     ]
 
 
-def test_what_learners_do_themselves_is_not_in_it_but_for_their_erasure(tara: Person, alice: Person, course):
+def test_what_learners_do_themselves_is_not_in_it_but_for_their_password_and_their_erasure(
+    tara: Person, alice: Person, course
+):
     session = alice.start(course)
     alice.update(session, module("Integers", 1))
     alice.end(session)
     alice.get("/auth/me/export")
     assert acts(tara, alice.id) == []
-    assert alice.delete("/auth/me", json={"password": PASSWORD}).status_code == 204
-    assert acts(tara, alice.id) == [(alice.id, "account.erased", {"role": "user", "sessions": 1})]
+    wrong = {"currentPassword": "not-hers", "newPassword": NEW}
+    refused(alice.put("/auth/password", wrong), 401, "wrong-credentials")
+    assert acts(tara, alice.id) == []
+    assert alice.put("/auth/password", wrong | {"currentPassword": PASSWORD}).status_code == 204
+    assert alice.delete("/auth/me", json={"password": NEW}).status_code == 204
+    assert acts(tara, alice.id) == [
+        (alice.id, "account.password-changed", {}),
+        (alice.id, "account.erased", {"role": "user", "sessions": 1}),
+    ]
 
 
 def test_a_learners_registration_with_a_learners_token_is_their_own(tara: Person, alice: Person, client: httpx.Client):

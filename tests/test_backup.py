@@ -145,7 +145,7 @@ def test_the_drill(used: Path, tmp_path: Path):
         engine().check(data)
         with running(data) as server, client_of(server) as client:
             for person in (tara, alice, charlie):
-                refused(Person(client, person.token).get("/auth/me"), 401, "not-signed-in")
+                refused(Person(client, person.token).get("/auth/me"), 401, "signed-out")
             back = sign_in(client, tara.username)
             assert answers(back) == answered
             again = sign_in(client, alice.email)
@@ -197,7 +197,7 @@ def test_a_sign_in_that_ended_since_does_not_come_back(tmp_path: Path):
     put_back(file, data)
     with running(data) as server, client_of(server) as client:
         for tokens in (ended, going_on):
-            refused(Person(client, tokens["token"]).get("/auth/me"), 401, "not-signed-in")
+            refused(Person(client, tokens["token"]).get("/auth/me"), 401, "signed-out")
             answer = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
             assert answer.status_code == 401
         assert sign_in(client, tara.username).get("/users").status_code == 200

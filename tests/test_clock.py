@@ -139,4 +139,4 @@ def test_what_ended_while_the_clock_was_behind_stays_so(clock: Clock, moved: Sta
     time.sleep(LOOK_EVERY + 1)  # every worker has looked with the right clock
     for former in (alice, leaving):
         for _ in range(8):
-            refused(former.get("/test"), 401, "not-signed-in")
+            refused(former.get("/test"), 401, "signed-out")

@@ -166,7 +166,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, alice: Person, tara
     refuses_callers(nobody, "PUT", path, but=tara, wrong_role=alice)
     refuses_callers(nobody, "PUT", f"/course/{UNKNOWN}", but=tara, wrong_role=alice)
     refused(alice.put(path, {"qualification": "X"}), 403, "role-may-not")
-    refused(nobody.put(path, {"qualification": "X"}), 401, "not-signed-in")
+    refused(nobody.put(path, {"qualification": "X"}), 401, "token-missing")
     refuses_bodies(tara, "PUT", path, most_kib=1024)
     refuses_query(tara, "PUT", path)
     assert server.rows(ROW, id=path.removeprefix("/course/")) == before

@@ -186,7 +186,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, alice: Person, tara
     before = counts(server)
     refuses_callers(nobody, "POST", PATH, but=tara, wrong_role=alice)
     refused(alice.post(PATH, body()), 403, "role-may-not")
-    refused(nobody.post(PATH, body()), 401, "not-signed-in")
+    refused(nobody.post(PATH, body()), 401, "token-missing")
     assert counts(server) == before
 
 

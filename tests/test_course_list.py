@@ -1,7 +1,9 @@
 """GET /course."""
 
 import base64
+import json
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -121,9 +123,14 @@ def test_refuses_a_foreign_cursor(tara: Person, alice: Person, many):
     refused(alice.get(f"{PATH}?limit=1&cursor={cursor}"), 400, "invalid-input", "cursor")
     refused(alice.get(f"{PATH}?limit=1&q=other&cursor={cursor}"), 400, "invalid-input", "cursor")
     refused(tara.get(f"/users?cursor={cursor}"), 400, "invalid-input", "cursor")
-    for forged in (b'["/course?",1]', b'["/course?",null]', b'["/course?"]', b'["/course?","\\u0000"]', b"{}", b"\xff"):
+    refused(tara.get(f"{PATH}?limit=1&q={stem}&cursor={cursor}"), 400, "invalid-input", "cursor")
+    scope, _ = json.loads(base64.urlsafe_b64decode(unquote(cursor)))
+    for place in ("1", "null", '"\\u0000"', '["x"]'):
+        forged = base64.urlsafe_b64encode(f'["{scope}",{place}]'.encode()).decode()
+        refused(alice.get(f"{PATH}?limit=1&q={stem}&cursor={forged}"), 400, "invalid-input", "cursor")
+    for forged in (f'["{scope}"]'.encode(), b"{}", b"\xff"):
         cursor = base64.urlsafe_b64encode(forged).decode()
-        refused(alice.get(PATH, params={"cursor": cursor}), 400, "invalid-input", "cursor")
+        refused(alice.get(f"{PATH}?limit=1&q={stem}&cursor={cursor}"), 400, "invalid-input", "cursor")
 
 
 def test_refuses_who_may_not_and_other_methods(nobody: Person, alice: Person):

@@ -12,7 +12,7 @@ import pytest
 
 from seneca import units
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
-from tests.test_authorisation import ROWS, Row, Stage, set_stage
+from tests.test_authorisation import ROWS, Row, Stage, described, set_stage
 
 pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 
@@ -202,7 +202,7 @@ def test_security_headers_and_a_request_id_are_on_every_answer(nobody: Person, a
         assert names.count("content-security-policy") == names.count("x-request-id") == 1
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]
-        assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", answer.headers["x-request-id"])
+        assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
         assert not {"x-powered-by", "set-cookie"} & set(names)
     ids = [answer.headers["x-request-id"] for answer in answers.values()]
     assert len(set(ids)) == len(ids)
@@ -488,3 +488,26 @@ def test_times_and_ids_are_of_one_form(stage: Stage):
     me = stage.alice.get("/auth/me").json()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", me["createdAt"])
     assert units.identifier(me["id"]) == me["id"]
+
+
+# -- cursors -----------------------------------------------------------------------------------
+
+PAGED = [row for row in ROWS if row.method == "GET" and row.nobody == 401]
+
+
+@of(PAGED)
+def test_a_cursor_is_of_one_list_of_one_account(client: httpx.Client, stage: Stage, tara: Person, row: Row):
+    """Whichever list it is: another account that may read the same path cannot go on with it."""
+    parameters = described(client)[f"{row.method} {row.template}"].get("parameters", [])
+    if "cursor" not in [parameter["name"] for parameter in parameters]:
+        return
+    stage.new_session()
+    stage.new_course()
+    role = "user" if row.alice == 200 else "admin"
+    owner = stage.alice if role == "user" else tara
+    another = sign_up(client, "another", role=role, by=tara)
+    link = owner.get(f"{row.path(stage)}?limit=1").links["next"]["url"]
+    assert len(owner.get(link).json()) == 1
+    refused(another.get(link), 400, "invalid-input", "cursor")
+    if role == "admin":
+        assert tara.patch(f"/users/{another.id}", {"role": "user"}).status_code == 200

@@ -2,20 +2,23 @@
 
 import asyncio
 import hashlib
+import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from seneca.api.peer_user import is_own_or_root, user_of
 from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.app import create_app
 from seneca.settings import STARTED, Settings
@@ -96,6 +99,8 @@ FORWARDED = [
     {"Host": "0.0.0.0"},
     {"Host": "[2001:db8::1]"},
     {"Host": "2130706433"},
+    {"Host": "[::1"},
+    {"Host": "localhost:80:80"},
 ]
 
 
@@ -145,26 +150,129 @@ def test_host_name():
     assert host_name("") == ""
 
 
-def asked_in_process(data: Path, *, peer: str = "127.0.0.1", age: float = 0, **settings: Any) -> httpx.Response:
-    """The answer to the documented request from a peer, by a server of this age in seconds."""
+@pytest.mark.parametrize("host", ["[::1", "[::1]x", "[[::1]]", "::1", "localhost:80:80", "localhost:x", "[127.0.0.1"])
+def test_a_host_that_is_not_well_formed_has_no_name(host: str):
+    assert host_name(host) == ""
+
+
+def asked_in_process(data: Path, *, peer: str = "", age: float = 0, **settings: Any) -> httpx.Response:
+    """The answer to the documented request on a connection of ours, or from a peer, by a server of this age in seconds."""
     outer: Any = create_app(Settings(data=data, **settings), time.monotonic() - age)
     state = outer.app.state
 
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(outer, client=(peer, 40_000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async def ask(client_address: tuple[str, int], port: int) -> httpx.Response:
+        transport = httpx.ASGITransport(outer, client=client_address)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}") as client:
             return await client.post(PATH, json=administrator())
 
     try:
-        return asyncio.run(ask())
+        with connected() as (ours, listener):
+            address = ours.getsockname()
+            return asyncio.run(ask((peer or address[0], address[1]), listener.getsockname()[1]))
     finally:
         state["services"].hashery.close()
         state["services"].database.close()
 
 
+@contextmanager
+def connected(address: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection of this process with itself: its client's end, and where it listens."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as listener, socket.socket(family) as ours:
+        ours.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            yield ours, listener
+
+
 def test_from_another_machine_it_is_refused(tmp_path: Path):
     refused(asked_in_process(tmp_path, peer="10.0.0.7"), 403, "registration-closed")
-    assert asked_in_process(tmp_path, peer="::1").status_code == 201
+    assert asked_in_process(tmp_path).status_code == 201
+
+
+def test_where_no_process_holds_the_connection_it_is_refused(tmp_path: Path):
+    """As when it cannot be told whose it is."""
+    refused(asked_in_process(tmp_path, peer="127.0.0.2"), 403, "registration-closed")
+
+
+# -- whose connection it is --------------------------------------------------------------------
+
+NOBODY = 65534
+REGISTER_AS = """
+import encodings.idna, http.client, os, sys  # before the library can be read no more
+user, port, body = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if user != os.getuid():
+    os.setgroups([]); os.setgid(user); os.setuid(user)
+connection = http.client.HTTPConnection("127.0.0.1", port)
+connection.request("POST", "/auth/register", body, {"Content-Type": "application/json"})
+print(connection.getresponse().status)
+"""
+
+
+def register_as(user: int, server: Server) -> int:
+    """The status of the documented request from a process of this user."""
+    command = [sys.executable, "-c", REGISTER_AS, str(user), str(server.port), json.dumps(administrator())]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+
+
+def test_another_user_of_this_machine_needs_the_token(fresh: Server):
+    """Whoever runs the tests as root sees somebody else refused; anybody sees themselves let in."""
+    if os.getuid() == 0:
+        assert register_as(NOBODY, fresh) == 403
+        assert administrators(fresh) == 0
+    assert register_as(os.getuid(), fresh) == 201
+
+
+TABLE = (Path(__file__).parent / "data" / "proc-net-tcp.txt").read_text()
+TABLE_6 = (Path(__file__).parent / "data" / "proc-net-tcp6.txt").read_text()
+SERVER = ("127.0.0.1", 3000)
+
+
+@pytest.mark.parametrize(
+    ("client", "user"),
+    [
+        (("127.0.0.1", 40288), 0),
+        (("127.0.0.1", 40290), 1000),
+        (("127.0.0.1", 40292), 65534),
+        (("127.0.0.1", 40294), None),  # closed by its process: the kernel shows 0, as for root
+        (("127.0.0.1", 40296), None),  # TIME_WAIT
+        (("127.0.0.1", 40298), None),  # half-closed
+        (("127.0.0.1", 3000), None),  # the server's own ends are other rows
+        (("127.0.0.2", 40288), None),
+        (("127.0.0.1", 4028), None),
+    ],
+)
+def test_who_holds_a_connection_by_a_recorded_table(client: tuple[str, int], user: int | None):
+    assert user_of(TABLE, client, SERVER) == user
+    assert user_of(TABLE, client, ("127.0.0.1", 3001)) is None
+
+
+def test_who_holds_a_connection_by_a_recorded_table_of_ipv6():
+    assert user_of(TABLE_6, ("::1", 40300), ("::1", 3000)) == 1000
+    assert user_of(TABLE_6, ("::1", 40301), ("::1", 3000)) is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.5.6.7", "::1"])
+def test_a_connection_of_ones_own_is_ones_own_until_it_is_closed(address: str):
+    with connected(address) as (ours, listener):
+        ends = [end.getsockname()[:2] for end in (ours, listener)]
+        assert is_own_or_root(*ends)
+        ours.close()
+        assert not is_own_or_root(*ends)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "localhost", ""])
+def test_what_is_not_to_be_found_is_not_ones_own(address: str):
+    assert not is_own_or_root((address, 40_000), (address, 3000))
+
+
+def test_it_is_found_among_many_connections():
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener, ExitStack() as stack:
+        many = []
+        for _ in range(400):  # each has two ends
+            many.append(stack.enter_context(socket.create_connection(listener.getsockname())))
+            stack.enter_context(listener.accept()[0])
+        assert all(is_own_or_root(one.getsockname(), listener.getsockname()) for one in many[::40])
 
 
 def test_an_hour_after_the_start_it_is_refused(tmp_path: Path):
@@ -323,8 +431,8 @@ def test_afterwards_only_an_administrator_registers_another(
     given = administrator()
     refused(nobody.post(PATH, given), 403, "registration-closed")
     refused(alice.post(PATH, given), 403, "registration-closed")
-    refused(Person(nobody.client, "no.such.token").post(PATH, given), 401, "not-signed-in")
-    refused(nobody.post(PATH, given, headers={"Authorization": "Basic YTpi"}), 401, "not-signed-in")
+    refused(Person(nobody.client, "no.such.token").post(PATH, given), 401, "token-invalid")
+    refused(nobody.post(PATH, given, headers={"Authorization": "Basic YTpi"}), 401, "token-invalid")
     assert server.rows("SELECT 1 FROM accounts WHERE username = :u", u=given["username"]) == []
     answer = tara.post(PATH, given)
     assert answer.status_code == 201
@@ -346,7 +454,7 @@ def test_registration_by_administrators_only(tmp_path: Path):
 
         tara = sign_up(client, "tara", role="admin")
         refused(nobody.post(PATH, learner), 403, "registration-closed")
-        refused(Person(client, "bad").post(PATH, learner), 401, "not-signed-in")
+        refused(Person(client, "bad").post(PATH, learner), 401, "token-invalid")
         alice = sign_up(client, "alice", by=tara)
         refused(alice.post(PATH, learner), 403, "registration-closed")
         assert tara.post(PATH, learner).status_code == 201

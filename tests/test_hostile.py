@@ -224,6 +224,54 @@ def test_an_account_that_does_not_read_what_it_asks_for_holds_up_itself_alone(
         assert time.monotonic() < deadline
 
 
+def test_who_was_signed_out_while_they_waited_for_their_turn_is_refused(hasty: Server, reader: Person):
+    leaving = sign_in(reader.client, reader.username)
+    connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
+    for connection in connections:
+        connection.sendall(question(reader))
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    with connect(hasty) as waiting:
+        waiting.sendall(question(leaving))
+        assert leaving.post("/auth/logout").status_code == 204
+        for connection in connections:
+            connection.close()
+        answer = waiting.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b'"code":"signed-out"' in answer
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [b"", b"Host: localhost\r\nHost: localhost\r\n", b"Host: a\r\nhost: b\r\n", b"Host: a\r\nX: y\r\nHOST: a\r\n"],
+)
+def test_http_1_1_has_one_host_header_on_every_route(hasty: Server, hosts: bytes):
+    routes = [(method, path) for path, methods in described(hasty).items() for method in methods]
+    for method, path in [
+        *routes,
+        ("GET", "/docs"),
+        ("OPTIONS", "/users"),
+        ("GET", "/no/such/path"),
+        ("BREW", "/health"),
+    ]:
+        head = f"{method.upper()} {path} HTTP/1.1\r\n".encode() + hosts
+        answer = ask(hasty, head + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 "), (method, path)
+        assert b"content-type: application/problem+json\r\n" in answer
+        assert b'"code":"invalid-input"' in answer
+        assert b'"field":"Host"' in answer
+        assert b"x-content-type-options: nosniff\r\n" in answer
+
+
+def test_http_1_0_needs_no_host_header(hasty: Server):
+    assert ask(hasty, b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+    assert ask(hasty, b"GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n").startswith(b"HTTP/1.0 400 ")
+
+
+def described(server: Server) -> dict[str, Any]:
+    """The paths of the OpenAPI document."""
+    return dict(httpx.get(f"{server.url}/openapi.json").json()["paths"])
+
+
 def test_an_account_may_ask_for_more_lists_at_once_than_are_made_at_once(hasty: Server, tara_in_haste: Person):
     def ask_once(_: int) -> int:
         return httpx.get(f"{hasty.url}/users", headers=token, timeout=30).status_code

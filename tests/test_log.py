@@ -13,13 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
+from seneca import units
 from seneca.signins.refresh_token import RefreshToken
 from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
 from tests.engines import engine
+from tests.test_tokens import forge
 
 pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 
-MEMBERS = {"request", "method", "route", "status", "ms", "account", "event", "level", "timestamp"}
+MEMBERS = {"request", "method", "route", "status", "code", "ms", "account", "event", "level", "timestamp"}
 Logged = tuple[Server, httpx.Client, Person]
 
 
@@ -63,11 +65,13 @@ def test_each_request_has_a_line(logged: Logged):
         (tara.patch(f"/users/{alice.id}", {"password": "short"}), "PATCH", "/users/{userId}", tara.id),
         (nobody.get(f"/course/{title}"), "GET", "/course/{courseIdentifier}", None),
         (alice.get(f"/session/{session}"), "GET", "/session/{sessionId}", alice.id),
-        (nobody.post("/auth/login", {"username": alice.username, "password": "x"}), "POST", "/auth/login", None),
+        (nobody.post("/auth/login", {"username": alice.username, "password": "x"}), "POST", "/auth/login", alice.id),
+        (nobody.post("/auth/login", {"username": "nobody", "password": "x"}), "POST", "/auth/login", None),
         (nobody.post("/auth/login", content=b"x" * 300_000), "POST", "/auth/login", None),
         (nobody.get("/some/secret/path?of=alice"), "GET", None, None),
         (client.options("/auth/me"), "OPTIONS", "/auth/me", None),
-        (client.request("BREW", "/health"), "BREW", None, None),
+        (client.request("BREW", "/health"), "other", None, None),
+        (client.request("x" * 30_000, "/health"), "other", None, None),
     ]
     for answer, method, route, account in asked:
         line = line_of(server, answer)
@@ -75,6 +79,8 @@ def test_each_request_has_a_line(logged: Logged):
         assert line["event"] == "request"
         assert (line["method"], line["route"], line["status"]) == (method, route, answer.status_code)
         assert line["account"] == account
+        is_problem = answer.headers.get("content-type") == "application/problem+json" and method != "HEAD"
+        assert line["code"] == (answer.json()["code"] if is_problem else None)
         assert isinstance(line["ms"], float | int)
         assert 0 <= line["ms"] < 30_000
         assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
@@ -99,11 +105,49 @@ def test_who_signs_in_is_logged_by_id_once_it_is_proved(logged: Logged):
     tokens = signed_in.json()
     refreshed = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
     assert line_of(server, refreshed)["account"] == alice.id
-    for failed in (
-        client.post("/auth/login", json=given | {"password": "wrong-password"}),
-        client.post("/auth/refresh", json={"refreshToken": "wrong"}),
+    for failed, account in (
+        (client.post("/auth/login", json=given | {"password": "wrong-password"}), alice.id),
+        (client.post("/auth/login", json=given | {"username": "wrong-name"}), None),
+        (client.post("/auth/refresh", json={"refreshToken": "wrong"}), None),
     ):
-        assert line_of(server, failed)["account"] is None
+        assert line_of(server, failed)["account"] == account
+
+
+def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
+    """Whose request was refused, and why: also where the token is good no more."""
+    server, client, _ = logged
+    ben = sign_up(client, "ben")
+    tokens = client.post("/auth/login", json={"username": ben.username, "password": PASSWORD}).json()
+    expired, ended = Person(client, forge(server, ben, exp=int(time.time()) - 1)), Person(client, tokens["token"])
+    child = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]}).json()["refreshToken"]
+    assert ended.post("/auth/logout").status_code == 204
+    update = {"sessionId": units.new_id(), "moduleStats": []}
+    wrong_again = {"username": ben.username, "password": "wrong-password"}
+    refusals = [
+        (ben.put("/session/updateSession", update), "invalid-input", ben.id),
+        (ben.put("/session/updateSession", content=b"x" * 300_000), "too-large", ben.id),
+        (ben.get("/users"), "role-may-not", ben.id),
+        (expired.put("/session/updateSession", update), "token-expired", ben.id),
+        (ended.put("/session/updateSession", update), "signed-out", ben.id),
+        (Person(client, f"{ben.token}x").get("/test"), "token-invalid", None),
+        (Person(client).get("/test"), "token-missing", None),
+        (client.post("/auth/refresh", json={"refreshToken": child}), "signed-out", None),
+        *((client.post("/auth/login", json=wrong_again), "wrong-credentials", ben.id) for _ in range(5)),
+        (client.post("/auth/login", json=wrong_again), "too-many-tries", ben.id),
+    ]
+    for answer, code, account in refusals:
+        line = line_of(server, answer)
+        assert (line["code"], line["account"], line["status"]) == (code, account, answer.status_code)
+
+
+def test_a_refresh_token_that_is_used_again_tells_whose_sign_in_it_ends(logged: Logged):
+    server, client, _ = logged
+    ben = sign_up(client, "ben")
+    first = client.post("/auth/login", json={"username": ben.username, "password": PASSWORD}).json()["refreshToken"]
+    child = client.post("/auth/refresh", json={"refreshToken": first}).json()["refreshToken"]
+    assert client.post("/auth/refresh", json={"refreshToken": child}).status_code == 200
+    line = line_of(server, client.post("/auth/refresh", json={"refreshToken": first}))
+    assert (line["code"], line["account"]) == ("signed-out", ben.id)
 
 
 def test_every_line_is_in_utc(logged: Logged):

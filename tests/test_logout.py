@@ -14,7 +14,7 @@ def test_this_sign_ins_tokens_stop_working_and_no_others(server: Server, alice: 
     answer = Person(alice.client, leaving["token"]).post(PATH)
     assert (answer.status_code, answer.content) == (204, b"")
     for token in (leaving["token"], refreshed["token"]):
-        assert "ended" in refused(Person(alice.client, token).get("/test"), 401, "not-signed-in")["detail"]
+        assert "ended" in refused(Person(alice.client, token).get("/test"), 401, "signed-out")["detail"]
     for token in (leaving["refreshToken"], refreshed["refreshToken"]):
         is_refused(alice.client, token)
     assert Person(alice.client, staying["token"]).get("/test").status_code == 200
@@ -26,7 +26,7 @@ def test_this_sign_ins_tokens_stop_working_and_no_others(server: Server, alice: 
 
 def test_twice_is_once_too_often(alice: Person):
     assert alice.post(PATH).status_code == 204
-    refused(alice.post(PATH), 401, "not-signed-in")
+    refused(alice.post(PATH), 401, "signed-out")
 
 
 def test_old_revocations_are_forgotten(server: Server, alice: Person):

@@ -32,8 +32,8 @@ def test_answers_names_as_they_were_given(client, nobody: Person):
 
 
 def test_refusals(nobody: Person, alice: Person):
-    refused(nobody.get(PATH), 401, "not-signed-in")
-    refused(nobody.get(PATH + "?x=1"), 401, "not-signed-in")
+    refused(nobody.get(PATH), 401, "token-missing")
+    refused(nobody.get(PATH + "?x=1"), 401, "token-missing")
     refused(alice.get(PATH + "?x=1"), 400, "invalid-input", "x")
     for method in ("POST", "PUT", "PATCH"):
         answer = nobody.request(method, PATH)

@@ -76,12 +76,12 @@ def test_sign_ins_end_at_once_here_and_within_five_seconds_elsewhere(server: Ser
             assert there.get("/test").status_code == 200
             assert erase_self(alice).status_code == 204
             for person in (alice, again):
-                refused(person.get("/auth/me"), 401, "not-signed-in")
+                refused(person.get("/auth/me"), 401, "signed-out")
             deadline = time.monotonic() + 5
             while there.get("/test").status_code == 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            refused(there.get("/test"), 401, "not-signed-in")
+            refused(there.get("/test"), 401, "signed-out")
     finally:
         other.stop()
 
@@ -90,7 +90,7 @@ def test_the_refresh_token_is_good_no_more(client: httpx.Client, alice: Person):
     signed_in = client.post("/auth/login", json={"username": alice.username, "password": PASSWORD}).json()
     erase_self(alice)
     answer = client.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
-    refused(answer, 401, "not-signed-in")
+    refused(answer, 401, "signed-out")
     refused(client.post("/auth/login", json={"username": alice.username, **BODY}), 401, "wrong-credentials")
 
 
@@ -219,13 +219,13 @@ def test_whoever_studies_meanwhile_is_told_that_they_are_gone(
         thread.start()
     wait_for(lambda: (201, None) in said)
     answer = tara.delete(f"/users/{bob.id}")
-    wait_for(lambda: (401, "not-signed-in") in said)
+    wait_for(lambda: (401, "signed-out") in said)
     stopped.set()
     for thread in threads:
         thread.join()
     assert answer.status_code == 204
-    assert {(201, None), (401, "not-signed-in")} <= said
-    assert said <= {(201, None), (200, None), (401, "not-signed-in"), (404, "no-such-session")}
+    assert {(201, None), (401, "signed-out")} <= said
+    assert said <= {(201, None), (200, None), (401, "signed-out"), (404, "no-such-session")}
     assert tables_with(server, bob.id) <= KEPT_OF_THE_ERASED
     assert tara.get(f"/stats/courses/{course['id']}").json() == NOTHING
     check_figures(server)
@@ -248,7 +248,7 @@ def test_another_server_that_does_not_know_yet_answers_401_to_a_start(
             session = there.start(course)
             assert erase_self(alice).status_code == 204
             body = {"courseIdentifier": course["id"], "topic": "Number"}
-            refused(there.post("/session/startSession", body), 401, "not-signed-in")
+            refused(there.post("/session/startSession", body), 401, "signed-out")
             update = {"sessionId": session, "moduleStats": [module("Integers", 1)]}
             answers = [
                 there.put("/session/updateSession", update),

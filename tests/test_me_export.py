@@ -139,7 +139,7 @@ def resident(process: int) -> int:
 def test_an_account_that_is_gone_meanwhile(server: Server, tara: Person, client: httpx.Client):
     bob = sign_up(client, "bob")
     tara.delete(f"/users/{bob.id}")
-    refused(bob.get(PATH), 401, "not-signed-in")
+    refused(bob.get(PATH), 401, "signed-out")
 
 
 def test_refusals(nobody: Person, alice: Person):

@@ -45,10 +45,10 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
             return Person(client, keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now))
 
         assert holder(going_on).get("/auth/me").json()["username"] == "alice"
-        refused(holder(ended).get("/auth/me"), 401, "not-signed-in")
+        refused(holder(ended).get("/auth/me"), 401, "signed-out")
         assert server.rows("SELECT id, live_hash, refreshed_at FROM sign_ins") == [(going_on, "", now)]
         assert holder(going_on).post("/auth/logout").status_code == 204
-        refused(holder(going_on).get("/auth/me"), 401, "not-signed-in")
+        refused(holder(going_on).get("/auth/me"), 401, "signed-out")
 
 
 def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path):

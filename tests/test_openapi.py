@@ -147,7 +147,10 @@ def test_every_operation_says_what_it_is_and_who_may(document: dict[str, Any]):
 def test_every_code_of_an_error_appears(document: dict[str, Any]):
     text = json.dumps(document)
     codes = {
-        kind.code for kind in errors.Refusal.__subclasses__() if kind not in SHELL_ONLY and "api" not in kind.__module__
+        code
+        for kind in errors.Refusal.__subclasses__()
+        if kind not in SHELL_ONLY and "api" not in kind.__module__
+        for code in kind.titles()
     }
     assert {code for code in codes if f"(`{code}`)" not in text} == set()
 

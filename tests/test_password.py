@@ -25,7 +25,7 @@ def test_changes_it_and_every_other_sign_in_ends(server: Server, alice: Person):
     assert (answer.status_code, answer.content) == (204, b"")
     assert passwords.verify(stored_hash(server, alice), NEW)
     for token in (another["token"], str(alice.token)):
-        refused(Person(alice.client, token).get("/test"), 401, "not-signed-in")
+        refused(Person(alice.client, token).get("/test"), 401, "signed-out")
     is_refused(alice.client, another["refreshToken"])
     assert Person(alice.client, mine["token"]).get("/test").status_code == 200
     assert good(alice.client, mine["refreshToken"])

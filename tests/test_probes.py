@@ -18,7 +18,7 @@ def test_who_gets_what(request: pytest.FixtureRequest, path: str, who: str):
         assert (answer.status_code, answer.text) == (200, PROBES[path])
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     elif who == "nobody":
-        refused(answer, 401, "not-signed-in")
+        refused(answer, 401, "token-missing")
     else:
         refused(answer, 403, "role-may-not")
 
@@ -47,7 +47,7 @@ def test_any_body_is_ok(request: pytest.FixtureRequest, who: str, body: bytes, k
 def test_refusals_of_data_and_their_order(nobody: Person, alice: Person):
     large = b"x" * 262_145
     refused(nobody.put("/test/data", content=large), 405, "method-not-allowed")
-    refused(nobody.post("/test/data?x=1", content=large), 401, "not-signed-in")
+    refused(nobody.post("/test/data?x=1", content=large), 401, "token-missing")
     refused(alice.post("/test/data?x=1", content=large), 413, "too-large")
     refused(alice.post("/test/data?x=1", content=b"x"), 400, "invalid-input", "x")
 

@@ -323,6 +323,6 @@ def test_the_order_of_refusals(nobody: Person, tara: Person):
     refused(nobody.post(PATH, taken), 409, "name-taken")
     # 401 before 403, 403 before 400 and 409
     admin = taken | {"role": "admin", "password": "password123"}
-    refused(nobody.post(PATH, admin, headers={"Authorization": "Bearer bad"}), 401, "not-signed-in")
+    refused(nobody.post(PATH, admin, headers={"Authorization": "Bearer bad"}), 401, "token-invalid")
     refused(nobody.post(PATH, admin), 403, "registration-closed")
     refused(tara.post(PATH, admin), 400, "invalid-input", "password")

@@ -30,8 +30,8 @@ def test_a_failed_sign_in_takes_at_least_a_step(nobody: Person, alice: Person, *
 
 def test_a_refresh_token_is_no_access_token_nor_the_other_way_round(nobody: Person, alice: Person):
     signed_in = nobody.post("/auth/login", {"username": alice.username, "password": PASSWORD}).json()
-    refused(Person(nobody.client, signed_in["refreshToken"]).get("/auth/me"), 401, "not-signed-in")
-    refused(nobody.post("/auth/refresh", {"refreshToken": signed_in["token"]}), 401, "not-signed-in")
+    refused(Person(nobody.client, signed_in["refreshToken"]).get("/auth/me"), 401, "token-invalid")
+    refused(nobody.post("/auth/refresh", {"refreshToken": signed_in["token"]}), 401, "token-invalid")
     assert nobody.post("/auth/refresh", {"refreshToken": signed_in["refreshToken"]}).status_code == 200
 
 

@@ -99,7 +99,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, tara: Person, alice
     before = stored(server, session_id)
     refuses_callers(nobody, "PUT", PATH, but=alice, wrong_role=tara)
     refused(tara.put(PATH, {"sessionId": session_id}), 403, "role-may-not")
-    refused(nobody.put(PATH, {"sessionId": session_id}), 401, "not-signed-in")
+    refused(nobody.put(PATH, {"sessionId": session_id}), 401, "token-missing")
     refuses_bodies(alice, "PUT", PATH)
     refuses_methods(nobody, PATH, "PUT")
     refuses_query(alice, "PUT", PATH)

@@ -248,7 +248,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, tara: Person, alice
     before = counts(server)
     refuses_callers(nobody, "POST", PATH, but=alice, wrong_role=tara)
     refused(tara.post(PATH, body(course)), 403, "role-may-not")
-    refused(nobody.post(PATH, body(course)), 401, "not-signed-in")
+    refused(nobody.post(PATH, body(course)), 401, "token-missing")
     refuses_bodies(alice, "POST", PATH)
     refuses_methods(nobody, PATH, "POST")
     refuses_query(alice, "POST", PATH)

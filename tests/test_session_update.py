@@ -354,7 +354,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, tara: Person, alice
     before = counts(server)
     refuses_callers(nobody, "PUT", PATH, but=alice, wrong_role=tara)
     refused(send(tara, session_id, module("M", 1)), 403, "role-may-not")
-    refused(send(nobody, session_id, module("M", 1)), 401, "not-signed-in")
+    refused(send(nobody, session_id, module("M", 1)), 401, "token-missing")
     refuses_bodies(alice, "PUT", PATH)
     refuses_methods(nobody, PATH, "PUT")
     refuses_query(alice, "PUT", PATH)

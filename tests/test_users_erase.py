@@ -20,6 +20,7 @@ from tests.conftest import (
     start_server,
     unique,
 )
+from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_up, start_server, unique
 from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
 from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
 
@@ -46,7 +47,7 @@ def test_what_tells_of_the_account_tells_that_there_is_none(tara: Person, alice:
     refused(tara.patch(f"/users/{alice.id}", {"role": "admin"}), 404, "no-such-account")
     refused(tara.delete(f"/users/{alice.id}"), 404, "no-such-account")
     assert alice.username not in tara.get(f"/users?q={alice.username}").text
-    refused(alice.get("/auth/me"), 401, "not-signed-in")
+    refused(alice.get("/auth/me"), 401, "signed-out")
 
 
 def test_another_server_refuses_the_token_within_five_seconds(server: Server, tara: Person, alice: Person):
@@ -60,7 +61,7 @@ def test_another_server_refuses_the_token_within_five_seconds(server: Server, ta
             while there.get("/test").status_code == 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-            refused(there.get("/test"), 401, "not-signed-in")
+            refused(there.get("/test"), 401, "signed-out")
     finally:
         other.stop()
 
@@ -68,11 +69,15 @@ def test_another_server_refuses_the_token_within_five_seconds(server: Server, ta
 def test_the_last_administrator_stays(tmp_path: Path):
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         ada = sign_up(client, "ada", role="admin")
-        refused(ada.delete(f"/users/{ada.id}"), 409, "last-administrator")
+        own = {"password": PASSWORD}
+        refused(ada.delete("/auth/me", json=own), 409, "last-administrator")
         eve = sign_up(client, "eve", role="admin", by=ada)
-        assert ada.delete(f"/users/{ada.id}").status_code == 204, "oneself, too, if another is there"
-        refused(ada.get("/test"), 401, "not-signed-in")
-        refused(eve.delete(f"/users/{eve.id}"), 409, "last-administrator")
+        for last in (ada, eve):  # whether or not there is another
+            body = refused(last.delete(f"/users/{last.id.upper()}"), 409, "own-account")
+            assert "DELETE /auth/me" in body["detail"]
+        assert ada.delete("/auth/me", json=own).status_code == 204
+        refused(ada.get("/test"), 401, "signed-out")
+        refused(eve.delete("/auth/me", json=own), 409, "last-administrator")
         assert server.rows("SELECT id FROM accounts") == [(eve.id,)]
 
 

@@ -32,7 +32,7 @@ def test_refuses_what_is_no_uuid(tara: Person, alice: Person, id_: str):
 
 def test_refusals_and_their_order(nobody: Person, alice: Person, charlie: Person, tara: Person):
     path = f"/users/{alice.id}"
-    refused(nobody.get(path + "?x=1"), 401, "not-signed-in")
+    refused(nobody.get(path + "?x=1"), 401, "token-missing")
     for learner in (alice, charlie):
         refused(learner.get(path), 403, "role-may-not")
         refused(learner.get("/users/no-uuid?x=1"), 403, "role-may-not")

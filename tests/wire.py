@@ -1,5 +1,11 @@
 """What every operation answers alike, the shapes that several answer, and what is stored."""
 
+import http.client
+import json
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -115,9 +121,9 @@ def refuses_callers(nobody: Person, method: str, path: str, *, but: Person, wron
     assert other_role is not None
     mixed = f"{head}.{other_role.split('.')[1]}x.{signature}"
     bad_body = {"content": b"{", "headers": {"Content-Type": "text/plain"}} if method in ("POST", "PUT") else {}
-    refused(nobody.request(method, path, **bad_body), 401, "not-signed-in")
+    refused(nobody.request(method, path, **bad_body), 401, "token-missing")
     for header in (f"Bearer {tampered}", f"Bearer {mixed}", "Bearer x", "Bearer", "Basic eDp4"):
-        refused(nobody.request(method, path, headers={"Authorization": header}), 401, "not-signed-in")
+        refused(nobody.request(method, path, headers={"Authorization": header}), 401, "token-invalid")
     if wrong_role is not None:
         refused(wrong_role.request(method, path, **bad_body), 403, "role-may-not")
 
@@ -188,11 +194,14 @@ def pages(person: Person, path: str) -> list[list[dict[str, Any]]]:
 
 
 def clients_of_workers(server: Server, workers: int) -> list[httpx.Client]:
-    """A client connected to each worker process: their request ids begin differently."""
-    found: dict[str, httpx.Client] = {}
+    """A client connected to each worker process."""
+    found: dict[int, httpx.Client] = {}
     for _ in range(500):
         client = httpx.Client(base_url=server.url, timeout=30, limits=httpx.Limits(keepalive_expiry=60))
-        worker = client.get("/health").headers["x-request-id"].split("-")[0]
+        with client.stream("GET", "/health") as answer:
+            port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+            worker = worker_of(server, port)
+            answer.read()
         if worker in found:
             client.close()
         else:
@@ -200,3 +209,65 @@ def clients_of_workers(server: Server, workers: int) -> list[httpx.Client]:
         if len(found) == workers:
             return list(found.values())
     raise AssertionError(f"only {len(found)} of {workers} workers answer")
+
+
+def worker_of(server: Server, client_port: int) -> int:
+    """The process that holds the server's end of a connection from this port of this machine."""
+    own, peer = (f"0100007F:{port:04X}" for port in (server.port, client_port))
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # until it is accepted
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        sockets = {f"socket:[{row[9]}]" for row in rows if (row[1], row[2]) == (own, peer)}
+        for child in children.read_text().split():
+            for file in Path(f"/proc/{child}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    if str(file.readlink()) in sockets:
+                        return int(child)
+        time.sleep(0.01)
+    raise AssertionError(f"no worker holds the connection from port {client_port}")
+
+
+class Held:
+    """A request of which the server has the head and the first byte of the body.
+
+    Args:
+        server: where it goes.
+        person: whose token it has.
+        method: its method.
+        path: its path.
+        body: its body, JSON.
+        worker: the process that is to have it.
+
+    """
+
+    def __init__(
+        self, server: Server, person: Person, method: str, path: str, body: object, *, worker: int | None = None
+    ) -> None:
+        self._body = json.dumps(body).encode()
+        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        while worker is not None and worker_of(server, self._connection.getsockname()[1]) != worker:
+            self._connection.close()
+            self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            f"Host: 127.0.0.1:{server.port}",
+            f"Authorization: Bearer {person.token}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(self._body)}",
+            "Connection: close",
+        ]
+        self._connection.sendall("\r\n".join([*lines, "", ""]).encode() + self._body[:1])
+
+    def release(self) -> httpx.Response:
+        """Send the rest; returns the answer."""
+        self._connection.sendall(self._body[1:])
+        return answer_of(self._connection)
+
+
+def answer_of(connection: socket.socket) -> httpx.Response:
+    """The one answer that comes on a connection, which is closed then."""
+    with connection:
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return httpx.Response(response.status, headers=response.getheaders(), content=response.read())

@@ -275,6 +275,12 @@ ADMINISTRATORS = "SELECT id FROM accounts WHERE role = 'admin' ORDER BY id"
 ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
 
 
+def lock_if_administrator(tx: Transaction, id: str) -> None:
+    """Lock every administrator, in order, if this account is one: two must not demote or erase each other."""
+    if role(tx, id) == "admin":
+        tx.lock(ADMINISTRATORS)
+
+
 def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:
     """Change an account's role, its password, or both (None: stays).
 
@@ -284,7 +290,7 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
 
     """
     if role == "user":
-        tx.lock(ADMINISTRATORS)  # two must not demote each other
+        lock_if_administrator(tx, id)
     row = tx.lock(ACCOUNT, id=id).fetchone()
     if row is None:
         raise NoSuchAccount
@@ -292,8 +298,10 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
     if role is not None and role != account.role:
         if role == "admin":
             tx.run(CLAIM_FIRST, id=id)
-        elif tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
-            raise LastAdministrator
+        else:
+            tx.lock(ADMINISTRATORS)  # again, for one that became an administrator just now
+            if tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
+                raise LastAdministrator
         tx.run(SET_ROLE, id=id, role=role)
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:

@@ -17,6 +17,7 @@ from seneca.units import Moment
 Act = Literal[
     "account.registered",
     "account.role-changed",
+    "account.password-changed",
     "account.password-set",
     "account.exported",
     "account.erased",

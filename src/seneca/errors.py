@@ -5,7 +5,7 @@ the shell as one line and an exit status). Anything else that is raised is a bug
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
@@ -32,8 +32,10 @@ class Refusal(Exception):
     """
 
     status: ClassVar[int]
-    code: ClassVar[str]
-    title: ClassVar[str]
+    code: str
+    title: str
+    account: str | None = None
+    """The id of the account that it concerns, where that is known: for the log only, never in the answer."""
 
     def __init__(
         self,
@@ -46,6 +48,11 @@ class Refusal(Exception):
         self.members = dict(members or {})
         self.headers = dict(headers or {})
         super().__init__(self.detail)
+
+    @classmethod
+    def titles(cls) -> Mapping[str, str]:
+        """Every code that it can have, with its title."""
+        return {cls.code: cls.title}
 
 
 # -- 400 ---------------------------------------------------------------------------------------
@@ -78,14 +85,39 @@ class Invalid(Refusal):
 # -- 401, 403 ----------------------------------------------------------------------------------
 
 
-class NotSignedIn(Refusal):
-    """No token, or one that is not good (any more)."""
+TokenProblem = Literal["token-missing", "token-invalid", "token-expired", "signed-out"]
+TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
+    "token-missing": ("A bearer token is needed", "Send a bearer token in the header Authorization: Bearer TOKEN."),
+    "token-invalid": ("The token is not valid", "The token is not valid. Sign in again."),
+    "token-expired": ("The token has expired", "The token has expired. Refresh it, or sign in again."),
+    "signed-out": ("This sign-in has ended", "This sign-in has ended. Sign in again."),
+}
+"""The title and the usual detail of each code."""
 
-    status, code, title = 401, "not-signed-in", "A valid bearer token is needed"
 
-    def __init__(self, detail: str | None = None, *, presented: bool = True) -> None:
-        challenge = 'Bearer realm="seneca"' + (', error="invalid_token"' if presented else "")
-        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+class Unauthenticated(Refusal):
+    """No token, or one that is not good (any more); the code says what the client should do.
+
+    Args:
+        code: what is wrong with the token.
+        detail: a sentence in place of the usual one.
+        account: whose token it is, if it is a genuine one.
+
+    """
+
+    status, code, title = 401, "token-invalid", "The token is not valid"
+
+    def __init__(self, code: TokenProblem, detail: str | None = None, *, account: str | None = None) -> None:
+        self.code = code
+        self.title, usual_detail = TOKEN_PROBLEMS[code]
+        self.account = account
+        challenge = 'Bearer realm="seneca"' + ("" if code == "token-missing" else ', error="invalid_token"')
+        super().__init__(detail or usual_detail, headers={"WWW-Authenticate": challenge})
+
+    @classmethod
+    def titles(cls) -> Mapping[str, str]:
+        """The four codes."""
+        return {code: title for code, (title, _) in TOKEN_PROBLEMS.items()}
 
 
 class WrongCredentials(Refusal):
@@ -93,7 +125,8 @@ class WrongCredentials(Refusal):
 
     status, code, title = 401, "wrong-credentials", "Invalid credentials"
 
-    def __init__(self) -> None:
+    def __init__(self, *, account: str | None = None) -> None:
+        self.account = account
         super().__init__("Invalid credentials", headers={"WWW-Authenticate": 'Bearer realm="seneca"'})
 
 
@@ -222,6 +255,12 @@ class TooManyNames(Refusal):
     """The learners of a course would together have results under more module names than it may have."""
 
     status, code, title = 409, "too-many-names", "Too many module names in one course"
+
+
+class OwnAccount(Refusal):
+    """An administrator's own account changes only by routes that ask for the current password."""
+
+    status, code, title = 409, "own-account", "This is your own account"
 
 
 class LastAdministrator(Refusal):

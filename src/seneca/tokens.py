@@ -14,7 +14,7 @@ from msgspec import Struct
 from seneca import units
 from seneca.accounts import Role
 from seneca.database import Database, Transaction
-from seneca.errors import NotSignedIn, Unusable
+from seneca.errors import Unauthenticated, Unusable
 from seneca.private_file import read_or_make
 from seneca.settings import Settings
 
@@ -100,7 +100,7 @@ class Keys:
         """Whose token it is, and how long it is good.
 
         Raises:
-            NotSignedIn: it is not one of ours, was changed, or has expired.
+            Unauthenticated: it is not one of ours, was changed, or has expired.
 
         """
         try:
@@ -114,9 +114,12 @@ class Keys:
                 options={"require": ["exp", "iat", "sub", "sid", "role"], "verify_iat": False},
             )
         except jwt.ExpiredSignatureError:
-            raise NotSignedIn("The token has expired. Sign in again.") from None
+            claims = jwt.decode(
+                token, key.secret, algorithms=["HS256"], options={"verify_exp": False, "verify_aud": False}
+            )
+            raise Unauthenticated("token-expired", account=claims["sub"]) from None
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
-            raise NotSignedIn("The token is not valid. Sign in again.") from None
+            raise Unauthenticated("token-invalid") from None
         account = claims["sub"]
         caller = Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"])
         return Verified(caller, str(claims.get("gen", "")), claims["exp"])

@@ -10,6 +10,7 @@ from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of, signed_in
 from seneca.api.long_reads import scan
+from seneca.api.caller import caller_of, signed_in, write_as_admin
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
@@ -21,11 +22,13 @@ from seneca.errors import (
     LastAdministrator,
     NameTaken,
     NoSuchAccount,
-    NotSignedIn,
+    OwnAccount,
     RegistrationClosed,
     TooManyTries,
+    Unauthenticated,
 )
 from seneca.signins import recording
+from seneca.tokens import Caller
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Accounts and sign-in"
@@ -66,7 +69,8 @@ async def register(request: AnyRequest) -> Reply:
         await shared.database.write(throttle.admit_registration, client_address(request), most, now())
     password_hash = await shared.hashery.hash(asked.password)
     user_id = units.new_id()
-    actor = administrator or (user_id if asked.role == "admin" else None)  # a learner who registers acts on nobody
+    # A learner who registers acts on nobody.
+    actor = administrator.id if administrator else user_id if asked.role == "admin" else None
 
     def work(tx: Transaction, moment: int) -> None:
         accounts.create(
@@ -82,19 +86,22 @@ async def register(request: AnyRequest) -> Reply:
         if actor is not None:
             audit.record(tx, actor, "account.registered", user_id, moment, role=asked.role)
 
-    await shared.database.write(work, now())
+    if administrator is None:
+        await shared.database.write(work, now())
+    else:
+        await write_as_admin(request, administrator, work)
     if is_first:
         setup.discard(shared.settings.data)
     return reply(Registered("User registered successfully", user_id), 201)
 
 
-def administrator_of(request: AnyRequest) -> str | None:
-    """The id of the administrator who registers somebody else; None: whoever asks registers themselves."""
+def administrator_of(request: AnyRequest) -> Caller | None:
+    """The administrator who registers somebody else; None: whoever asks registers themselves."""
     try:
         caller = signed_in(request)
-    except NotSignedIn:  # a learner may be registered with no token, and so with a bad one
+    except Unauthenticated:  # a learner may be registered with no token, and so with a bad one
         return None
-    return caller.id if caller.role == "admin" else None
+    return caller if caller.role == "admin" else None
 
 
 @get(
@@ -159,35 +166,40 @@ async def one(request: AnyRequest) -> Reply:
         body=Change,
         example=examples.ACCOUNT_CHANGE,
         answers=[Answer(200, "The account as it is now.", Account, examples.ACCOUNT)],
-        refusals=[NoSuchAccount, LastAdministrator],
+        refusals=[NoSuchAccount, LastAdministrator, OwnAccount],
     ),
 )
 async def change(request: AnyRequest) -> Reply:
-    """Change an account's role, its password, or both. Its sign-ins end."""
+    """Change another account's role, its password, or both. Its sign-ins end.
+
+    One's own password is changed by `PUT /auth/password`, one's own role by another administrator.
+    """
     asked = await body.read(request, Change)
     user_id = path.identifier(request, "userId")
     role = None if asked.role is UNSET else asked.role
     if role is None and asked.password is UNSET:
         raise Invalid.field("", "at least one of role and password is required")
     shared = services(request)
-    password_hash = None
+    caller = caller_of(request)
     if asked.password is not UNSET:
         shared.password_policy.check(asked.password)  # before the account is looked for: 400 comes before 404
         account = await shared.database.read(accounts.get, user_id)
         shared.password_policy.check(asked.password, account.username, account.email)
-        password_hash = await shared.hashery.hash(asked.password)
-
-    actor = caller_of(request).id
+    if user_id == caller.id:
+        raise OwnAccount(
+            "Change your own password with PUT /auth/password. Your own role is changed by another administrator."
+        )
+    password_hash = None if asked.password is UNSET else await shared.hashery.hash(asked.password)
 
     def work(tx: Transaction, moment: int) -> tuple[Account, list[str]]:
         account = accounts.change(tx, user_id, role=role, password_hash=password_hash)
         if role is not None:
-            audit.record(tx, actor, "account.role-changed", user_id, moment, role=role)
+            audit.record(tx, caller.id, "account.role-changed", user_id, moment, role=role)
         if password_hash is not None:
-            audit.record(tx, actor, "account.password-set", user_id, moment)
+            audit.record(tx, caller.id, "account.password-set", user_id, moment)
         return account, recording.end_all(tx, user_id, moment)
 
-    account, ended = await shared.database.write(work, now())
+    account, ended = await write_as_admin(request, caller, work, subject=user_id)
     shared.sign_ins.forget(ended)
     return reply(account)
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from litestar import Request
 
-from seneca.api.caller import check_query
+from seneca.api.caller import check_query, check_still_signed_in
 from seneca.api.headers import header
 from seneca.api.operation import MOST_BYTES
 from seneca.decoding import decode
@@ -36,6 +36,7 @@ async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     Raises:
         TooLarge: there are more.
         Malformed: it broke off, or was not framed as HTTP says: what came may be JSON, but not what was meant.
+        Unauthenticated: the caller's sign-in ended while it was on its way.
 
     """
     announced = header(request, b"content-length") or ""
@@ -47,6 +48,7 @@ async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
                 raise Malformed("The body broke off.")
             body += message.get("body", b"")
             if not message.get("more_body", False) and len(body) <= most_bytes:
+                check_still_signed_in(request)
                 return bytes(body)
     raise TooLarge(f"The body may have at most {most_bytes // 1024:,} KiB.")
 

@@ -1,16 +1,21 @@
 """Who is asking, and whether they may: the guard of every route."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from litestar import Request
 
 from seneca.accounts import Learner
 from seneca.api.headers import header
 from seneca.api.operation import Operation
-from seneca.api.services import Connection, services
+from seneca.api.services import Connection, now, services
 from seneca.api.turns import TURN, TURNS
-from seneca.errors import Invalid, NotSignedIn, RoleMayNot
+from seneca.database import Transaction
+from seneca.errors import Invalid, RoleMayNot, Unauthenticated
+from seneca.signins.authorisation import authorise
 from seneca.tokens import Caller
+
+T = TypeVar("T")
 
 SIGNED_IN = "caller"
 PROVED = "proved"
@@ -21,15 +26,17 @@ def bearer(connection: Connection) -> str | None:
     """The bearer token that came with the request, or None.
 
     Raises:
-        NotSignedIn: the Authorization header is of another kind.
+        Unauthenticated: the Authorization header is of another kind, or there are several.
 
     """
     authorization = header(connection, b"authorization")
     if authorization is None:
         return None
+    if sum(name == b"authorization" for name, _ in connection.scope["headers"]) > 1:
+        raise Unauthenticated("token-invalid", "Send one Authorization header, not several.")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise NotSignedIn("The Authorization header must be: Bearer TOKEN.")
+        raise Unauthenticated("token-invalid", "The Authorization header must be: Bearer TOKEN.")
     return token.strip()
 
 
@@ -37,12 +44,12 @@ def signed_in(connection: Connection) -> Caller:
     """The caller of a request that needs a token.
 
     Raises:
-        NotSignedIn: there is none, or it is not valid.
+        Unauthenticated: there is none, or it is not valid.
 
     """
     token = bearer(connection)
     if token is None:
-        raise NotSignedIn(presented=False)
+        raise Unauthenticated("token-missing")
     return services(connection).sign_ins.caller(token)
 
 
@@ -62,8 +69,50 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         if declared.takes_a_turn:
             scope: Any = request.scope
             scope[TURN] = await scope[TURNS].take(caller.id)
+            check_still_signed_in(request)
     if declared.body is None and not declared.any_body:  # with a body, its size and kind are judged first
         check_query(request)
+
+
+def check_still_signed_in(connection: Connection) -> None:
+    """Check again, once what a request waited for is there, that its sign-in has not ended or expired.
+
+    In memory: what another worker has ended a moment ago is not known here yet. Raises Unauthenticated.
+    """
+    if SIGNED_IN in connection.scope:
+        signed_in(connection)
+
+
+async def write_as_admin(
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    work: Callable[[Transaction, int], T],
+    *,
+    subject: str | None = None,
+) -> T:
+    """Run an administrator's write; their sign-in and role are checked again in its transaction.
+
+    Administrators who wait for each other leave connections to everybody else, as sign-ins do.
+
+    Args:
+        request: the request.
+        caller: the administrator.
+        work: the write; it is given the time.
+        subject: the account that it changes, if any.
+
+    Raises:
+        Unauthenticated: their sign-in has ended.
+        RoleMayNot: they are no administrator any more.
+
+    """
+    shared = services(request)
+
+    def checked(tx: Transaction, moment: int) -> T:
+        authorise(tx, caller, "admin", subject=subject)
+        return work(tx, moment)
+
+    async with shared.sign_ins_at_once:
+        return await shared.database.write(checked, now())
 
 
 def check_query(request: Request[Any, Any, Any]) -> None:

@@ -7,12 +7,12 @@ from msgspec import Struct
 
 from seneca import audit, courses
 from seneca.api import body, examples, paging, path
-from seneca.api.caller import caller_of
+from seneca.api.caller import caller_of, write_as_admin
 from seneca.api.headers import header
 from seneca.api.long_reads import scan
 from seneca.api.operation import KIBIBYTE, Answer, operation
 from seneca.api.reply import Reply, nothing, reply
-from seneca.api.services import now, services
+from seneca.api.services import services
 from seneca.audit import Act
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
@@ -45,12 +45,12 @@ class Created(Struct, frozen=True, rename="camel"):
 async def create(request: Request[Any, Any, Any]) -> Reply:
     """Create a course."""
     new = await body.read(request, NewCourse, MOST_BYTES)
-    actor = caller_of(request).id
+    caller = caller_of(request)
 
     def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, actor, "course.created", courses.create(tx, new, moment), moment)
+        return _record(tx, caller.id, "course.created", courses.create(tx, new, moment), moment)
 
-    course = await services(request).database.write(work, now())
+    course = await write_as_admin(request, caller, work)
     return reply(Created("Course created successfully", course), 201)
 
 
@@ -114,12 +114,12 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
         path.text(request, "courseIdentifier"),
         header(request, b"if-match"),
     )
-    actor = caller_of(request).id
+    caller = caller_of(request)
 
     def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, actor, "course.changed", courses.change(tx, identifier, asked, condition), moment)
+        return _record(tx, caller.id, "course.changed", courses.change(tx, identifier, asked, condition), moment)
 
-    course = await services(request).database.write(work, now())
+    course = await write_as_admin(request, caller, work)
     return reply(course, headers={"ETag": course.etag})
 
 
@@ -135,12 +135,12 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
 )
 async def remove(request: Request[Any, Any, Any]) -> Reply:
     """Delete a course that no session refers to."""
-    identifier, actor = path.text(request, "courseIdentifier"), caller_of(request).id
+    identifier, caller = path.text(request, "courseIdentifier"), caller_of(request)
 
     def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, actor, "course.deleted", courses.delete(tx, identifier), moment)
+        return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), moment)
 
-    await services(request).database.write(work, now())
+    await write_as_admin(request, caller, work)
     return nothing()
 
 

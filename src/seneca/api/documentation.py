@@ -130,18 +130,18 @@ def _blocks(text: str) -> "Markup":
 
 def render(described: dict[str, Any]) -> str:
     """The page for people. It needs nothing from elsewhere."""
-    kinds = [*Refusal.__subclasses__(), Bug]
-    refusals = {kind for kind in kinds if kind not in (errors.Unusable, errors.FiguresDiffer)}
+    kinds: list[type[Refusal]] = [*Refusal.__subclasses__(), Bug]
+    refusals = [
+        (kind.status, code, title)
+        for kind in kinds
+        if kind not in (errors.Unusable, errors.FiguresDiffer)
+        for code, title in kind.titles().items()
+    ]
     guide = re.findall(r"^## (.+)$", described["info"]["description"], re.MULTILINE)
     return (
         _templates()
         .get_template("docs.html")
-        .render(
-            api=described,
-            guide=guide,
-            refusals=sorted(refusals, key=lambda kind: (kind.status, kind.code)),
-            pretty=_pretty,
-        )
+        .render(api=described, guide=guide, refusals=sorted(set(refusals)), pretty=_pretty)
     )
 
 

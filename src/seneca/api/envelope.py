@@ -3,16 +3,18 @@
 import os
 import time
 from collections.abc import Iterable
-from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from seneca.api import problems
 from seneca.api.arrival import Arrival
 from seneca.api.caller import PROVED, SIGNED_IN
 from seneca.api.room import ROOM, Room
 from seneca.api.turns import TURN, TURNS, Turns
+from seneca.errors import Invalid, Refusal
+from seneca.tokens import Caller
 
 log = structlog.get_logger()
 
@@ -29,6 +31,8 @@ HEADERS = [
 VARY = (b"vary", b"Origin")  # to every origin, or a cache would give one the answer to another
 
 BODILESS = ("GET", "HEAD", "OPTIONS")
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+"""Those that are logged by name: any other is text that a client wrote."""
 
 
 class Envelope:
@@ -38,8 +42,6 @@ class Envelope:
         self.app = app
         self._by_origin = by_origin
         self._headers = [*HEADERS, VARY] if by_origin else HEADERS
-        self._prefix = os.urandom(4).hex()
-        self._count = count(1)
         self._bodies = Room()
         self._answers = Room()
         self._turns = Turns()
@@ -50,7 +52,7 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = f"{self._prefix}-{next(self._count):x}"
+        request_id = os.urandom(8).hex()
         scope["request_id"] = request_id
         scope[ROOM] = self._answers
         scope[TURNS] = self._turns
@@ -74,25 +76,53 @@ class Envelope:
             await send(message)
 
         try:
-            await self.app(scope, receive if arrival is None else arrival.receive, send_out)
+            await self._answer(scope, receive if arrival is None else arrival.receive, send_out)
         finally:
             if arrival is not None:
                 arrival.leave()
             if turn := scope.get(TURN):
                 turn.release()
-            caller = scope.get(SIGNED_IN)
+            refusal = scope.get(problems.REFUSAL)
             log.info(
                 "request",
                 request=request_id,
-                method=method,
+                method=method if method in METHODS else "other",
                 route=scope.get("path_template"),
                 status=status,
+                code=refusal.code if refusal else None,
                 ms=round((time.perf_counter() - began) * 1000, 2),
-                account=caller.id if caller else scope.get(PROVED),
+                account=account_of(scope),
             )
+
+    async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
+        if (refusal := check_host(scope)) is None:
+            await self.app(scope, receive, send)
+        else:
+            await problems.answer(refusal, scope, send)
 
     def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """An answer's headers, and those of every answer."""
         if self._by_origin:
             headers = [header for header in headers if header[0] != b"vary"]  # the framework's, on some answers
         return [*headers, *self._headers]
+
+
+def check_host(scope: Any) -> Invalid | None:
+    """What is wrong with the Host header, or None: HTTP/1.1 has exactly one, HTTP/1.0 at most one (RFC 9112, 3.2).
+
+    Granian puts an empty one where there is none.
+    """
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if (len(hosts) == 1 and hosts[0]) or (len(hosts) <= 1 and scope["http_version"] != "1.1"):
+        return None
+    return Invalid.field("Host", "must be sent once, as a header")
+
+
+def account_of(scope: Any) -> str | None:
+    """The account that a request concerns, as far as it is known: the caller's, or the one that was refused."""
+    caller: Caller | None = scope.get(SIGNED_IN)
+    proved: str | None = scope.get(PROVED)
+    refusal: Refusal | None = scope.get(problems.REFUSAL)
+    if caller is not None:
+        return caller.id
+    return proved or (refusal.account if refusal else None)

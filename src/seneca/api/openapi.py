@@ -71,7 +71,7 @@ def refusals_of(declared: Operation) -> list[type[Refusal]]:
     if declared.any_body:
         found += [errors.TooSlow, errors.TooLarge]
     if declared.who != "anyone" or "X-Setup-Token" in declared.request_headers:
-        found.append(errors.NotSignedIn)
+        found.append(errors.Unauthenticated)
     if declared.who in ("user", "admin"):
         found.append(errors.RoleMayNot)
     return [*found, *declared.refusals, errors.Unavailable]
@@ -206,7 +206,7 @@ def _responses(declared: Operation) -> dict[str, Any]:
 
 def _refused(status: int, refusals: Sequence[type[Refusal]]) -> dict[str, Any]:
     return {
-        "description": " ".join(f"{r.title} (`{r.code}`)." for r in refusals),
+        "description": " ".join(f"{title} (`{code}`)." for r in refusals for code, title in r.titles().items()),
         "headers": _headers(REFUSAL_HEADERS.get(status, {})),
         "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
     }

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -9,6 +10,7 @@ import msgspec
 from litestar import Request
 from msgspec import Struct
 
+from seneca.api.caller import caller_of
 from seneca.errors import Invalid
 
 T = TypeVar("T")
@@ -23,12 +25,21 @@ class Asked(Struct, frozen=True):
     path: str
     limit: int
     cursor: str | None
-    query: str
+    filters: dict[str, str]
+    """The other query parameters."""
+    caller: str
+    """The id of the account whose list it is."""
+
+    @property
+    def query(self) -> str:
+        """What entries must contain; empty: anything."""
+        return self.filters.get("q", "")
 
     @property
     def scope(self) -> str:
-        """Which list a cursor belongs to."""
-        return f"{self.path}?{self.query}"
+        """Which list a cursor belongs to: a digest of the path, the filters and the caller."""
+        of = msgspec.json.encode((self.path.rstrip("/"), sorted(self.filters.items()), self.caller))
+        return hashlib.sha256(of).hexdigest()[:18]
 
     def after(self, kind: Any, beginning: T) -> T:
         """The place after which the page begins.
@@ -56,7 +67,7 @@ class Asked(Struct, frozen=True):
         if place is None:
             return {}
         cursor = base64.b64encode(msgspec.json.encode((self.scope, place)), b"-_").decode()
-        query = {"limit": str(self.limit), "cursor": cursor} | ({"q": self.query} if self.query else {})
+        query = {"limit": str(self.limit), "cursor": cursor} | self.filters
         return {"Link": f'<{quote(self.path)}?{urlencode(query)}>; rel="next"'}
 
 
@@ -77,4 +88,5 @@ def asked(request: Request[Any, Any, Any]) -> Asked:
     query = given.get("q", "")
     if len(query) > MOST_QUERY or "\0" in query:
         raise Invalid.field("q", f"must have at most {MOST_QUERY} characters, and none of them NUL")
-    return Asked(request.scope["path"], int(limit), given.get("cursor"), query)
+    filters = {name: value for name, value in given.items() if name not in ("limit", "cursor") and value}
+    return Asked(request.scope["path"], int(limit), given.get("cursor"), filters, caller_of(request).id)

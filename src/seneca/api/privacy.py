@@ -11,12 +11,13 @@ from seneca.accounts import Credentials
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of
 from seneca.api.long_reads import export
+from seneca.api.caller import caller_of, write_as_admin
 from seneca.api.operation import Answer, operation
 from seneca.api.reply import IN_MEMORY, Download, Reply, nothing
 from seneca.api.services import now, services
 from seneca.api.signins import prove
 from seneca.database import Transaction
-from seneca.errors import LastAdministrator, NoSuchAccount, TooManyTries, WrongCredentials
+from seneca.errors import LastAdministrator, NoSuchAccount, OwnAccount, TooManyTries, WrongCredentials
 from seneca.privacy import erasing, exporting
 from seneca.privacy.exporting import Export
 
@@ -62,13 +63,13 @@ async def export_own(request: AnyRequest) -> Download:
 )
 async def export_anothers(request: AnyRequest) -> Download:
     """Take out everything that is held about an account. The audit log says so."""
-    user_id, actor = path.identifier(request, "userId"), caller_of(request).id
+    user_id, caller = path.identifier(request, "userId"), caller_of(request)
 
     def note(tx: Transaction, moment: int) -> None:
         accounts.get(tx, user_id)
-        audit.record(tx, actor, "account.exported", user_id, moment)
+        audit.record(tx, caller.id, "account.exported", user_id, moment)
 
-    await services(request).database.write(note, now())  # first: nothing goes out unrecorded
+    await write_as_admin(request, caller, note)  # first: nothing goes out unrecorded
     return await download(request, user_id)
 
 
@@ -94,7 +95,7 @@ async def erase_own(request: AnyRequest) -> Reply:
     async def erase(found: Credentials, *_: object) -> erasing.Erased | None:
         if found.id != caller.id:  # the name is somebody else's by now
             raise NoSuchAccount
-        return await shared.database.write(erasing.erase_self, found, moment)
+        return await shared.database.write(erasing.erase_self, caller, found, moment)
 
     erased = await prove(request, account.username, given.password, erase)
     shared.sign_ins.forget([*erased.sign_ins, caller.sign_in])
@@ -109,13 +110,23 @@ async def erase_own(request: AnyRequest) -> Reply:
         tag=TAG,
         who="admin",
         answers=[Answer(204, "It is gone.")],
-        refusals=[NoSuchAccount, LastAdministrator],
+        refusals=[NoSuchAccount, LastAdministrator, OwnAccount],
     ),
 )
 async def erase_another(request: AnyRequest) -> Reply:
-    """Erase an account and everything that is held about it. Every figure is corrected, and its sign-ins end."""
-    user_id, shared, moment = path.identifier(request, "userId"), services(request), now()
-    erased = await shared.database.write(erasing.erase, caller_of(request).id, user_id, moment)
+    """Erase another account and everything that is held about it. Every figure is corrected, and its sign-ins end.
+
+    One's own account is erased by `DELETE /auth/me`.
+    """
+    user_id, caller = path.identifier(request, "userId"), caller_of(request)
+    shared, moment = services(request), now()
+    if user_id == caller.id:
+        raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
+
+    def erase(tx: Transaction, _: int) -> erasing.Erased:
+        return erasing.erase(tx, caller.id, user_id, moment)
+
+    erased = await write_as_admin(request, caller, erase, subject=user_id)
     shared.sign_ins.forget(erased.sign_ins)
     await shared.aftermath.of(user_id, moment, is_complete=erased.is_complete)
     return nothing()

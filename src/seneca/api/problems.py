@@ -1,6 +1,6 @@
 """Refusals as problem details (RFC 9457). The only place where an exception becomes an answer."""
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar import Request, Response
@@ -9,12 +9,17 @@ from litestar.exceptions import (
     MethodNotAllowedException,
     NotFoundException,
 )
+from litestar.types import Send
 
 from seneca.api.methods import allowed
 from seneca.api.reply import encode
 from seneca.errors import Invalid, MethodNotAllowed, NoSuchPath, Refusal
 
 log = structlog.get_logger()
+
+REFUSAL: Final = "refusal"
+"""Where a request's scope has the refusal that was its answer: for the log."""
+MEDIA_TYPE: Final = "application/problem+json"
 
 
 class Bug(Refusal):
@@ -36,14 +41,26 @@ def problem(refusal: Refusal) -> dict[str, object]:
     }
 
 
-def refuse(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     """Answer with a refusal."""
+    scope: Any = request.scope
+    scope[REFUSAL] = refusal
     return Response(
         encode(problem(refusal)),
         status_code=refusal.status,
         headers=refusal.headers,
-        media_type="application/problem+json",
+        media_type=MEDIA_TYPE,
     )
+
+
+async def answer(refusal: Refusal, scope: Any, send: Send) -> None:
+    """Answer a request with a refusal before any route is looked for."""
+    scope[REFUSAL] = refusal
+    body = encode(problem(refusal))
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))} | refusal.headers
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -1,6 +1,8 @@
 """Who may register an account: the rule for learners, and the one for the first administrator."""
 
+import asyncio
 import ipaddress
+import re
 import time
 from typing import Any, Final
 
@@ -8,12 +10,14 @@ from litestar import Request
 
 from seneca import accounts, setup
 from seneca.accounts import Role
+from seneca.api import peer_user
 from seneca.api.caller import bearer, signed_in
 from seneca.api.services import services
 from seneca.errors import RegistrationClosed
 
 LOCAL_SECONDS: Final = 3600
 FORWARDING: Final = ("origin", "forwarded", "x-real-ip", "via")
+HOST: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 HOW_TO_GO_ON: Final = (
     "Sign in as an administrator to register another. The first one is registered with the setup token "
     "(the file setup-token in the data directory) in the header X-Setup-Token, or made with: seneca admin create."
@@ -28,7 +32,7 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
 
     Raises:
         RegistrationClosed: it may not; the text says how to go on.
-        NotSignedIn: it brought a token that is not valid.
+        Unauthenticated: it brought a token that is not valid.
 
     """
     shared = services(request)
@@ -46,16 +50,31 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
     if token is not None:
         if await shared.database.read(setup.is_token, token):
             return True
-    elif is_local(request):
+    elif await is_local(request):
         return True
     raise RegistrationClosed(HOW_TO_GO_ON)
 
 
-def is_local(request: Request[Any, Any, Any]) -> bool:
+async def is_local(request: Request[Any, Any, Any]) -> bool:
     """Whether the request comes straight from this machine, within an hour of the server's start.
 
-    Never of a server that has proxies: one that adds no header would make everybody look so.
+    On Linux it must come from a process of the server's own user or of root: other users of the machine, or a proxy that adds no
+    header, look the same otherwise. Never of a server that has proxies.
     """
+    if not looks_local(request):
+        return False
+    if not peer_user.CAN_TELL:
+        return True
+    scope: Any = request.scope
+    client, server = scope["client"], scope["server"]
+    if client is None or server is None:
+        return False
+    ends = [(address, int(port)) for address, port in (client, server)]  # Granian says ports as text
+    return await asyncio.to_thread(peer_user.is_own_or_root, *ends)
+
+
+def looks_local(request: Request[Any, Any, Any]) -> bool:
+    """Whether nothing that the request says, and no setting, speaks against it."""
     shared = services(request)
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded-") for name in request.headers)
     return (
@@ -70,10 +89,9 @@ def is_local(request: Request[Any, Any, Any]) -> bool:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """The name in a Host header, without its port; empty where it is not well-formed."""
+    parts = HOST.fullmatch(host)
+    return "" if parts is None else parts["v6"] or parts["name"] or ""
 
 
 def is_loopback(name: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from litestar import Request, post, put
@@ -16,7 +17,7 @@ from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import Services, now, services
-from seneca.errors import NoSuchAccount, NotSignedIn, TooManyTries, WrongCredentials
+from seneca.errors import NoSuchAccount, TooManyTries, Unauthenticated, Unavailable, WrongCredentials
 from seneca.passwords import Place
 from seneca.signins import recording
 from seneca.signins.refresh_token import RefreshToken
@@ -97,7 +98,7 @@ async def prove(
         await shared.database.write(throttle.fail, admission, now())
     elapsed = time.monotonic() - began
     await asyncio.sleep(-elapsed % FAILURE_STEP)
-    raise WrongCredentials
+    raise WrongCredentials(account=found.id if found else None)
 
 
 async def _admitted(shared: Services, name: str, address: str) -> Admission:
@@ -136,7 +137,13 @@ async def login(request: AnyRequest) -> Reply:
             return None
         return signed_in(shared, started.account.role, started.refresh_token, started.generation)
 
-    return await prove(request, given.username, given.password, start)
+    try:
+        return await prove(request, given.username, given.password, start)
+    except (TooManyTries, Unavailable) as refusal:  # the log says whom it kept out
+        with suppress(Unavailable):
+            account = await shared.database.read(accounts.credentials, given.username)
+            refusal.account = account.id if account else None
+        raise
 
 
 @post(
@@ -148,7 +155,7 @@ async def login(request: AnyRequest) -> Reply:
         body=Refresh,
         example=examples.REFRESH,
         answers=[Answer(200, "The next tokens.", SignedIn, examples.SIGNED_IN)],
-        refusals=[NotSignedIn],
+        refusals=[Unauthenticated],
     ),
 )
 async def refresh(request: AnyRequest) -> Reply:
@@ -162,7 +169,9 @@ async def refresh(request: AnyRequest) -> Reply:
     done = [] if given is None else await shared.database.write(recording.refresh, given, now())
     if isinstance(done, list):
         shared.sign_ins.forget(done)
-        raise NotSignedIn("The refresh token is not valid. Sign in again.")
+        if given is None:
+            raise Unauthenticated("token-invalid", "The refresh token is not valid. Sign in again.")
+        raise Unauthenticated("signed-out", account=given.account_id if done else None)
     request.scope[PROVED] = done.token.account_id  # type: ignore[literal-required]
     return signed_in(shared, done.role, done.token, done.generation)
 
@@ -184,7 +193,7 @@ def signed_in(shared: Services, role: accounts.Role, token: RefreshToken, genera
 async def logout(request: AnyRequest) -> Reply:
     """Sign out: this sign-in's tokens stop working."""
     caller, shared = caller_of(request), services(request)
-    await shared.database.write(recording.end, caller.id, caller.sign_in, now())
+    await shared.database.write(recording.sign_out, caller, now())
     shared.sign_ins.forget([caller.sign_in])
     return nothing()
 

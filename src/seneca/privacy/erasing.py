@@ -16,6 +16,8 @@ from seneca.errors import LastAdministrator, NoSuchAccount, Unavailable
 from seneca.privacy import scouring
 from seneca.sessions import removing
 from seneca.signins import recording
+from seneca.signins.authorisation import authorise
+from seneca.tokens import Caller
 
 ATTEMPTS: Final = 12  # of a transaction that finds the database busy; each waits five seconds by itself
 PAUSE: Final = 0.005  # seconds between two transactions, in which another process may write
@@ -41,8 +43,7 @@ def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
         LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
 
     """
-    if accounts.role(tx, id) == "admin":
-        tx.lock(accounts.ADMINISTRATORS)  # first, as who demotes one does
+    accounts.lock_if_administrator(tx, id)  # first, as who demotes one does
     row = tx.claim(accounts.ACCOUNT, id=id).fetchone()
     if row is None:
         raise NoSuchAccount
@@ -164,8 +165,8 @@ def erase_whole(tx: Transaction, account_id: str, now: int) -> None:
         pass
 
 
-def erase_self(tx: Transaction, verified: Credentials, now: int) -> Erased | None:
-    """Erase the account whose password was verified a moment ago.
+def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> Erased | None:
+    """Erase the caller's account, whose password was verified a moment ago.
 
     Returns:
         None if meanwhile the password was changed: verify again.
@@ -173,9 +174,11 @@ def erase_self(tx: Transaction, verified: Credentials, now: int) -> Erased | Non
     Raises:
         NoSuchAccount: it is gone already.
         LastAdministrator: it is the only administrator.
+        Unauthenticated: the caller's sign-in has ended.
 
     """
     claim(tx, verified.id)
+    authorise(tx, caller)
     current = accounts.credentials_of(tx, verified.id)
     if current is None or current.password_hash != verified.password_hash:
         return None

@@ -14,11 +14,12 @@ from seneca.errors import (
     NoSuchCourse,
     NoSuchSession,
     NoSuchTopic,
-    NotSignedIn,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
     TooManyLearnerNames,
+    TooManyNames,
+    Unauthenticated,
 )
 from seneca.figures import Difference, Study
 from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored
@@ -78,7 +79,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         NoSuchCourse: there is no such course.
         NoSuchTopic: the course has no such topic.
         SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
-        NotSignedIn: the account is gone.
+        Unauthenticated: the account is gone.
 
     """
     is_brought = asked.session_id is not UNSET
@@ -99,7 +100,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     if is_brought and taken.fetchone():
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
-        raise NotSignedIn("This account does not exist any more.")
+        raise Unauthenticated("signed-out", "This account does not exist any more.", account=learner.id)
     tx.put(
         INSERT,
         bucket=learner.bucket,

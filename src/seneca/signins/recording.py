@@ -6,9 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import accounts, throttle, units
+from seneca import accounts, audit, throttle, units
 from seneca.accounts import Credentials, Role
 from seneca.database import Row, Transaction
+from seneca.signins.authorisation import authorise
 from seneca.signins.refresh_token import RefreshToken
 from seneca.throttle import Admission
 from seneca.tokens import LIFETIME, Caller
@@ -169,6 +170,12 @@ def _revoke(tx: Transaction, bucket: int, sign_ins: list[Row], now: int) -> None
     tx.put_rows(REVOKE, ended)
 
 
+def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
+    """End the caller's sign-in. Raises Unauthenticated if it has ended already."""
+    authorise(tx, caller)
+    end(tx, caller.id, caller.sign_in, now)
+
+
 def change_password(
     tx: Transaction, caller: Caller, verified: Credentials, new_hash: str, now: int
 ) -> list[str] | None:
@@ -177,12 +184,16 @@ def change_password(
     Returns:
         The sign-ins that ended; None if meanwhile the password was changed: verify again.
 
+    Raises:
+        Unauthenticated: the caller's sign-in has ended.
+
     """
-    tx.lock(accounts.ACCOUNT, id=verified.id)
-    current = accounts.credentials_of(tx, verified.id)
+    authorise(tx, caller)
+    current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
         return None
     tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
+    audit.record(tx, caller.id, "account.password-changed", caller.id, now)
     return end_all(tx, current.id, now, but=caller.sign_in)
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from seneca.database import Database
-from seneca.errors import NotSignedIn, Unavailable
+from seneca.errors import Unauthenticated, Unavailable
 from seneca.signins import recording
 from seneca.tokens import LIFETIME, Caller, Keys, Verified
 
@@ -44,7 +44,7 @@ class SignIns:
         """Whose token it is.
 
         Raises:
-            NotSignedIn: it is not valid (any more).
+            Unauthenticated: it is not valid (any more).
             Unavailable: this worker cannot tell which sign-ins have ended.
 
         """
@@ -57,11 +57,13 @@ class SignIns:
         caller = known.caller
         if time.time() >= known.expires:
             del self._verified[token]
-            raise NotSignedIn("The token has expired. Sign in again.")
+            raise Unauthenticated("token-expired", account=caller.id)
         if caller.sign_in in self._ended or not self._is_current(known.generation):
-            raise NotSignedIn("This sign-in has ended. Sign in again.")
+            raise Unauthenticated("signed-out", account=caller.id)
         if time.monotonic() - self._looked > BLIND_AFTER:
-            raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
+            refusal = Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
+            refusal.account = caller.id
+            raise refusal
         return caller
 
     def _is_current(self, generation: str) -> bool:
