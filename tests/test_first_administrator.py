@@ -158,7 +158,7 @@ def asked_in_process(data: Path, *, peer: str = "127.0.0.1", age: float = 0, **s
     try:
         return asyncio.run(ask())
     finally:
-        state["services"].hashery.close()
+        state["services"].password_hashers.close()
         state["services"].database.close()
 
 

@@ -1,7 +1,5 @@
 """Passwords: which are acceptable, how they are hashed, verified and renewed."""
 
-import asyncio
-
 import argon2
 import bcrypt
 import pytest
@@ -9,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seneca import passwords
-from seneca.errors import Invalid, Unavailable
-from seneca.passwords import Hashery
+from seneca.errors import Invalid
 
 pytestmark = pytest.mark.no_database  # it asks none
 
@@ -147,56 +144,3 @@ REFUSED = {
 def test_hashes_that_may_not_be_imported(stored: str):
     with pytest.raises(ValueError, match=r"must|may"):
         passwords.check_hash(stored)
-
-
-# -- the threads -------------------------------------------------------------------------------
-
-
-def test_the_hashery_hashes_and_verifies():
-    async def use() -> None:
-        stored = await hashery.hash("secret")
-        assert await hashery.verify(stored, "secret")
-        assert not await hashery.verify(stored, "Secret")
-
-    hashery = Hashery()
-    asyncio.run(use())
-    hashery.close()
-
-
-@pytest.mark.parametrize("password", ["", "nobody's", "secret"])
-def test_nobodys_hash_verifies_no_password(password: str):
-    hashery = Hashery()
-    assert not asyncio.run(hashery.verify(None, password))
-    hashery.close()
-
-
-def test_too_many_waiting_are_refused_and_the_rest_is_done():
-    async def use() -> list[str | BaseException]:
-        return await asyncio.gather(*(hashery.hash("secret") for _ in range(4)), return_exceptions=True)
-
-    hashery = Hashery()
-    hashery._waiting = passwords.MOST_WAITING - 2
-    done = asyncio.run(use())
-    hashery.close()
-    assert [isinstance(outcome, str) for outcome in done] == [True, True, False, False]
-    refusal = done[-1]
-    assert isinstance(refusal, Unavailable)
-    assert refusal.status == 503
-    assert int(refusal.headers["Retry-After"]) > 0
-    assert hashery._waiting == passwords.MOST_WAITING - 2
-
-
-def test_a_place_in_the_queue_is_refused_before_anything_is_done_and_holds_for_several_things():
-    async def use() -> None:
-        with hashery.place() as place:
-            with pytest.raises(Unavailable), hashery.place():
-                pass
-            with pytest.raises(Unavailable):
-                await hashery.hash("secret")
-            assert await place.verify(await place.hash("secret"), "secret")
-        assert await hashery.hash("secret")
-
-    hashery = Hashery()
-    hashery._waiting = passwords.MOST_WAITING - 1
-    asyncio.run(use())
-    hashery.close()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca import passwords, text, units
+from seneca import attempt_counters, passwords, text, units
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
     LastAdministrator,
@@ -136,10 +136,16 @@ def create(
         created_at=created_at,
     )
     if password_hash is not None:
-        tx.put(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
+        set_password_hash(tx, id, password_hash)
     keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
     if len(tx.insert(INSERT_NAME, [{"key": key, "id": id} for key in keys])) < len(keys):
         raise NameTaken
+
+
+def set_password_hash(tx: Transaction, id: str, password_hash: str) -> None:
+    """Set an account's password; nobody has to wait for earlier failures any more."""
+    tx.put(PUT_HASH, bucket=units.bucket_of(id, tx.buckets), id=id, hash=password_hash)
+    attempt_counters.delete_of_account(tx, id)
 
 
 ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
@@ -288,10 +294,5 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         tx.run(SET_ROLE, id=id, role=role)
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:
-        tx.run(
-            PUT_HASH,
-            bucket=units.bucket_of(id, tx.buckets),
-            id=id,
-            hash=password_hash,
-        )
+        set_password_hash(tx, id, password_hash)
     return account

@@ -24,7 +24,7 @@ from seneca.api.envelope import Envelope
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import open_database
-from seneca.passwords import MOST_THREADS, Hashery
+from seneca.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import STARTED, Settings
@@ -78,7 +78,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         settings=told,
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
-        hashery=Hashery(min(MOST_THREADS, told.cores_each)),
+        password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
         aftermath=Aftermath(database, told.data / outside.FILE),
         started=started,
@@ -114,7 +114,7 @@ async def living(shared: Services) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        shared.hashery.close()
+        shared.password_hashers.close()
         await asyncio.get_running_loop().run_in_executor(None, shared.database.close)
 
 

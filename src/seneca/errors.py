@@ -260,6 +260,8 @@ class TooManyTries(Refusal):
     """Too many tries have failed, or too many accounts were registered, to try again at once."""
 
     status, code, title = 429, "too-many-tries", "Too many tries: wait before the next"
+    account_id: str | None = None
+    """Whose password was tried, for the log; never answered."""
 
     def __init__(self, milliseconds: int) -> None:
         super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})

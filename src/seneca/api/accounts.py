@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
-from seneca import accounts, audit, passwords, setup, throttle, units
+from seneca import accounts, audit, login_throttle, passwords, setup, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of, signed_in
@@ -61,9 +61,9 @@ async def register(request: AnyRequest) -> Reply:
     accounts.check(asked)
     administrator = administrator_of(request)
     if administrator is None:
-        most = shared.settings.most_registrations
-        await shared.database.write(throttle.admit_registration, client_address(request), most, now())
-    password_hash = await shared.hashery.hash(asked.password)
+        limit = shared.settings.most_registrations
+        await shared.database.write(login_throttle.reserve_registration, client_address(request), limit, now())
+    password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
     user_id = units.new_id()
     actor = administrator or (user_id if asked.role == "admin" else None)  # a learner who registers acts on nobody
 
@@ -78,6 +78,8 @@ async def register(request: AnyRequest) -> Reply:
             created_at=moment,
             first_administrator=is_first,
         )
+        if administrator is None:
+            login_throttle.trust_address(tx, user_id, client_address(request), moment)
         if actor is not None:
             audit.record(tx, actor, "account.registered", user_id, moment, role=asked.role)
 
@@ -174,7 +176,7 @@ async def change(request: AnyRequest) -> Reply:
         passwords.check_common(asked.password)  # before the account is looked for: 400 comes before 404
         account = await shared.database.read(accounts.get, user_id)
         passwords.check(asked.password, account.username, account.email)
-        password_hash = await shared.hashery.hash(asked.password)
+        password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
 
     actor = caller_of(request).id
 

@@ -8,7 +8,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from seneca.database import Database
-from seneca.passwords import Hashery
+from seneca.password_hasher_pool import PasswordHasherPool
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
 from seneca.signins.verifying import SignIns
@@ -20,7 +20,7 @@ class Services(Struct, frozen=True):
     settings: Settings
     database: Database
     sign_ins: SignIns
-    hashery: Hashery
+    password_hashers: PasswordHasherPool
     sign_ins_at_once: asyncio.Semaphore
     """To be held while a sign-in is at the database: of the connections to a server it leaves some to everybody else."""
     aftermath: Aftermath

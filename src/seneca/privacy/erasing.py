@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from seneca import accounts, audit, erasures, figures, throttle, units
+from seneca import accounts, audit, erasures, figures, login_throttle, units
 from seneca.accounts import Account, Credentials, Learner
 from seneca.database import Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount
@@ -70,7 +70,7 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     while removed := removing.remove(tx, learner, units.LATEST + 1):
         sessions += removed
     figures.forget(tx, learner.bucket, learner.id)
-    throttle.forget(tx, account.id, [account.username, account.email])
+    login_throttle.erase(tx, account.id, [account.username, account.email])
     ended = recording.end_all(tx, account.id, now)
     for removal in REMOVALS:
         tx.put(removal, bucket=learner.bucket, id=account.id)
