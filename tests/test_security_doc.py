@@ -125,7 +125,7 @@ NUMBERS = [
     f"it is good for {tokens.LIFETIME // 60} minutes",
     f"ends {recording.MOST_IDLE // DAY} days after it was last refreshed, and {recording.MOST_AGE // DAY} days after",
     f"Within {recording.REPEAT // 1000} seconds of its first use",
-    f"reads all that ended every {verifying.LOOK_EVERY:.0f} seconds",
+    f"reads what ended every {verifying.LOOK_EVERY:.0f} seconds",
     f"could not read for {verifying.BLIND_AFTER:.0f} seconds answers 503",
     f"The first {login_throttle.FREE_FAILURES} failures cost nothing",
     f"must wait {login_throttle.FIRST_WAIT_MS // 1000} second, then twice as long each time, up to {login_throttle.MAX_WAIT_MS // 60_000} m",

@@ -103,9 +103,15 @@ def create_app(told: Settings, started: float) -> ASGIApp:
 @asynccontextmanager
 async def living(shared: Services) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
-    await shared.sign_ins.look()
+    await shared.sign_ins.read_all()
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-    watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), listening.begin())
+    watches = (
+        shared.sign_ins.watch(),
+        shared.sign_ins.watch_all(),
+        shared.aftermath.watch(),
+        follow(),
+        listening.begin(),
+    )
     tasks = [asyncio.create_task(watch) for watch in watches]
     try:
         yield
