@@ -16,7 +16,7 @@ import pytest
 
 from seneca import accounts, passwords, units
 from seneca.database import open_database
-from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
+from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, unique
 from tests.engines import engine
 from tests.wire import clients_of_workers
 
@@ -213,6 +213,29 @@ def test_an_imported_hash_signs_in_and_is_renewed(imported: Server, name: str):
         assert stored_hash(imported, name) == renewed, "a current hash is left alone"
         if len(password.encode()) > 72:  # from now on all of it counts
             refused(login(nobody, name, password[:-1]), 401, "wrong-credentials")
+
+
+def failure_seconds(client: httpx.Client, name: str) -> float:
+    began = time.monotonic()
+    assert client.post(PATH, json={"username": name, "password": "wrong-password"}).status_code == 401
+    return time.monotonic() - began
+
+
+def test_a_costly_imported_hash_slows_every_failure_alike(tmp_path: Path):
+    """Verifying 64 MiB in 5 passes takes 257 to 268 ms, and would show in the time."""
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        sign_up(client, "tara", role="admin")
+        assert failure_seconds(client, unique("nobody")) >= 0.25
+        line = {"kind": "user", "id": units.new_id(), "username": "old", "email": "old@example.org", "role": "user"}
+        hasher = argon2.PasswordHasher(time_cost=5, memory_cost=65_536, parallelism=1)
+        lines = tmp_path / "users.jsonl"
+        lines.write_text(json.dumps(line | {"passwordHash": hasher.hash("old-and-costly")}) + "\n")
+        done = seneca("import", lines, "--data", tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert server.rows("SELECT value FROM properties WHERE name = 'login-failure-ms'") == [("500",)]
+        for name in (unique("nobody"), "old", unique("nobody")):
+            assert failure_seconds(client, name) >= 0.5
+        assert client.post(PATH, json={"username": "old", "password": "old-and-costly"}).status_code == 200
 
 
 def test_many_first_sign_ins_at_once_all_succeed(imported: Server):

@@ -96,7 +96,7 @@ def test_what_is_no_hash_of_ours_verifies_nothing(stored: str):
 OTHER = [
     argon2.PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1),
     argon2.PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4),
-    argon2.PasswordHasher(time_cost=5, memory_cost=1_024, parallelism=1, type=argon2.Type.ID),
+    argon2.PasswordHasher(time_cost=5, memory_cost=1_536, parallelism=1, type=argon2.Type.ID),
 ]
 
 
@@ -131,6 +131,8 @@ REFUSED = {
     "argon2d": argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1, type=argon2.Type.D).hash("x"),
     "argon2id, 65 MiB": "$argon2id$v=19$m=66560,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, 6 passes": "$argon2id$v=19$m=19456,t=6,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, 8 KiB": "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, 1 MiB in 5 passes": "$argon2id$v=19$m=1024,t=5,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, no passes": "$argon2id$v=19$m=19456,t=0,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, 17 lanes": "$argon2id$v=19$m=19456,t=2,p=17$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, no digest": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$",
@@ -144,3 +146,24 @@ REFUSED = {
 def test_hashes_that_may_not_be_imported(stored: str):
     with pytest.raises(ValueError, match=r"must|may"):
         passwords.check_hash(stored)
+
+
+ARGON2 = "$argon2id$v=19$m={},t={},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"
+BCRYPT = "$2b${}$" + 21 * "a" + "e" + 31 * "a"
+
+
+@pytest.mark.parametrize(
+    ("stored", "step"),
+    [
+        (ARGON2.format(19_456, 2), 250),
+        (ARGON2.format(65_536, 3), 250),
+        (ARGON2.format(65_536, 5), 500),
+        (BCRYPT.format(10), 250),
+        (BCRYPT.format(11), 250),
+        (BCRYPT.format(12), 500),
+        (BCRYPT.format(13), 1000),
+        (BCRYPT.format(14), 2000),
+    ],
+)
+def test_how_long_failures_take_where_there_is_such_a_hash(stored: str, step: int):
+    assert passwords.failure_step_ms(stored) == step

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seneca import login_throttle, password_hasher_pool, passwords, tokens
-from seneca.api import arrival, operation, paging, registration, signins
+from seneca.api import arrival, operation, paging, registration
 from seneca.settings import Settings
 from seneca.signins import recording, verifying
 
@@ -119,7 +119,7 @@ NUMBERS = [
     f"the {len(passwords._common()):,} commonest passwords",
     f"{sum(len(common) >= BOUNDS.min_length for common in passwords._common()):,} of them of 8 characters and more",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
-    f"a multiple of {signins.FAILURE_STEP * 1000:.0f} ms",
+    f"a multiple of {passwords.FAILURE_STEP_MS} ms",
     f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
     f"An access token is good for {tokens.LIFETIME // 60} minutes",
     f"it is good for {tokens.LIFETIME // 60} minutes",

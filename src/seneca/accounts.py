@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca import attempt_counters, passwords, text, units
+from seneca import password_hashes, passwords, text, units
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
     LastAdministrator,
@@ -84,10 +84,6 @@ VALUES (:id, :bucket, :username, :email, :role, :created_at)
 INSERT_NAME = """
 INSERT INTO account_names (name_key, account_id) VALUES (:key, :id) ON CONFLICT (name_key) DO NOTHING RETURNING 1
 """
-PUT_HASH = """
-INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, :hash)
-ON CONFLICT (bucket, account_id) DO UPDATE SET hash = excluded.hash
-"""
 CLAIM_FIRST = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CONFLICT (name) DO NOTHING
 """
@@ -136,16 +132,10 @@ def create(
         created_at=created_at,
     )
     if password_hash is not None:
-        set_password_hash(tx, id, password_hash)
+        password_hashes.put(tx, id, password_hash)
     keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
     if len(tx.insert(INSERT_NAME, [{"key": key, "id": id} for key in keys])) < len(keys):
         raise NameTaken
-
-
-def set_password_hash(tx: Transaction, id: str, password_hash: str) -> None:
-    """Set an account's password; nobody has to wait for earlier failures any more."""
-    tx.put(PUT_HASH, bucket=units.bucket_of(id, tx.buckets), id=id, hash=password_hash)
-    attempt_counters.delete_of_account(tx, id)
 
 
 ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
@@ -294,5 +284,5 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         tx.run(SET_ROLE, id=id, role=role)
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:
-        set_password_hash(tx, id, password_hash)
+        password_hashes.put(tx, id, password_hash)
     return account

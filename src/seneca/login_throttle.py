@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import accounts, attempt_counters, text, units
+from seneca import accounts, attempt_counters, password_hashes, passwords, text, units
 from seneca.accounts import Credentials
 from seneca.attempt_counters import Counter
 from seneca.database import Answer, Row, Transaction
@@ -40,6 +40,8 @@ class LoginAttempt(Struct, frozen=True):
     """When the counter of the address began, if the attempt was counted there."""
     delay_ms: int
     """How long it must wait before its password is verified."""
+    failure_step_ms: int
+    """A failure takes a multiple of this."""
 
 
 FAMILIAR_SINCE = """
@@ -67,7 +69,8 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
     """
     answer = accounts.ask_credentials(tx, name)
     seen = tx.ask(FAMILIAR_SINCE, key=text.key(name), address_key=attempt_counters.hash_of(address))
-    row, seen_row = answer.fetchone(), seen.fetchone()
+    step = tx.ask(password_hashes.FAILURE_STEP)
+    row, seen_row, step_row = answer.fetchone(), seen.fetchone(), step.fetchone()
     account = None if row is None else Credentials(*row)
     is_familiar = account is not None and seen_row is not None and seen_row[0] >= now - FAMILIAR_FOR_MS
     counter = _counter(tx, account, name, address, is_familiar=is_familiar)
@@ -87,7 +90,16 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
         raise
     attempt_counters.put(tx, counter, tries=failures + 1, tried_at=now)
     attempt_counters.delete_old(tx, counter.bucket, now - FORGET_AFTER_MS)
-    return LoginAttempt(name, address, account, is_familiar, counter, window_start, delay_ms)
+    return LoginAttempt(
+        name=name,
+        address=address,
+        account=account,
+        is_familiar=is_familiar,
+        counter=counter,
+        window_start=window_start,
+        delay_ms=delay_ms,
+        failure_step_ms=int(step_row[0]) if step_row else passwords.FAILURE_STEP_MS,
+    )
 
 
 def _counter(tx: Transaction, account: Credentials | None, name: str, address: str, *, is_familiar: bool) -> Counter:

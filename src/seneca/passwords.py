@@ -30,6 +30,7 @@ GivenPassword = Annotated[
     Meta(max_length=1024, pattern=text.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
+MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; the least that OWASP knows of is five times that
 MOST_KIBIBYTES: Final = 64 * 1024
 MOST_PASSES: Final = 5
 MOST_LANES: Final = 16
@@ -105,5 +106,26 @@ def check_hash(stored: str) -> None:
     parameters = extract_parameters(stored)
     if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
         raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")
+    if parameters.memory_cost * parameters.time_cost < MIN_KIBIBYTES_TIMES_PASSES:
+        raise ValueError("argon2id must use at least 7 MiB, memory times passes: it is too easily guessed")
     if parameters.parallelism > MOST_LANES:
         raise ValueError(f"argon2id may use at most {MOST_LANES} lanes")
+
+
+FAILURE_STEP_MS: Final = 250  # failed sign-ins take a multiple of this, whatever they did
+MS_PER_MEBIBYTE_PASS: Final = 0.82  # argon2id, on the machine of docs/performance.md
+BCRYPT_10_MS: Final = 70
+MARGIN: Final = 1.5
+
+
+def failure_step_ms(stored: str) -> int:
+    """Of what time failed sign-ins must take a multiple, so that verifying this hash takes less than one."""
+    if match := _BCRYPT.fullmatch(stored):
+        milliseconds = BCRYPT_10_MS * 2.0 ** (int(match[1]) - 10)
+    else:
+        parameters = extract_parameters(stored)
+        milliseconds = MS_PER_MEBIBYTE_PASS * parameters.memory_cost * parameters.time_cost / 1024
+    step = FAILURE_STEP_MS
+    while step < milliseconds * MARGIN:
+        step *= 2
+    return step

@@ -28,7 +28,6 @@ from seneca.tokens import LIFETIME
 AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
 TAG: Final = "Accounts and sign-in"
-FAILURE_STEP: Final = 0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
 ATTEMPTS: Final = 2  # another sign-in may have renewed the hash between our look and our write
 
 log = structlog.get_logger()
@@ -103,7 +102,7 @@ async def prove(
     if done is not None:
         request.scope[PROVED] = account_id  # type: ignore[literal-required]
         return done
-    await asyncio.sleep(-(time.monotonic() - began) % FAILURE_STEP)
+    await asyncio.sleep(-(time.monotonic() - began) % (attempt.failure_step_ms / 1000))
     _log_failure(request, account_id, address, WrongCredentials.code)
     raise WrongCredentials
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import accounts, login_throttle, units
+from seneca import accounts, login_throttle, password_hashes, units
 from seneca.accounts import Credentials, Role
 from seneca.database import Row, Transaction
 from seneca.login_throttle import LoginAttempt
@@ -68,7 +68,7 @@ def start(
         return None
     ended = oldest.fetchall()
     if new_hash is not None:
-        tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
+        password_hashes.renew(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
     tx.put(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
     token = RefreshToken.first(current.id, units.new_id())
@@ -182,7 +182,7 @@ def change_password(
     if current is None or current.password_hash != verified.password_hash:
         return None
     login_throttle.take_back(tx, attempt)
-    accounts.set_password_hash(tx, current.id, new_hash)
+    password_hashes.put(tx, current.id, new_hash)
     return end_all(tx, current.id, now, but=caller.sign_in)
 
 
