@@ -170,7 +170,7 @@ def asked_in_process(data: Path, *, peer: str = "", age: float = 0, **settings: 
             address = ours.getsockname()
             return asyncio.run(ask((peer or address[0], address[1]), listener.getsockname()[1]))
     finally:
-        state["services"].hashery.close()
+        state["services"].password_hashers.close()
         state["services"].database.close()
 
 

@@ -1,5 +1,6 @@
 """The log: a line for each request, with ids and route templates, and nothing that a pupil wrote."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -36,11 +37,12 @@ def lines(server: Server) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.log_lines()]
 
 
-def line_of(server: Server, answer: httpx.Response) -> dict[str, Any]:
-    """The one line about a request."""
+def line_of(server: Server, answer: httpx.Response, event: str = "request") -> dict[str, Any]:
+    """The one line about a request, of this event."""
     deadline = time.monotonic() + 5  # it is written once the answer is sent
     while True:
-        found = [line for line in lines(server) if line.get("request") == answer.headers["x-request-id"]]
+        about = [line for line in lines(server) if line.get("request") == answer.headers["x-request-id"]]
+        found = [line for line in about if line["event"] == event]
         if found or time.monotonic() > deadline:
             assert len(found) == 1
             return found[0]
@@ -148,6 +150,31 @@ def test_a_refresh_token_that_is_used_again_tells_whose_sign_in_it_ends(logged: 
     assert client.post("/auth/refresh", json={"refreshToken": child}).status_code == 200
     line = line_of(server, client.post("/auth/refresh", json={"refreshToken": first}))
     assert (line["code"], line["account"]) == ("signed-out", ben.id)
+
+
+def test_failed_sign_ins_are_logged_by_account_and_by_a_keyed_hash_of_the_address(logged: Logged):
+    server, client, _ = logged
+    alice = sign_up(client, "alice")
+    nobody = unique("nobody")
+    wrong = {"username": alice.email, "password": "wrong-password"}
+    failed = [client.post("/auth/login", json=wrong) for _ in range(6)]
+    elsewhere = httpx.Client(base_url=server.url, timeout=30, transport=httpx.HTTPTransport(local_address="127.0.0.9"))
+    with elsewhere:
+        failed.append(elsewhere.post("/auth/login", json=wrong | {"username": nobody}))
+    assert [answer.status_code for answer in failed] == [*(5 * [401]), 429, 401]
+    found = [line_of(server, answer, "login failed") for answer in failed]
+    assert [line["reason"] for line in found] == [*(5 * ["wrong-credentials"]), "too-many-tries", "wrong-credentials"]
+    assert [line["account"] for line in found] == [*(6 * [alice.id]), None]
+    assert {line["level"] for line in found} == {"warning"}
+    here, there = found[0]["address"], found[-1]["address"]
+    assert {line["address"] for line in found[:6]} == {here}
+    assert here != there
+    assert re.fullmatch("[0-9a-f]{16}", here)
+    assert not hashlib.sha256(b"127.0.0.1").hexdigest().startswith(here), "it cannot be found by trying all addresses"
+    delete = client.request(
+        "DELETE", "/auth/me", json={"password": "x"}, headers={"Authorization": f"Bearer {alice.token}"}
+    )
+    assert line_of(server, delete, "login failed")["account"] == alice.id
 
 
 def test_every_line_is_in_utc(logged: Logged):

@@ -1,7 +1,5 @@
 """Passwords: how they are hashed, verified and renewed."""
 
-import asyncio
-
 import argon2
 import bcrypt
 import pytest
@@ -9,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seneca import passwords
-from seneca.errors import Unavailable
-from seneca.passwords import Hashery
 
 pytestmark = pytest.mark.no_database  # it asks none
 
@@ -68,7 +64,7 @@ def test_what_is_no_hash_of_ours_verifies_nothing(stored: str):
 OTHER = [
     argon2.PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1),
     argon2.PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4),
-    argon2.PasswordHasher(time_cost=5, memory_cost=1_024, parallelism=1, type=argon2.Type.ID),
+    argon2.PasswordHasher(time_cost=5, memory_cost=1_536, parallelism=1, type=argon2.Type.ID),
 ]
 
 
@@ -103,6 +99,8 @@ REFUSED = {
     "argon2d": argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1, type=argon2.Type.D).hash("x"),
     "argon2id, 65 MiB": "$argon2id$v=19$m=66560,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, 6 passes": "$argon2id$v=19$m=19456,t=6,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, 8 KiB": "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    "argon2id, 1 MiB in 5 passes": "$argon2id$v=19$m=1024,t=5,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, no passes": "$argon2id$v=19$m=19456,t=0,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, 17 lanes": "$argon2id$v=19$m=19456,t=2,p=17$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "argon2id, no digest": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$",
@@ -118,54 +116,22 @@ def test_hashes_that_may_not_be_imported(stored: str):
         passwords.check_hash(stored)
 
 
-# -- the threads -------------------------------------------------------------------------------
+ARGON2 = "$argon2id$v=19$m={},t={},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"
+BCRYPT = "$2b${}$" + 21 * "a" + "e" + 31 * "a"
 
 
-def test_the_hashery_hashes_and_verifies():
-    async def use() -> None:
-        stored = await hashery.hash("secret")
-        assert await hashery.verify(stored, "secret")
-        assert not await hashery.verify(stored, "Secret")
-
-    hashery = Hashery()
-    asyncio.run(use())
-    hashery.close()
-
-
-@pytest.mark.parametrize("password", ["", "nobody's", "secret"])
-def test_nobodys_hash_verifies_no_password(password: str):
-    hashery = Hashery()
-    assert not asyncio.run(hashery.verify(None, password))
-    hashery.close()
-
-
-def test_too_many_waiting_are_refused_and_the_rest_is_done():
-    async def use() -> list[str | BaseException]:
-        return await asyncio.gather(*(hashery.hash("secret") for _ in range(4)), return_exceptions=True)
-
-    hashery = Hashery()
-    hashery._waiting = passwords.MOST_WAITING - 2
-    done = asyncio.run(use())
-    hashery.close()
-    assert [isinstance(outcome, str) for outcome in done] == [True, True, False, False]
-    refusal = done[-1]
-    assert isinstance(refusal, Unavailable)
-    assert refusal.status == 503
-    assert int(refusal.headers["Retry-After"]) > 0
-    assert hashery._waiting == passwords.MOST_WAITING - 2
-
-
-def test_a_place_in_the_queue_is_refused_before_anything_is_done_and_holds_for_several_things():
-    async def use() -> None:
-        with hashery.place() as place:
-            with pytest.raises(Unavailable), hashery.place():
-                pass
-            with pytest.raises(Unavailable):
-                await hashery.hash("secret")
-            assert await place.verify(await place.hash("secret"), "secret")
-        assert await hashery.hash("secret")
-
-    hashery = Hashery()
-    hashery._waiting = passwords.MOST_WAITING - 1
-    asyncio.run(use())
-    hashery.close()
+@pytest.mark.parametrize(
+    ("stored", "step"),
+    [
+        (ARGON2.format(19_456, 2), 250),
+        (ARGON2.format(65_536, 3), 250),
+        (ARGON2.format(65_536, 5), 500),
+        (BCRYPT.format(10), 250),
+        (BCRYPT.format(11), 250),
+        (BCRYPT.format(12), 500),
+        (BCRYPT.format(13), 1000),
+        (BCRYPT.format(14), 2000),
+    ],
+)
+def test_how_long_failures_take_where_there_is_such_a_hash(stored: str, step: int):
+    assert passwords.failure_step_ms(stored) == step

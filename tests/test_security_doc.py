@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seneca import password_policy, passwords, throttle, tokens
-from seneca.api import arrival, operation, paging, registration, signins
+from seneca import login_throttle, password_hasher_pool, password_policy, passwords, tokens
+from seneca.api import arrival, operation, paging, registration
 from seneca.settings import Settings
 from seneca.signins import recording, verifying
 
@@ -104,12 +104,14 @@ def tries_a_day() -> int:
     now, tries = 0, 0
     while now < DAY:
         tries += 1
-        if tries >= throttle.FREE:
-            now += min(throttle.FIRST_WAIT << (tries - throttle.FREE), throttle.MOST_WAIT)
+        if tries >= login_throttle.FREE_FAILURES:
+            now += min(
+                login_throttle.FIRST_WAIT_MS << (tries - login_throttle.FREE_FAILURES), login_throttle.MAX_WAIT_MS
+            )
     return tries
 
 
-MINUTES = throttle.WINDOW // 60_000
+MINUTES = login_throttle.WINDOW_MS // 60_000
 BOUNDS = passwords.NewPassword.__metadata__[0]
 HASHER = passwords._ARGON2
 NUMBERS = [
@@ -117,21 +119,24 @@ NUMBERS = [
     f"8 characters or more ({len(password_policy.common_of_leaked_lists()):,})",
     f"an estimated 10^{tokens.MIN_GUESSES_LOG10} guesses",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
-    f"a multiple of {signins.FAILURE_STEP * 1000:.0f} ms",
-    f"as it has cores for itself, at most {passwords.MOST_THREADS}; at most {passwords.MOST_WAITING} wait",
+    f"a multiple of {passwords.FAILURE_STEP_MS} ms",
+    f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
     f"An access token is good for {tokens.LIFETIME // 60} minutes",
     f"it is good for {tokens.LIFETIME // 60} minutes",
     f"ends {recording.MOST_IDLE // DAY} days after it was last refreshed, and {recording.MOST_AGE // DAY} days after",
     f"Within {recording.REPEAT // 1000} seconds of its first use",
-    f"reads all that ended every {verifying.LOOK_EVERY:.0f} seconds",
+    f"reads what ended every {verifying.LOOK_EVERY:.0f} seconds",
     f"could not read for {verifying.BLIND_AFTER:.0f} seconds answers 503",
-    f"The first {throttle.FREE} failures of a name cost nothing",
-    f"must wait {throttle.FIRST_WAIT // 1000} second, then twice as long each time, up to {throttle.MOST_WAIT // 60_000} m",
-    f"{throttle.FORGOTTEN // 3_600_000} hours without a try",
+    f"The first {login_throttle.FREE_FAILURES} failures cost nothing",
+    f"must wait {login_throttle.FIRST_WAIT_MS // 1000} second, then twice as long each time, up to {login_throttle.MAX_WAIT_MS // 60_000} m",
+    f"{login_throttle.FORGET_AFTER_MS // 3_600_000} hours without an attempt",
     f"about {round(tries_a_day(), -1)} passwords a day",
-    f"within {throttle.FAMILIAR_FOR // DAY} days has a counter of its own",
-    f"{Settings().most_failures} failures in {MINUTES} minutes (`SENECA_MOST_FAILURES`)",
-    f"{Settings().most_registrations} registrations in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
+    f"has signed in within {login_throttle.FAMILIAR_FOR_MS // DAY} days",
+    f"may fail {Settings().most_failures} times in {MINUTES} minutes (`SENECA_MOST_FAILURES`)",
+    f"one attempt each {login_throttle.SLOW_INTERVAL_MS} ms, and more than {login_throttle.MAX_SLOW_QUEUE_MS // 1000} seconds",
+    f"At most {password_hasher_pool.MAX_OF_ACCOUNT} sign-ins of one account and {password_hasher_pool.MAX_OF_ADDRESS} of one",
+    f"An account may have {recording.MAX_SIGN_INS} sign-ins at once",
+    f"{Settings().most_registrations} in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
     f"A body has at most {operation.MOST_BYTES // 1024} KiB",
     f"up to {arrival.MOST_DROPPED // 1024**2} MiB or {arrival.DROP_SECONDS} seconds",

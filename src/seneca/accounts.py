@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca import passwords, text, units
+from seneca import password_hashes, passwords, text, units
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
     LastAdministrator,
@@ -88,9 +88,6 @@ VALUES (:id, :bucket, :username, :email, :role, :created_at)
 """
 INSERT_NAME = "INSERT INTO account_names (name_key, account_id) VALUES (:key, :id)"
 NAMES_TAKEN = "SELECT 1 FROM account_names WHERE name_key IN (:values)"
-PUT_HASH = """
-INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, :hash)
-ON CONFLICT (bucket, account_id) DO UPDATE SET hash = excluded.hash
 """
 CLAIM_FIRST = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CONFLICT (name) DO NOTHING
@@ -144,7 +141,7 @@ def create(
         created_at=created_at,
     )
     if password_hash is not None:
-        tx.put(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
+        password_hashes.put(tx, id, password_hash)
     # Who takes a name at the same moment breaks this constraint: the transaction runs again and finds the name. ON CONFLICT would
     # tell at once, but on Citus it locks the table of accounts, of which racing registrations hold a part: a deadlock.
     tx.put_rows(INSERT_NAME, [{"key": key, "id": id} for key in keys])
@@ -305,10 +302,5 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         tx.run(SET_ROLE, id=id, role=role)
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:
-        tx.run(
-            PUT_HASH,
-            bucket=units.bucket_of(id, tx.buckets),
-            id=id,
-            hash=password_hash,
-        )
+        password_hashes.put(tx, id, password_hash)
     return account

@@ -30,6 +30,7 @@ from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_databas
 from seneca.learner_quotas import Amount, LearnerQuotas
 from seneca.errors import Unusable
 from seneca.passwords import MOST_THREADS, Hashery
+from seneca.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import STARTED, Settings
@@ -89,7 +90,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
         settings=told,
         database=database,
         sign_ins=SignIns(database, load_keys(told), database.buckets),
-        hashery=Hashery(min(MOST_THREADS, told.cores_each)),
+        password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
         aftermath=Aftermath(database, told.data / outside.FILE, told.vacuum_interval),
@@ -118,9 +119,15 @@ def create_app(told: Settings, started: float) -> ASGIApp:
 @asynccontextmanager
 async def living(shared: Services) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
-    await shared.sign_ins.look()
+    await shared.sign_ins.read_all()
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-    watches = (shared.sign_ins.watch(), shared.aftermath.watch(), follow(), listening.begin())
+    watches = (
+        shared.sign_ins.watch(),
+        shared.sign_ins.watch_all(),
+        shared.aftermath.watch(),
+        follow(),
+        listening.begin(),
+    )
     tasks = [asyncio.create_task(watch) for watch in watches]
     try:
         yield
@@ -129,7 +136,7 @@ async def living(shared: Services) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        shared.hashery.close()
+        shared.password_hashers.close()
         await asyncio.get_running_loop().run_in_executor(None, shared.database.close)
 
 

@@ -4,12 +4,13 @@ Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Shee
 reference service made are bcrypt; they verify as they did there and are renewed at the next sign-in.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Final, TypeVar
+from functools import cache
+from typing import Annotated, Final
 
 import bcrypt
 from argon2 import PasswordHasher, Type, extract_parameters
@@ -17,9 +18,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from msgspec import Meta
 
 from seneca import text
-from seneca.errors import Unavailable
-
-T = TypeVar("T")
+from seneca.errors import Invalid
 
 NewPassword = Annotated[
     str,
@@ -35,8 +34,7 @@ GivenPassword = Annotated[
     Meta(max_length=1024, pattern=text.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
-MOST_THREADS: Final = 2
-MOST_WAITING: Final = 256
+MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; the least that OWASP knows of is five times that
 MOST_KIBIBYTES: Final = 64 * 1024
 MOST_PASSES: Final = 5
 MOST_LANES: Final = 16
@@ -86,69 +84,26 @@ def check_hash(stored: str) -> None:
     parameters = extract_parameters(stored)
     if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
         raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")
+    if parameters.memory_cost * parameters.time_cost < MIN_KIBIBYTES_TIMES_PASSES:
+        raise ValueError("argon2id must use at least 7 MiB, memory times passes: it is too easily guessed")
     if parameters.parallelism > MOST_LANES:
         raise ValueError(f"argon2id may use at most {MOST_LANES} lanes")
 
 
-class Hashery:
-    """The threads on which one worker hashes and verifies, and the bounded queue before them.
-
-    Args:
-        threads: how many. Each takes a core, and 19 MiB.
-
-    """
-
-    def __init__(self, threads: int = MOST_THREADS) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="seneca-hash")
-        self._waiting = 0
-        self._nobodys = _ARGON2.hash("nobody's")
-
-    @contextmanager
-    def place(self) -> Iterator["Place"]:
-        """Keep a place in the queue: to be taken before anything is looked up, so that a refusal costs nothing.
-
-        Raises:
-            Unavailable: too many wait.
-
-        """
-        if self._waiting >= MOST_WAITING:
-            raise Unavailable("Too many sign-ins are waiting. Try again.", retry_after=5)
-        self._waiting += 1
-        try:
-            yield Place(self._threads, self._nobodys)
-        finally:
-            self._waiting -= 1
-
-    async def hash(self, password: str) -> str:
-        """As ``hash_password``, on a thread. Raises Unavailable when too many wait."""
-        with self.place() as place:
-            return await place.hash(password)
-
-    async def verify(self, stored: str | None, password: str) -> bool:
-        """As ``Place.verify``. Raises Unavailable when too many wait."""
-        with self.place() as place:
-            return await place.verify(stored, password)
-
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(cancel_futures=True)
+FAILURE_STEP_MS: Final = 250  # failed sign-ins take a multiple of this, whatever they did
+MS_PER_MEBIBYTE_PASS: Final = 0.82  # argon2id, on the machine of docs/performance.md
+BCRYPT_10_MS: Final = 70
+MARGIN: Final = 1.5
 
 
-class Place:
-    """A place in the queue of a ``Hashery``, for one thing after the other."""
-
-    def __init__(self, threads: ThreadPoolExecutor, nobodys: str) -> None:
-        self._threads = threads
-        self._nobodys = nobodys
-
-    async def hash(self, password: str) -> str:
-        """As ``hash_password``, on a thread."""
-        return await self._run(hash_password, password)
-
-    async def verify(self, stored: str | None, password: str) -> bool:
-        """As ``verify``, on a thread. Without a stored hash it takes as long and says no."""
-        matches = await self._run(verify, stored or self._nobodys, password)
-        return matches and stored is not None
-
-    async def _run(self, work: Callable[..., T], *given: str) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+def failure_step_ms(stored: str) -> int:
+    """Of what time failed sign-ins must take a multiple, so that verifying this hash takes less than one."""
+    if match := _BCRYPT.fullmatch(stored):
+        milliseconds = BCRYPT_10_MS * 2.0 ** (int(match[1]) - 10)
+    else:
+        parameters = extract_parameters(stored)
+        milliseconds = MS_PER_MEBIBYTE_PASS * parameters.memory_cost * parameters.time_cost / 1024
+    step = FAILURE_STEP_MS
+    while step < milliseconds * MARGIN:
+        step *= 2
+    return step

@@ -71,7 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     most_failures: Annotated[
         int,
         Meta(
-            ge=1, description="Sign-ins that may fail from one address in ten minutes, where it is new to the account."
+            ge=1,
+            description="Sign-ins that may fail from one address in ten minutes, where it is not familiar to the account; "
+            "then they are slowed.",
         ),
     ] = 60
     most_registrations: Annotated[

@@ -4,6 +4,7 @@ A token is a JWT (RFC 7519), HS256, whose payload carries ``id`` and ``role`` be
 """
 
 import hashlib
+import hmac
 import re
 import secrets
 from typing import Any, Final
@@ -95,6 +96,11 @@ class Keys:
             algorithm="HS256",
             headers={"kid": self._signing.id},
         )
+
+    def pseudonym(self, text: str) -> str:
+        """What a network address is called in the log: the same for as long as the signing key is."""
+        key = hmac.digest(self._signing.secret, b"seneca log pseudonyms", "sha256")
+        return hmac.digest(key, text.encode(), "sha256").hex()[:16]
 
     def verify(self, token: str, buckets: int) -> Verified:
         """Whose token it is, and how long it is good.

@@ -6,6 +6,7 @@ from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
 from seneca import accounts, audit, setup, throttle, units
+from seneca import accounts, audit, login_throttle, passwords, setup, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
 from seneca.api.caller import caller_of, signed_in
@@ -65,9 +66,9 @@ async def register(request: AnyRequest) -> Reply:
     accounts.check(asked, shared.password_policy)
     administrator = administrator_of(request)
     if administrator is None:
-        most = shared.settings.most_registrations
-        await shared.database.write(throttle.admit_registration, client_address(request), most, now())
-    password_hash = await shared.hashery.hash(asked.password)
+        limit = shared.settings.most_registrations
+        await shared.database.write(login_throttle.reserve_registration, client_address(request), limit, now())
+    password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
     user_id = units.new_id()
     # A learner who registers acts on nobody.
     actor = administrator.id if administrator else user_id if asked.role == "admin" else None
@@ -83,6 +84,8 @@ async def register(request: AnyRequest) -> Reply:
             created_at=moment,
             first_administrator=is_first,
         )
+        if administrator is None:
+            login_throttle.trust_address(tx, user_id, client_address(request), moment)
         if actor is not None:
             audit.record(tx, actor, "account.registered", user_id, moment, role=asked.role)
 
@@ -189,7 +192,9 @@ async def change(request: AnyRequest) -> Reply:
         raise OwnAccount(
             "Change your own password with PUT /auth/password. Your own role is changed by another administrator."
         )
-    password_hash = None if asked.password is UNSET else await shared.hashery.hash(asked.password)
+    password_hash = None
+    if asked.password is not UNSET:
+        password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
 
     def work(tx: Transaction, moment: int) -> tuple[Account, list[str]]:
         account = accounts.change(tx, user_id, role=role, password_hash=password_hash)

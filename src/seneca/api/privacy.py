@@ -6,7 +6,7 @@ from typing import Any, Final
 from litestar import Request, delete, get
 from msgspec import Struct
 
-from seneca import accounts, audit, passwords
+from seneca import accounts, audit, login_throttle, passwords
 from seneca.accounts import Credentials
 from seneca.api import body, examples, path
 from seneca.api.caller import caller_of
@@ -18,6 +18,9 @@ from seneca.api.services import now, services
 from seneca.api.signins import prove
 from seneca.database import Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount, OwnAccount, TooManyTries, WrongCredentials
+from seneca.errors import LastAdministrator, NoSuchAccount, TooManyTries, WrongCredentials
+from seneca.login_throttle import LoginAttempt
+from seneca.password_hasher_pool import HashingSlot
 from seneca.privacy import erasing, exporting
 from seneca.privacy.exporting import Export
 
@@ -92,10 +95,15 @@ async def erase_own(request: AnyRequest) -> Reply:
     account = await shared.database.read(accounts.get, caller.id)
     moment = now()
 
-    async def erase(found: Credentials, *_: object) -> erasing.Erased | None:
-        if found.id != caller.id:  # the name is somebody else's by now
+    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasing.Erased | None:
+        if verified.id != caller.id:  # the name is somebody else's by now
             raise NoSuchAccount
-        return await shared.database.write(erasing.erase_self, caller, found, moment)
+
+        def work(tx: Transaction) -> erasing.Erased | None:
+            login_throttle.take_back(tx, attempt)
+            return erasing.erase_self(tx, caller, verified, moment)
+
+        return await shared.database.write(work)
 
     erased = await prove(request, account.username, given.password, erase)
     shared.sign_ins.forget([*erased.sign_ins, caller.sign_in])

@@ -12,6 +12,7 @@ from seneca.database import Database
 from seneca.password_policy import PasswordPolicy
 from seneca.learner_quotas import LearnerQuotas
 from seneca.passwords import Hashery
+from seneca.password_hasher_pool import PasswordHasherPool
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
 from seneca.signins.verifying import SignIns
@@ -23,7 +24,7 @@ class Services(Struct, frozen=True):
     settings: Settings
     database: Database
     sign_ins: SignIns
-    hashery: Hashery
+    password_hashers: PasswordHasherPool
     password_policy: PasswordPolicy
     sign_ins_at_once: asyncio.Semaphore
     """To be held while a sign-in is at the database: it leaves half of the connections for writes to others."""

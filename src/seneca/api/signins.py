@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final, Literal, TypeVar
 
+import structlog
 from litestar import Request, post, put
 from msgspec import Meta, Struct
 
-from seneca import accounts, passwords, text, throttle
+from seneca import accounts, login_throttle, passwords, text
 from seneca.accounts import Credentials
 from seneca.api import body, examples
 from seneca.api.caller import PROVED, caller_of
@@ -19,16 +20,19 @@ from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import Services, now, services
 from seneca.errors import NoSuchAccount, TooManyTries, Unauthenticated, Unavailable, WrongCredentials
 from seneca.passwords import Place
+from seneca.errors import NoSuchAccount, NotSignedIn, Refusal, TooManyTries, Unavailable, WrongCredentials
+from seneca.login_throttle import LoginAttempt
+from seneca.password_hasher_pool import HashingSlot
 from seneca.signins import recording
 from seneca.signins.refresh_token import RefreshToken
-from seneca.throttle import Admission
 from seneca.tokens import LIFETIME
 
 AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
 TAG: Final = "Accounts and sign-in"
-FAILURE_STEP: Final = 0.25  # seconds: failed sign-ins take a multiple of this, whatever they did
 ATTEMPTS: Final = 2  # another sign-in may have renewed the hash between our look and our write
+
+log = structlog.get_logger()
 
 
 class Login(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +68,7 @@ async def prove(
     request: AnyRequest,
     name: str,
     password: str,
-    work: Callable[[Credentials, Admission, Place], Awaitable[T | None]],
+    work: Callable[[Credentials, LoginAttempt, HashingSlot], Awaitable[T | None]],
 ) -> T:
     """Do something for whoever knows the password that goes with a name.
 
@@ -72,42 +76,78 @@ async def prove(
         request: where it was given.
         name: a username or an address.
         password: the password that was given.
-        work: does it, and hashes, if it must, in the place that is kept for it; None if the account's password is another
-            one by now, and must be verified again.
+        work: does it, takes the attempt back, and hashes, if it must, in the slot that is kept for it; None if the account's
+            password is another one by now, and must be verified again.
 
     Raises:
         Unavailable: too many wait to be verified.
-        TooManyTries: too many have failed. Nothing was verified.
+        TooManyTries: too many have failed, or are in progress. Nothing was verified.
         WrongCredentials: there is no such name, or that is not its password. Both take the same time.
 
     """
     began = time.monotonic()
-    shared = services(request)
-    with shared.hashery.place() as place:
-        admission = await _admitted(shared, name, client_address(request))
-        found = admission.account
-        for _ in range(ATTEMPTS):
-            if not await place.verify(found.password_hash if found else None, password) or found is None:
-                break
-            done = await work(found, admission, place)
-            if done is not None:
-                request.scope[PROVED] = found.id  # type: ignore[literal-required]
-                return done
-            found = await shared.database.read(accounts.credentials, name)
-    async with shared.sign_ins_at_once:
-        await shared.database.write(throttle.fail, admission, now())
-    elapsed = time.monotonic() - began
-    await asyncio.sleep(-elapsed % FAILURE_STEP)
-    raise WrongCredentials(account=found.id if found else None)
+    shared, address = services(request), client_address(request)
+    try:
+        with shared.password_hashers.slot(address, text.key(name)) as slot:
+            attempt = await _reserve(shared, name, address)
+            if attempt.delay_ms:
+                await slot.sleep(attempt.delay_ms / 1000)
+            try:
+                done = await _verified(shared, attempt, password, slot, work)
+            except Refusal:  # the password was right, or could not be verified
+                await _take_back(shared, attempt)
+                raise
+    except TooManyTries as error:
+        _log_failure(request, error.account, address, error.code)
+        raise
+    account_id = attempt.account.id if attempt.account else None
+    if done is not None:
+        request.scope[PROVED] = account_id  # type: ignore[literal-required]
+        return done
+    await asyncio.sleep(-(time.monotonic() - began) % (attempt.failure_step_ms / 1000))
+    _log_failure(request, account_id, address, WrongCredentials.code)
+    raise WrongCredentials(account=account_id)
 
 
-async def _admitted(shared: Services, name: str, address: str) -> Admission:
-    """Somebody who may try a password. Raises TooManyTries."""
+async def _reserve(shared: Services, name: str, address: str) -> LoginAttempt:
+    """Count an attempt before it is made. Raises TooManyTries."""
     async with shared.sign_ins_at_once:
-        admission = await shared.database.read(throttle.look, name, address, shared.settings.most_failures, now())
-        if admission.must_be_counted:
-            return await shared.database.write(throttle.count, admission, now())
-        return admission
+        return await shared.database.write(login_throttle.reserve, name, address, shared.settings.most_failures, now())
+
+
+async def _take_back(shared: Services, attempt: LoginAttempt) -> None:
+    with suppress(Unavailable):  # then it counts as a failure
+        await shared.database.write(login_throttle.take_back, attempt)
+
+
+async def _verified(
+    shared: Services,
+    attempt: LoginAttempt,
+    password: str,
+    slot: HashingSlot,
+    work: Callable[[Credentials, LoginAttempt, HashingSlot], Awaitable[T | None]],
+) -> T | None:
+    """What the work returns, if the password is right."""
+    credentials = attempt.account
+    for _ in range(ATTEMPTS):
+        if not await slot.verify(credentials.password_hash if credentials else None, password) or credentials is None:
+            return None
+        done = await work(credentials, attempt, slot)
+        if done is not None:
+            return done
+        credentials = await shared.database.read(accounts.credentials, attempt.name)
+    return None
+
+
+def _log_failure(request: AnyRequest, account_id: str | None, address: str, reason: str) -> None:
+    """Log a sign-in that failed: whose password was tried, and a keyed hash of the address, never the name or the address."""
+    log.warning(
+        "login failed",
+        request=request.scope.get("request_id"),
+        account=account_id,
+        address=services(request).sign_ins.keys.pseudonym(address),
+        reason=reason,
+    )
 
 
 @post(
@@ -127,22 +167,24 @@ async def login(request: AnyRequest) -> Reply:
     given = await body.read(request, Login)
     shared = services(request)
 
-    async def start(found: Credentials, admission: Admission, place: Place) -> Reply | None:
+    async def start(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> Reply | None:
         renewed = None
-        if not passwords.is_current(found.password_hash or ""):
-            renewed = await place.hash(given.password)
+        if not passwords.is_current(verified.password_hash or ""):
+            renewed = await slot.hash(given.password)
         async with shared.sign_ins_at_once:
-            started = await shared.database.write(recording.start, found, renewed, admission, now())
+            started = await shared.database.write(recording.start, verified, renewed, attempt, now())
         if started is None:
             return None
+        shared.sign_ins.forget(started.ended)
         return signed_in(shared, started.account.role, started.refresh_token, started.generation)
 
     try:
         return await prove(request, given.username, given.password, start)
     except (TooManyTries, Unavailable) as refusal:  # the log says whom it kept out
-        with suppress(Unavailable):
-            account = await shared.database.read(accounts.credentials, given.username)
-            refusal.account = account.id if account else None
+        if refusal.account is None:
+            with suppress(Unavailable):
+                account = await shared.database.read(accounts.credentials, given.username)
+                refusal.account = account.id if account else None
         raise
 
 
@@ -217,9 +259,11 @@ async def change_password(request: AnyRequest) -> Reply:
     account = await shared.database.read(accounts.get, caller.id)
     shared.password_policy.check(given.new_password, account.username, account.email, field="newPassword")
 
-    async def change(found: Credentials, _: Admission, place: Place) -> list[str] | None:
-        new_hash = await place.hash(given.new_password)
-        return await shared.database.write(recording.change_password, caller, found, new_hash, now())
+    async def change(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> list[str] | None:
+        new_hash = await slot.hash(given.new_password)
+        return await shared.database.write(
+            recording.change_password, caller, verified, attempt, new_hash=new_hash, now=now()
+        )
 
     shared.sign_ins.forget(await prove(request, account.username, given.current_password, change))
     return nothing()

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import accounts, audit, erasures, figures, throttle, units
+from seneca import accounts, audit, erasures, figures, login_throttle, units
 from seneca.accounts import Account, Credentials, Learner
 from seneca.database import Database, Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount, Unavailable
@@ -87,7 +87,7 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     counted = tx.one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
     sessions = int(counted[0]) if counted else 0
     is_complete = removing.remove(tx, learner, units.LATEST + 1) == sessions
-    throttle.forget(tx, account.id, [account.username, account.email])
+    login_throttle.erase(tx, account.id, [account.username, account.email])
     ended = recording.end_all(tx, account.id, now)
     tx.put(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
     tx.put(DELETE_NAMES, id=account.id)

@@ -10,13 +10,15 @@ from seneca import accounts, audit, throttle, units
 from seneca.accounts import Credentials, Role
 from seneca.database import Row, Transaction
 from seneca.signins.authorisation import authorise
+from seneca import accounts, login_throttle, password_hashes, units
+from seneca.login_throttle import LoginAttempt
 from seneca.signins.refresh_token import RefreshToken
-from seneca.throttle import Admission
 from seneca.tokens import LIFETIME, Caller
 
 DAY: Final = 86_400_000  # milliseconds
 MOST_IDLE: Final = 14 * DAY
 MOST_AGE: Final = 30 * DAY
+MAX_SIGN_INS: Final = 50  # of one account: the oldest ends when another begins
 REPEAT: Final = 10_000  # milliseconds in which a token that was used answers again, if the answer was lost
 LIVES: Final = LIFETIME * 1000  # milliseconds, of an access token
 
@@ -24,6 +26,11 @@ START = """
 INSERT INTO sign_ins (bucket, account_id, id, started_at, family_hash, live_hash, used_hash, salt, refreshed_at)
 VALUES (:bucket, :account_id, :id, :now, :family_hash, :live_hash, '', '', :now)
 """
+BEYOND = """
+SELECT id, refreshed_at FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id
+ORDER BY started_at DESC, id DESC LIMIT 1000000 OFFSET :kept
+"""
+END_THESE = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id IN (:values)"
 FORGET_EXPIRED = """
 DELETE FROM sign_ins
 WHERE bucket = :bucket AND account_id = :account_id AND (started_at < :oldest OR refreshed_at < :longest_idle)
@@ -37,10 +44,12 @@ class Started(Struct, frozen=True):
     refresh_token: RefreshToken
     generation: str
     """What its tokens carry: see ``end_everybodys``."""
+    ended: list[str]
+    """The oldest sign-ins of the account, which had too many: for ``SignIns.forget``."""
 
 
 def start(
-    tx: Transaction, verified: Credentials, new_hash: str | None, admission: Admission, now: int
+    tx: Transaction, verified: Credentials, new_hash: str | None, attempt: LoginAttempt, now: int
 ) -> Started | None:
     """Record a sign-in whose password was verified a moment ago.
 
@@ -48,7 +57,7 @@ def start(
         tx: the transaction.
         verified: the credentials against which the password was verified.
         new_hash: the password's renewed hash, where the stored one is of an older kind.
-        admission: how it was let in to try.
+        attempt: the attempt, as it was counted.
         now: milliseconds since 1970.
 
     Returns:
@@ -56,26 +65,23 @@ def start(
 
     """
     generation = tx.ask(GENERATION)
-    current = unchanged(tx, verified, admission.name)
-    if current is None:
+    of_account = {"bucket": verified.bucket, "account_id": verified.id}
+    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
+    oldest = tx.ask(BEYOND, kept=MAX_SIGN_INS - 1, **of_account)
+    current = accounts.credentials(tx, attempt.name)
+    if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
         return None
+    ended = oldest.fetchall()
     if new_hash is not None:
-        tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
-    throttle.welcome(tx, current, admission, now)
-    of_account = {"bucket": current.bucket, "account_id": current.id}
+        password_hashes.renew(tx, current.id, new_hash)
+    login_throttle.record_success(tx, current, attempt, now)
     tx.put(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
     token = RefreshToken.first(current.id, units.new_id())
     tx.put(START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account)
-    return Started(current, token, _generation(generation.fetchone()))
-
-
-def unchanged(tx: Transaction, verified: Credentials, name: str) -> Credentials | None:
-    """The account as it is now, locked, or None if its password is another one than was verified."""
-    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
-    current = accounts.credentials(tx, name)
-    if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
-        return None
-    return current
+    if ended:
+        tx.put(END_THESE, values=[id_ for id_, _ in ended], **of_account)
+        _revoke(tx, current.bucket, ended, now)
+    return Started(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
 
 
 # -- going on ----------------------------------------------------------------------------------
@@ -177,7 +183,7 @@ def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
 
 
 def change_password(
-    tx: Transaction, caller: Caller, verified: Credentials, new_hash: str, now: int
+    tx: Transaction, caller: Caller, verified: Credentials, attempt: LoginAttempt, *, new_hash: str, now: int
 ) -> list[str] | None:
     """Set the caller's password, which was verified a moment ago; every other sign-in of theirs ends.
 
@@ -192,7 +198,8 @@ def change_password(
     current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
         return None
-    tx.put(accounts.PUT_HASH, bucket=current.bucket, id=current.id, hash=new_hash)
+    login_throttle.take_back(tx, attempt)
+    password_hashes.put(tx, current.id, new_hash)
     audit.record(tx, caller.id, "account.password-changed", caller.id, now)
     return end_all(tx, current.id, now, but=caller.sign_in)
 
@@ -211,6 +218,11 @@ END_EVERYBODYS = "DELETE FROM sign_ins"
 def ended(tx: Transaction, since: int) -> tuple[set[str], str]:
     """The sign-ins that have ended since then (milliseconds since 1970), and the generation whose tokens are good."""
     return {row[0] for row in tx.all(ENDED, since=since)}, _generation(tx.one(GENERATION))
+
+
+def ended_in_all(tx: Transaction, since: int) -> tuple[set[str], str]:
+    """As ``ended``, for ``Database.scan``: of very many rows, one after the other."""
+    return {row[0] for row in tx.rows(ENDED, since=since)}, _generation(tx.one(GENERATION))
 
 
 def end_everybodys(tx: Transaction) -> None:

@@ -1,14 +1,15 @@
 """Whose token is it, and is it still good? Answered from memory.
 
-No request asks the database whether its token is still good. Each worker reads, every two seconds,
-which sign-ins have ended in the last token's lifetime (all of them, since a commit may be late), and
-refuses those, and tokens of another generation than the database's (a restore begins one). A worker that could not look for
-five seconds refuses every token until it can.
+No request asks the database whether its token is still good. Each worker reads, every two seconds, which sign-ins have
+ended since it last did so, and some before that, since a commit may be late; every minute, on another thread, all that have
+ended in a token's lifetime. It refuses those, and tokens of another generation than the database's (a restore begins one).
+A worker that could not read for five seconds refuses every token until it can.
 """
 
 import asyncio
 import time
 from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -20,6 +21,8 @@ from seneca.tokens import LIFETIME, Caller, Keys, Verified
 
 LOOK_EVERY: Final = 2.0  # seconds
 BLIND_AFTER: Final = 5.0  # seconds
+OVERLAP_MS: Final = 60_000  # read again each time: a commit may be late, and servers' clocks differ
+READ_ALL_SECONDS: Final = 60.0
 REMEMBERED: Final = 20_000  # verified tokens a worker
 
 log = structlog.get_logger()
@@ -33,7 +36,8 @@ class SignIns:
         self._database = database
         self._buckets = buckets
         self._verified: dict[str, Verified] = {}
-        self._ended: set[str] = set()
+        self._ended: list[set[str]] = [set()]  # what the last reading of all found, what was added since
+        self._read_until: int | None = None  # milliseconds since 1970
         self._generation = ""
         self._newer: dict[str, float] = {}
         """Generations that are newer than this worker's, and when a token of each came first."""
@@ -58,7 +62,7 @@ class SignIns:
         if time.time() >= known.expires:
             del self._verified[token]
             raise Unauthenticated("token-expired", account=caller.id)
-        if caller.sign_in in self._ended or not self._is_current(known.generation):
+        if self._has_ended(caller.sign_in) or not self._is_current(known.generation):
             raise Unauthenticated("signed-out", account=caller.id)
         if time.monotonic() - self._looked > BLIND_AFTER:
             refusal = Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
@@ -86,26 +90,56 @@ class SignIns:
 
     def forget(self, sign_ins: list[str]) -> None:
         """Refuse these sign-ins' tokens from now on."""
-        self._ended.update(sign_ins)
+        self._ended[-1].update(sign_ins)
+
+    def _has_ended(self, sign_in: str) -> bool:
+        return any(sign_in in ended for ended in self._ended)
 
     async def look(self) -> None:
-        """Read which sign-ins have ended."""
-        since = int(time.time() * 1000) - (LIFETIME + 60) * 1000
-        before, began = set(self._ended), time.monotonic()
-        found, self._generation = await self._database.poll(recording.ended, since)
-        self._ended = found | (self._ended - before)  # what was forgotten while we looked stays
-        self._looked, self._began_to_look = time.monotonic(), began
+        """Read which sign-ins have ended since the last time; the first time, all that have."""
+        if self._read_until is None:
+            await self.read_all()
+            return
+        began, now = time.monotonic(), _now()
+        since = min(self._read_until, now) - OVERLAP_MS  # the earlier of both: the clock may have been set
+        ended, self._generation = await self._database.poll(recording.ended, since)
+        self._ended[-1].update(ended)
+        self._read_until = now
+        self._looked = self._began_to_look = began
+
+    async def read_all(self) -> None:
+        """Read which sign-ins have ended of which a token may still be good, and let go of all others."""
+        began, now = time.monotonic(), _now()
+        superseded = len(self._ended)
+        self._ended.append(set())
+        ended, generation = await self._database.scan(recording.ended_in_all, now - (LIFETIME + 60) * 1000)
+        self._ended = [ended, *self._ended[superseded:]]
+        self._generation = max(self._generation, generation)
+        self._read_until = max(self._read_until or 0, now)
+        self._looked = max(self._looked, began)
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self.look()
-            except Unavailable as fault:
-                log.warning("sign-ins not checked", reason=fault.detail)
-            except Exception:  # whatever it was: who stops looking refuses every token for ever
-                log.exception("bug")
+        """Look again and again, until cancelled; at once where a token of a newer generation has come."""
+        await _again_and_again(self.look, LOOK_EVERY, self._wake)
+
+    async def watch_all(self) -> None:
+        """Read all again and again, until cancelled."""
+        await _again_and_again(self.read_all, READ_ALL_SECONDS, asyncio.Event())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def _again_and_again(read: Callable[[], Awaitable[None]], seconds: float, wake: asyncio.Event) -> None:
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        wake.clear()
+        try:
+            await read()
+        except Unavailable as fault:
+            log.warning("sign-ins not checked", reason=fault.detail)
+        except Exception:  # whatever it was: who stops reading refuses every token from then on
+            log.exception("bug")

@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 
 import msgspec
 
-from seneca import accounts, courses, erasures, text, units
+from seneca import accounts, courses, erasures, password_hashes, text, units
 from seneca.database import Row, Transaction
 from seneca.errors import Invalid, TitleTaken
 from seneca.transfer.lines import Course, User
@@ -111,7 +111,8 @@ def _insert(tx: Transaction, users: Sequence[User]) -> None:
     names = [{"key": key, "id": user.id} for user in users for key in {*_keys(user).values()}]
     tx.put_rows(accounts.INSERT_NAME, names)
     hashes = [row | {"hash": row["password_hash"]} for row in rows if row["password_hash"] is not None]
-    tx.put_rows(accounts.PUT_HASH, hashes)
+    tx.put_rows(password_hashes.PUT, hashes)
+    password_hashes.raise_failure_step(tx, [str(row["hash"]) for row in hashes])
     tx.put_rows(NOTE, rows)
 
 
