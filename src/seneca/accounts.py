@@ -1,5 +1,6 @@
 """Who people are: accounts, their names and roles, and how the first administrator comes to be."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -8,6 +9,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from seneca import passwords, text, units
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
+    FieldError,
+    Invalid,
     LastAdministrator,
     NameTaken,
     NoSuchAccount,
@@ -29,6 +32,15 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     email: Email
     password: passwords.NewPassword
     role: Role = "user"
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """What types cannot say: what a name may look like, an address's syntax, passwords that are easily guessed."""
+        yield from name_errors(self.username, self.email)
+        if isinstance(self.password, str):
+            try:
+                passwords.check(self.password, self.username or "", self.email or "")
+            except Invalid as invalid:
+                yield from invalid.errors
 
 
 class Change(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -64,15 +76,12 @@ class Credentials(Struct, frozen=True):
     password_hash: str | None
 
 
-def check(registration: Registration) -> None:
-    """Check what a type cannot say of a registration.
-
-    Raises:
-        Invalid: the address is not one, or the password is too easily guessed.
-
-    """
-    text.check_email(registration.email)
-    passwords.check(registration.password, registration.username, registration.email)
+def name_errors(username: str | UnsetType, email: str | UnsetType) -> Iterator[FieldError]:
+    """What types cannot say of an account's names. What is UNSET is passed over."""
+    if username is not UNSET and (rule := text.username_rule(username, None if email is UNSET else email)):
+        yield FieldError("username", rule)
+    if email is not UNSET and (rule := text.email_rule(email)):
+        yield FieldError("email", rule)
 
 
 # -- making accounts ---------------------------------------------------------------------------
@@ -109,7 +118,7 @@ def create(
     Args:
         tx: the transaction.
         id: its identifier.
-        username: unique, in one namespace with addresses, however it is written.
+        username: unique, in one namespace with addresses, as ``text.key`` compares them.
         email: likewise.
         role: ``user`` or ``admin``.
         password_hash: None where it cannot sign in yet.

@@ -98,7 +98,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
     A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
     """
     asked = await body.read(request, recording.Update)
-    session_id = str(asked.session_id)
+    session_id = asked.session_id.lower()
     given = read_results(asked.module_stats)
     recorded = await services(request).database.write(recording.record, learner_of(request), session_id, given)
     return reply(
@@ -124,7 +124,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
 )
 async def end(request: Request[Any, Any, Any]) -> Reply:
     """End a session."""
-    session_id = str((await body.read(request, recording.End)).session_id)
+    session_id = (await body.read(request, recording.End)).session_id.lower()
     ended_at = await services(request).database.write(recording.end, learner_of(request), session_id, now())
     return reply(Ended("Session ended successfully", session_id, units.iso(ended_at)))
 

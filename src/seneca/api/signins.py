@@ -134,7 +134,7 @@ async def login(request: AnyRequest) -> Reply:
             started = await shared.database.write(recording.start, found, renewed, admission, now())
         return None if started is None else signed_in(shared, started.account.role, started.refresh_token)
 
-    return await prove(request, given.username, given.password, start)
+    return await prove(request, given.username.strip(), given.password, start)
 
 
 @post(

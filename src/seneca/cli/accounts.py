@@ -30,7 +30,7 @@ def create(
     with opened(data, url) as (told, database):
         password = new_password()
         given = {"username": name, "email": email, "password": password, "role": "admin"}
-        accounts.check(decoding.convert(given, Registration))
+        decoding.convert(given, Registration)
         account_id = units.new_id()
         with database.writing() as tx:
             accounts.create(
@@ -54,7 +54,7 @@ def set_password(
     """Set an account's password; its sign-ins end."""
     with opened(data, url) as (_, database):
         with database.reading() as tx:
-            found = accounts.credentials(tx, name)
+            found = accounts.credentials(tx, name.strip())
             if found is None:
                 raise NoSuchAccount(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)
