@@ -8,7 +8,9 @@ ID = b"0190a000-0000-7000-8000-000000000001"
 BOM = b"\xef\xbb\xbf"
 
 
-def filled(start: bytes, item: bytes | Callable[[int], bytes], end: bytes, separator: bytes = b",", *, size: int) -> bytes:
+def filled(
+    start: bytes, item: bytes | Callable[[int], bytes], end: bytes, separator: bytes = b",", *, size: int
+) -> bytes:
     """As many items between a start and an end as the size allows."""
     parts = [start]
     length = len(start) + len(end)
@@ -28,9 +30,15 @@ def shapes(size: int = BYTES) -> Iterator[tuple[str, bytes]]:
     deep = size // 1000
     yield "a byte order mark, a long key, a long list", filled(BOM + b'{"' + key + b'":[', b"1", b"]}", size=size)
     yield "an emoji in the key", filled(BOM + b'{"' + emoji + b'":[', b"1", b"]}", size=size)
-    yield "a long key, NaN at the end", filled(b'{"' + emoji + b'":[', b"1", b',NaN]}', size=size)
-    yield "a long key over 950 lists", b'{"' + b"k" * (size - 2000) + "😀".encode() + b'":' + b"[" * 950 + b"NaN" + b"]" * 950 + b"}"
-    yield "950 objects with long keys", b'{"' + b'":{"'.join(f"{'k' * (deep - 12)}😀{n}".encode() for n in range(950)) + b'":NaN' + b"}" * 950
+    yield "a long key, NaN at the end", filled(b'{"' + emoji + b'":[', b"1", b",NaN]}", size=size)
+    yield (
+        "a long key over 950 lists",
+        b'{"' + b"k" * (size - 2000) + "😀".encode() + b'":' + b"[" * 950 + b"NaN" + b"]" * 950 + b"}",
+    )
+    yield (
+        "950 objects with long keys",
+        b'{"' + b'":{"'.join(f"{'k' * (deep - 12)}😀{n}".encode() for n in range(950)) + b'":NaN' + b"}" * 950,
+    )
     yield "thousand-fold lists", b"[" * half + b"]" * half
     yield "lists that never close", b"[" * size
     yield "objects that never close", b'{"a":' * (size // 5)
@@ -71,7 +79,7 @@ def shapes(size: int = BYTES) -> Iterator[tuple[str, bytes]]:
     yield "one name in escapes", filled(b"{", lambda n: b'"\\u0061":%d' % n, b"}", size=size)
     yield "names of surrogates", filled(b"{", lambda n: b'"\\ud8%02x":%d' % (n % 256, n), b"}", size=size)
     yield "a text of backslashes", b'"' + b"\\" * (size // 2 * 2 - 2) + b'"'
-    yield "backslashes and NUL", b'"' + b"\\" * (half // 2 * 2) + b'\\u0000' + b'"'
+    yield "backslashes and NUL", b'"' + b"\\" * (half // 2 * 2) + b"\\u0000" + b'"'
     yield "a long text", b'"' + b"x" * size + b'"'
     yield "a long text of emoji", b'"' + "😀".encode() * (size // 4) + b'"'
     yield "an integer of all digits", b"7" * size
@@ -83,18 +91,123 @@ def shapes(size: int = BYTES) -> Iterator[tuple[str, bytes]]:
     yield "not UTF-8", b'"' + b"\xed\xa0\x80" * (size // 3) + b'"'
     yield "quotes of our own messages", b'{"' + b" - at `$.a" * (size // 10) + b'":1}'
     answers = filled(b"", b'""', b"", size=size - 200)
-    yield "an update of empty answers", b'{"sessionId":"%b","moduleStats":[%b]}' % (ID, filled(b"", lambda n: b'{"moduleName":"%d","quiz":{"answers":[%b]}}' % (n, answers[: 500 * 3 - 1]), b"", size=size - 100))
-    yield "an update with one bad answer in each part", b'{"sessionId":"%b","moduleStats":[%b]}' % (ID, filled(b"", lambda n: b'{"moduleName":"%d","quiz":{"answers":[%b,1]}}' % (n, answers[: 499 * 3 - 1]), b"", size=size - 100))
-    yield "an update of integers of 4,000 digits", b'{"sessionId":"%b","moduleStats":[%b]}' % (ID, filled(b"", lambda n: b'{"moduleName":"%d","quiz":{"score":%b}}' % (n, b"7" * 4000), b"", size=size - 100))
-    yield "an update of long fractions", b'{"sessionId":"%b","moduleStats":[%b]}' % (ID, filled(b"", lambda n: b'{"moduleName":"%d","quiz":{"score":0.%b}}' % (n, b"7" * 1200), b"", size=size - 100))
-    yield "a course of short names", b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}' % filled(b"", lambda n: b'{"topic":"%d","modules":[%b]}' % (n, b",".join(b'"%x"' % m for m in range(500))), b"", size=size - 100)
-    yield "a course of names to normalise", b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}' % filled(b"", lambda n: '{{"topic":"{}","modules":[{}]}}'.format(n, ",".join(f'" e\u0301{m:x}"' for m in range(500))).encode(), b"", size=size - 100)
-    yield "a course whose last names repeat", b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}' % filled(b"", lambda n: b'{"topic":"%d","modules":[%b,"0"]}' % (n, b",".join(b'"%x"' % m for m in range(499))), b"", size=size - 100)
-    yield "a registration of long texts", b'{"username":"%b","email":"%b@x.org","password":"%b"}' % (b"x" * (size // 3), b"y" * (size // 3), b"z" * (size // 3 - 60))
+    yield (
+        "an update of empty answers",
+        b'{"sessionId":"%b","moduleStats":[%b]}'
+        % (
+            ID,
+            filled(
+                b"",
+                lambda n: b'{"moduleName":"%d","quiz":{"answers":[%b]}}' % (n, answers[: 500 * 3 - 1]),
+                b"",
+                size=size - 100,
+            ),
+        ),
+    )
+    yield (
+        "an update with one bad answer in each part",
+        b'{"sessionId":"%b","moduleStats":[%b]}'
+        % (
+            ID,
+            filled(
+                b"",
+                lambda n: b'{"moduleName":"%d","quiz":{"answers":[%b,1]}}' % (n, answers[: 499 * 3 - 1]),
+                b"",
+                size=size - 100,
+            ),
+        ),
+    )
+    yield (
+        "an update of integers of 4,000 digits",
+        b'{"sessionId":"%b","moduleStats":[%b]}'
+        % (
+            ID,
+            filled(b"", lambda n: b'{"moduleName":"%d","quiz":{"score":%b}}' % (n, b"7" * 4000), b"", size=size - 100),
+        ),
+    )
+    yield (
+        "an update of long fractions",
+        b'{"sessionId":"%b","moduleStats":[%b]}'
+        % (
+            ID,
+            filled(
+                b"", lambda n: b'{"moduleName":"%d","quiz":{"score":0.%b}}' % (n, b"7" * 1200), b"", size=size - 100
+            ),
+        ),
+    )
+    yield (
+        "a course of short names",
+        b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}'
+        % filled(
+            b"",
+            lambda n: b'{"topic":"%d","modules":[%b]}' % (n, b",".join(b'"%x"' % m for m in range(500))),
+            b"",
+            size=size - 100,
+        ),
+    )
+    yield (
+        "a course of names to normalise",
+        b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}'
+        % filled(
+            b"",
+            lambda n: '{{"topic":"{}","modules":[{}]}}'.format(
+                n, ",".join(f'" e\u0301{m:x}"' for m in range(500))
+            ).encode(),
+            b"",
+            size=size - 100,
+        ),
+    )
+    yield (
+        "a course whose last names repeat",
+        b'{"courseTitle":"C","qualification":"Q","topicsAndModules":[%b]}'
+        % filled(
+            b"",
+            lambda n: b'{"topic":"%d","modules":[%b,"0"]}' % (n, b",".join(b'"%x"' % m for m in range(499))),
+            b"",
+            size=size - 100,
+        ),
+    )
+    yield (
+        "a registration of long texts",
+        b'{"username":"%b","email":"%b@x.org","password":"%b"}'
+        % (b"x" * (size // 3), b"y" * (size // 3), b"z" * (size // 3 - 60)),
+    )
 
 
-MEMBERS = ["username", "email", "password", "role", "sessionId", "moduleStats", "courseTitle", "topicsAndModules", "moduleName", "quiz", "score", "answers", "topic", "modules", "kind", "x"]
-LEAVES = [b"1", b"1.5", b'"a"', b"null", b"true", b"NaN", b"1e400", b'"\\ud800"', b'"\\u0000"', b"7" * 4500, b"{}", b"[]", '"😀"'.encode(), b'"%b"' % ID]
+MEMBERS = [
+    "username",
+    "email",
+    "password",
+    "role",
+    "sessionId",
+    "moduleStats",
+    "courseTitle",
+    "topicsAndModules",
+    "moduleName",
+    "quiz",
+    "score",
+    "answers",
+    "topic",
+    "modules",
+    "kind",
+    "x",
+]
+LEAVES = [
+    b"1",
+    b"1.5",
+    b'"a"',
+    b"null",
+    b"true",
+    b"NaN",
+    b"1e400",
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b"7" * 4500,
+    b"{}",
+    b"[]",
+    '"😀"'.encode(),
+    b'"%b"' % ID,
+]
 
 
 def by_chance(seed: int, size: int = BYTES) -> bytes:
@@ -108,13 +221,19 @@ def by_chance(seed: int, size: int = BYTES) -> bytes:
         count = chance.choice([1, 1, 2, 5, 50, 1000, 10_000])
         each = budget // count
         if kind < 0.1:
-            return b'"' + chance.choice([b"x", "é".encode(), "😀".encode(), b"\\u0061", b"\\\\", b" "]) * (budget // 6) + b'"'
+            return (
+                b'"'
+                + chance.choice([b"x", "é".encode(), "😀".encode(), b"\\u0061", b"\\\\", b" "]) * (budget // 6)
+                + b'"'
+            )
         item = text(each, depth + 1) if chance.random() < 0.7 else None
         if kind < 0.5:
             return filled(b"[", item or (lambda _: text(min(each, 200), depth + 1)), b"]", size=budget)
+
         def member(n: int) -> bytes:
             name = chance.choice([*MEMBERS, f"{n:x}", "n" * (each // 2), "😀" * (each // 8)])
             return b'"%b":%b' % (name.encode(), item or text(min(each, 200), depth + 1))
+
         return filled(b"{", member, b"}", size=budget)
 
     return chance.choice([b"", b"", b"", BOM]) + text(size, 0)

@@ -240,7 +240,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-Place = tuple[Moment, text.Name]
+Place = tuple[Moment, text.CursorText]
 """Where a page of accounts ends: creation, id."""
 BEGINNING: Place = (units.EARLIEST, "")
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
-from msgspec.structs import force_setattr
 
 from seneca import text, units
 from seneca.database import Answer, BrokenReference, NotUnique, Row, Transaction
@@ -36,12 +35,7 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Normalise its names."""
         text.normalise_member(self, "topic", "topic")
-        normal = [
-            text.checked_name(name, f"modules[{index}]") if isinstance(name, str) else name
-            for index, name in enumerate(self.modules if isinstance(self.modules, list) else [])
-        ]
-        if normal and normal != self.modules:
-            force_setattr(self, "modules", normal)
+        text.normalise_members(self, "modules")
 
 
 Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]

@@ -1,10 +1,9 @@
 """Decode JSON into types that check themselves, and say what is wrong with it: the field and the rule."""
 
 from codecs import BOM_UTF8
-from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -12,6 +11,9 @@ from seneca import json_errors
 from seneca.errors import FieldError, Invalid, Malformed
 
 T = TypeVar("T")
+
+MAX_CONTAINERS: Final = 20_000
+"""Lists and objects in a bad text, of which more than the first problem is told. No good one has as many."""
 
 
 def decode(raw: bytes, kind: type[T], what: str = "The body") -> T:
@@ -59,18 +61,28 @@ def check(value: object, raw: bytes, kind: Any) -> None:
 
     """
     errors = json_errors.own_errors(value)
-    if errors or b"\\u0000" in raw or json_errors.has_repeated_names(raw):
-        errors = _problems(raw, kind, errors)
-        if errors:
-            raise Invalid(errors)
-
-
-def _problems(raw: bytes, kind: Any, own: Sequence[FieldError] | None = None) -> list[FieldError]:
-    """Everything that a second, lenient look at a text finds; nothing where it cannot be read even so."""
     try:
-        return json_errors.list_errors(json_errors.parse(raw), kind, own)
+        document = json_errors.parse(raw)
     except (ValueError, RecursionError):
-        return list(own or [])
+        if not errors:
+            raise Malformed("The JSON is nested too deeply.") from None
+    else:
+        if document.has_repeated_names or b"\\u0000" in raw:
+            errors = json_errors.list_errors(document.value, kind, errors)
+        elif errors:
+            errors = json_errors.in_order(document.value, errors)
+    if errors:
+        raise Invalid(errors)
+
+
+def _problems(raw: bytes, kind: Any) -> list[FieldError]:
+    """Everything that a second, lenient look at a text finds; nothing where it cannot be read even so, or has too many parts."""
+    if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
+        return []
+    try:
+        return json_errors.list_errors(json_errors.parse(raw).value, kind)
+    except (ValueError, RecursionError):
+        return []
 
 
 def convert(value: object, kind: type[T]) -> T:

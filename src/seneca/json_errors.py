@@ -8,6 +8,7 @@ the type is deep, and the search ends at ``MAX_ERRORS``.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -38,40 +39,27 @@ class NonFinite:
 class RepeatedMembers:
     """An object in which a name occurs more than once."""
 
-    def __init__(self, pairs: Sequence[tuple[str, object]]) -> None:
-        self.members: dict[str, object] = {}
-        repeated: dict[str, None] = {}  # a set that keeps the order
-        for name, value in pairs:
-            if name in self.members:
-                repeated[name] = None
-            self.members[name] = value
-        self.names = list(repeated)
+    def __init__(self, members: dict[str, object], pairs: Sequence[tuple[str, object]]) -> None:
+        self.members = members
+        self._pairs = pairs
+
+    def names(self) -> list[str]:
+        """Those that occur more than once, in the order of their first occurrence."""
+        counts = Counter(name for name, _ in self._pairs)
+        return [name for name in self.members if counts[name] > 1]
 
 
-class RepeatedNameError(ValueError):
-    """A name occurs more than once in an object."""
+_CONSTANTS: Final = {literal: NonFinite(literal) for literal in ("NaN", "Infinity", "-Infinity")}
 
 
-def _members(pairs: list[tuple[str, object]]) -> object:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else RepeatedMembers(pairs)
+class Document(Struct, frozen=True):
+    """A parsed JSON text."""
+
+    value: object
+    has_repeated_names: bool
 
 
-def _distinct(pairs: list[tuple[str, object]]) -> None:
-    if len(dict(pairs)) != len(pairs):
-        raise RepeatedNameError
-
-
-def has_repeated_names(raw: bytes) -> bool:
-    """Whether some object of a valid JSON text has two members of one name, of which the last would count silently."""
-    try:
-        json.loads(raw, object_pairs_hook=_distinct)
-    except RepeatedNameError:
-        return True
-    return False
-
-
-def parse(raw: bytes) -> object:
+def parse(raw: bytes) -> Document:
     """A JSON text as Python's parser reads it, with marks where JSON itself is broken.
 
     Raises:
@@ -79,13 +67,24 @@ def parse(raw: bytes) -> object:
         RecursionError: it is nested too deeply.
 
     """
+    repeated: list[RepeatedMembers] = []
+
+    def members(pairs: list[tuple[str, object]]) -> object:
+        members = dict(pairs)
+        if len(members) == len(pairs):
+            return members
+        repeated.append(RepeatedMembers(members, pairs))
+        return repeated[-1]
+
     text = raw.decode()
+    constant = _CONSTANTS.__getitem__
     try:
-        return json.loads(text, parse_constant=NonFinite, object_pairs_hook=_members)
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=members)
     except json.JSONDecodeError:
         raise
     except ValueError:  # an integer of more digits than Python converts
-        return json.loads(text, parse_constant=NonFinite, object_pairs_hook=_members, parse_int=float)
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=members, parse_int=float)
+    return Document(value, bool(repeated))
 
 
 # -- the problems ------------------------------------------------------------------------------
@@ -101,11 +100,16 @@ def own_errors(value: object) -> list[FieldError]:
     return list(find_errors()) if find_errors else []
 
 
+def in_order(document: object, errors: Sequence[FieldError]) -> list[FieldError]:
+    """These problems in the order of the document."""
+    return [error for _, error in sorted(_located(document, errors), key=itemgetter(0))]
+
+
 def list_errors(document: object, kind: Any, own: Sequence[FieldError] | None = None) -> list[FieldError]:
     """The problems of a parsed document that should have been of this type; none where only the text itself was bad.
 
     Args:
-        document: from ``parse``.
+        document: the value of ``parse``.
         kind: the type.
         own: the struct's ``own_errors``, where they are known already.
 
@@ -144,7 +148,7 @@ class _Search:
         before = len(self.errors)
         if isinstance(value, RepeatedMembers):
             positions = {name: index for index, name in enumerate(value.members)}
-            for name in value.names:
+            for name in value.names():
                 self.add((*position, positions[name]), _joined(path, name), "must not be repeated")
             value = value.members
         narrowed, meta = _narrowed(kind, value)

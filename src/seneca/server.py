@@ -40,6 +40,8 @@ def serve(told: Settings) -> None:
     check_port(told.host, told.port)
     keys = load_keys(told)
     database = open_database(told.database)
+    for warning in database.warnings:  # of migrations: the workers find none to apply
+        log.warning(warning)
     try:
         agree(database, keys)
         token = setup.prepare(database, told.data)

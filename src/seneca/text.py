@@ -7,8 +7,8 @@ import re
 import unicodedata
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from seneca.unicode_names import is_visible, mixes_scripts, nfkc_casefold
 
@@ -20,7 +20,7 @@ _BIDI: Final = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _NOT_BLANK: Final = r"(?=\s*[^\s\u001c-\u001f\u0085\ufeff])"
 _UUID: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 NO_NUL: Final = r"^[^\u0000]*$"
-NAME: Final = rf"^{_NOT_BLANK}[^\u0000]*$"
+NAME: Final = rf"^{_NOT_BLANK}[^\u0000]*$"  # for JSON Schema
 NO_CONTROL: Final = rf"^[^{_CONTROL}]*$(?!\n)"
 NO_SPACE: Final = rf"^[^\s{_CONTROL}]*$(?!\n)"
 USERNAME: Final = rf"^[^\s{_CONTROL}{_BIDI}]*$(?!\n)"
@@ -29,7 +29,6 @@ UUID: Final = rf"^{_UUID}$(?!\n)"
 
 RULES: Final = {
     NO_NUL: "must not contain the character NUL",
-    NAME: "must not be blank or contain the character NUL",
     NO_CONTROL: "must not contain control characters",
     NO_SPACE: "must not contain white space or control characters",
     USERNAME: "must not contain white space, control characters or bidirectional formatting characters",
@@ -37,10 +36,12 @@ RULES: Final = {
     UUID: "must be a UUID",
 }
 
-Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NAME)]
+# Names and answers have no pattern, which would take longer than all else: structs look for names that are blank while they
+# normalise them, and the decoder looks for NUL once in a text.
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra_json_schema={"pattern": NAME})]
+CursorText = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_NUL)]
 Line = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_CONTROL)]
 Title = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=TITLE)]
-# Without a pattern against NUL, which would take longer than the rest of an update: the decoder looks for it once in a text.
 Answer = Annotated[str, Meta(max_length=MAX_ANSWER_CHARACTERS, extra_json_schema={"pattern": NO_NUL})]
 Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=USERNAME)]
 Id = Annotated[str, Meta(pattern=UUID, extra_json_schema={"format": "uuid"})]
@@ -74,20 +75,34 @@ def normalise_member(struct: Struct, attribute: str, field: str) -> None:
     """Normalise a name of a struct that is being made; anything but text is left alone.
 
     Raises:
-        FieldRuleError: it is longer then than a name may be.
+        FieldRuleError: it is blank, or longer then than a name may be.
 
     """
     name = getattr(struct, attribute)
-    if isinstance(name, str) and (normal := checked_name(name, field)) != name:
-        msgspec.structs.force_setattr(struct, attribute, normal)
+    if isinstance(name, str) and ((normal := normalise_name(name)) != name or not normal):
+        check_normalised(normal, field)
+        force_setattr(struct, attribute, normal)
 
 
-def checked_name(name: str, field: str) -> str:
-    """A name that is not too long, normalised. Raises FieldRuleError."""
-    normal = normalise_name(name)
-    if len(normal) > MAX_NAME_CHARACTERS >= len(name):
+def normalise_members(struct: Struct, attribute: str) -> None:
+    """Normalise a list of names of a struct that is being made; anything but text is left alone. Raises FieldRuleError."""
+    names = getattr(struct, attribute)
+    try:
+        normal = [unicodedata.normalize("NFC", name.strip()) for name in names]
+    except (AttributeError, TypeError):  # something is UNSET: it was wrong by its type
+        return
+    if normal != names or "" in normal:
+        for index, name in enumerate(normal):
+            check_normalised(name, f"{attribute}[{index}]")
+        force_setattr(struct, attribute, normal)
+
+
+def check_normalised(name: str, field: str) -> None:
+    """Check a name that has been normalised. Raises FieldRuleError."""
+    if not name:
+        raise FieldRuleError(field, "must not be blank")
+    if len(name) > MAX_NAME_CHARACTERS:
         raise FieldRuleError(field, f"must have at most {MAX_NAME_CHARACTERS} characters in Unicode's form NFC")
-    return normal
 
 
 def key(text: str) -> str:

@@ -28,6 +28,8 @@ def opened(data: Path | None, url: str | None) -> Iterator[tuple[Settings, Datab
     """The settings, and the database that they name, made or brought up to date where needed."""
     told = settings.read(data=data, database_url=url)
     database = open_database(told.database)
+    for warning in database.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
     try:
         yield told, database
     finally:

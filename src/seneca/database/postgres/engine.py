@@ -100,7 +100,7 @@ class Postgres:
                 tx = PostgresTransaction(connection, None, 0, self.memory)
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
-                    applied = migrations.apply(tx, "postgres")
+                    applied = migrations.apply(tx, "postgres", self.warnings)
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
         except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of the password
             raise Unusable("SENECA_DATABASE_URL is no URL that PostgreSQL understands.") from error

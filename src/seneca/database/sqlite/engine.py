@@ -86,7 +86,7 @@ class Sqlite:
             write_ahead(connection)
             tx = SqliteTransaction(connection, 0, self.memory)
             with immediate(connection):
-                applied = migrations.apply(tx, "sqlite")
+                applied = migrations.apply(tx, "sqlite", self.warnings)
                 row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
             self.path.chmod(0o600)
             connection.close()
