@@ -174,6 +174,17 @@ def shapes(size: int = BYTES) -> Iterator[tuple[str, bytes]]:
     )
 
 
+def placed(text: bytes) -> Iterator[tuple[str, bytes]]:
+    """A text as a body, and where bodies of our routes have lists and texts."""
+    update = b'{"sessionId":"%b","moduleStats":%b}'
+    course = b'{"courseTitle":"C","qualification":"Q","topicsAndModules":%b}'
+    yield "the body", text
+    yield "its modules", update % (ID, text)
+    yield "its answers", update % (ID, b'[{"moduleName":"M","quiz":{"answers":%b}}]' % text)
+    yield "its topics", course % text
+    yield "its names", course % (b'[{"topic":"T","modules":%b}]' % text)
+
+
 MEMBERS = [
     "username",
     "email",

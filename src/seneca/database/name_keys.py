@@ -21,7 +21,7 @@ LIMIT :limit
 KEYS_OF: Final = "SELECT name_key FROM account_names WHERE account_id = :id"
 DELETE_KEY: Final = "DELETE FROM account_names WHERE name_key = :key AND account_id = :id"
 HOLDER: Final = """
-SELECT a.id, a.created_at FROM account_names n JOIN accounts a ON a.id = n.account_id WHERE n.name_key = :key
+SELECT a.id, a.created_at, a.email FROM account_names n JOIN accounts a ON a.id = n.account_id WHERE n.name_key = :key
 """
 GIVE: Final = """
 INSERT INTO account_names (name_key, account_id) VALUES (:key, :id)
@@ -51,32 +51,35 @@ def recompute(tx: Schema) -> list[str]:
 
 
 def _account_keys(tx: Schema) -> Iterator[str]:
-    """Give each account the keys of its names. Of two accounts whose keys are equal now the older one gets it."""
+    """Give each account the keys of its names.
+
+    Of two accounts with one key it goes to the one whose address it is, else to the older: so nobody loses their address.
+    """
     place: dict[str, object] = {"created_at": -(2**62), "id": ""}
     while rows := tx.all(ACCOUNTS, limit=ACCOUNTS_TOGETHER, **place):
-        for _, account_id, username, email in rows:
+        for created_at, account_id, username, email in rows:
             if not (str(username) + str(email)).isascii():  # of others the key stays as it was
-                yield from _keys_of(tx, str(account_id), {text.key(str(username)), text.key(str(email))})
+                yield from _keys_of(tx, str(account_id), str(username), str(email), created_at)
         place = {"created_at": rows[-1][0], "id": rows[-1][1]}
 
 
-def _keys_of(tx: Schema, account_id: str, keys: set[str]) -> Iterator[str]:
+def _keys_of(tx: Schema, account_id: str, username: str, email: str, created_at: object) -> Iterator[str]:
+    keys = {text.key(username), text.key(email)}
     stored = {str(row[0]) for row in tx.all(KEYS_OF, id=account_id)}
     for key in sorted(stored - keys):
         tx.run(DELETE_KEY, key=key, id=account_id)
-    created_at = tx.one("SELECT created_at FROM accounts WHERE id = :id", id=account_id)
-    assert created_at is not None
     for key in sorted(keys - stored):
-        holder = tx.one(HOLDER, key=key)
-        if holder is None or (holder[1], holder[0]) > (created_at[0], account_id):
-            tx.run(GIVE, key=key, id=account_id)
-        if holder is not None:
-            older, younger = sorted([(holder[1], str(holder[0])), (created_at[0], account_id)])
+        claims = [(key != text.key(email), created_at, account_id)]
+        if holder := tx.one(HOLDER, key=key):
+            claims.append((key != text.key(str(holder[2])), holder[1], str(holder[0])))
+            (*_, winner), (*_, loser) = sorted(claims)
             yield (
-                f"The accounts {older[1]} and {younger[1]} have names that look the same. The name now belongs to the older, "
-                f"{older[1]}; {younger[1]} signs in with its other name (GET /users/{younger[1]} shows both). "
-                "Tell its owner, or erase the account that nobody needs."
+                f"The accounts {winner} and {loser} have a name that is the same now that invisible characters do not count. "
+                f"Only {winner} signs in with it from now on, {loser} with its e-mail address: "
+                f"GET /users/{loser} shows whom to tell."
             )
+        if min(claims)[2] == account_id:
+            tx.run(GIVE, key=key, id=account_id)
 
 
 def _courses(tx: Schema) -> Iterator[str]:
