@@ -40,6 +40,15 @@ def refusal(raw: bytes, kind: type[Any]) -> Refusal | None:
     return None
 
 
+def peak_of(raw: bytes, kind: type[Any]) -> int:
+    tracemalloc.start()
+    try:
+        refusal(raw, kind)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def bodies(size: int) -> Iterator[bytes]:
     for _, text in shapes(size):
         yield from (raw for _, raw in placed(text))
@@ -47,12 +56,9 @@ def bodies(size: int) -> Iterator[bytes]:
 
 def test_memory_is_in_proportion_to_the_body():
     for (name, text), kind in itertools.product(shapes(SMALL), KINDS):
-        refusal(text, kind)  # what is remembered of a type is not the body's
-        tracemalloc.start()
-        refusal(text, kind)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 300_000 + BYTES_EACH * len(text), (name, kind, peak)
+        # the least of three: Python's own tables grow now and then, and what is remembered of a type is not the body's
+        peak = min(peak_of(text, kind) for _ in range(3))
+        assert peak < 100_000 + BYTES_EACH * len(text), (name, kind, peak)
 
 
 def test_time_is_in_proportion_to_the_body():
