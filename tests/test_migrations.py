@@ -1,6 +1,7 @@
 """A database that an older Seneca made goes on: nothing is lost, and what had ended stays ended."""
 
 import time
+import unicodedata
 from pathlib import Path
 
 import httpx
@@ -93,3 +94,75 @@ def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Pa
     with pytest.raises(BrokenReference), database.writing() as tx:
         tx.run("DELETE FROM accounts WHERE id = :id", id=alice)
     database.close()
+NAMES = """
+INSERT INTO properties (name, value) VALUES ('buckets', '64'), ('bucket-hash', 'crc32');
+INSERT INTO accounts (id, bucket, username, email, role, created_at) VALUES {accounts};
+INSERT INTO account_names (name_key, account_id) VALUES {names};
+INSERT INTO courses (id, title, qualification, topics, search_key, created_at) VALUES {courses};
+"""
+ZERO_WIDTH, SOFT_HYPHEN, ACUTE = "\u200b", "\u00ad", "\u0301"
+
+
+def old_key(name: str) -> str:
+    """How names were compared before the sixth migration."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def row(*values: object) -> str:
+    return "(" + ", ".join(repr(value) if isinstance(value, int) else f"'{value}'" for value in values) + ")"
+
+
+def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(tmp_path: Path):
+    alice, bob, mallory, carol, dora, zoe = ids = sorted(units.new_id() for _ in range(6))
+    names = {
+        alice: ("ali" + ZERO_WIDTH + "ce", "first@example.org"),
+        bob: ("ALICE", "second@example.org"),
+        mallory: (f"carol{SOFT_HYPHEN}@example.org", "third@example.org"),  # an address that is carol's
+        carol: ("carol", "carol@example.org"),
+        dora: ("Dór" + SOFT_HYPHEN + "a", "fourth@example.org"),
+        zoe: ("zoe", "zoe@example.org"),
+    }
+    titles = {"c1": f"Cafe{ACUTE}", "c2": f"Bio{ACUTE}", "c3": "Bió", "c4": " Art "}
+    topics = f'[{{"topic":" Le{ACUTE}s ","modules":["a ","b"]}}]'
+    twice = f'[{{"topic":"é","modules":[]}},{{"topic":"e{ACUTE}","modules":[]}}]'
+    number, name, sql = migrations.known("postgres" if isinstance(engine(), Postgres) else "sqlite")[0]
+    ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    contents = NAMES.format(
+        accounts=", ".join(
+            row(id_, units.bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)
+        ),
+        names=", ".join(row(old_key(each), id_) for id_ in ids for each in names[id_]),
+        courses=", ".join(
+            row(id_, title, "Q", twice if id_ == "c4" else topics, old_key(title) + "\nq", 0)
+            for id_, title in titles.items()
+        ),
+    )
+    engine().script(tmp_path, sql + ledger + contents)
+    done = seneca("migrate", "--data", tmp_path)
+    assert done.returncode == 0, done.stderr
+    warnings = [
+        line for line in done.stderr.splitlines() if line.startswith("Warning: The ")
+    ]  # PostgreSQL here is not durable, and says so
+    assert [
+        (sorted(id_ for id_ in ids if id_ in line), f"Only {winner}" in line)
+        for line, winner in zip(warnings, (alice, carol), strict=False)
+    ] == [([alice, bob], True), ([mallory, carol], True)]
+    assert "courses c3 and c2 have titles that are the same" in warnings[2]
+    holders = dict(engine().rows(tmp_path, "SELECT name_key, account_id FROM account_names"))
+    assert holders == {
+        "alice": alice,
+        "carol": carol,
+        "dóra": dora,
+        "zoe": zoe,
+        **{names[id_][1]: id_ for id_ in ids},
+    }
+    found = {row[0]: row[1:] for row in engine().rows(tmp_path, "SELECT id, title, topics, search_key FROM courses")}
+    normal = '[{"topic":"Lés","modules":["a","b"]}]'
+    assert found == {
+        "c1": ("Café", normal, "café\nq"),
+        "c2": (f"Bio{ACUTE}", normal, "bió\nq"),
+        "c3": ("Bió", normal, "bió\nq"),
+        "c4": ("Art", twice, "art\nq"),
+    }
+    again = seneca("migrate", "--data", tmp_path)
+    assert (again.stdout, "Warning: The " in again.stderr) == ("The schema is up to date.\n", False)

@@ -49,7 +49,6 @@ def test_bcrypt_looks_at_72_bytes(prefix: bytes, password: str):
     [
         "",
         "plain",
-        "$2y$04$" + "." * 53,
         "$2b$04$" + "a" * 53,
         "$2b$04$short",
         "$argon2id$",
@@ -89,7 +88,6 @@ REFUSED = {
     "bcrypt, cost 3": "$2b$03$" + "." * 53,
     "bcrypt, cost 15": "$2b$15$" + "." * 53,
     "bcrypt, cost 31": "$2b$31$" + "." * 53,
-    "bcrypt, 2y": "$2y$10$" + "." * 53,
     "bcrypt, 2x": "$2x$10$" + "." * 53,
     "bcrypt, cut": "$2b$10$" + "." * 52,
     "bcrypt, longer": "$2b$10$" + "." * 54,

@@ -78,9 +78,9 @@ BAD = [
     ("sessionId", {}, "required"),
     ("sessionId", {"sessionId": "mine"}, "a UUID"),
     ("sessionId", {"sessionId": ""}, "a UUID"),
-    ("sessionId", {"sessionId": None}, "a UUID"),
-    ("sessionId", {"sessionId": 1}, "a UUID"),
-    ("sessionId", {"sessionId": [UNKNOWN]}, "a UUID"),
+    ("sessionId", {"sessionId": None}, "a string"),
+    ("sessionId", {"sessionId": 1}, "a string"),
+    ("sessionId", {"sessionId": [UNKNOWN]}, "a string"),
     ("sessionEnd", {"sessionId": UNKNOWN, "sessionEnd": "2026-11-23T13:42:55.919Z"}, "not a known member"),
 ]
 

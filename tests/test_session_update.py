@@ -107,11 +107,37 @@ def test_an_id_of_a_module_is_ignored(alice: Person, course, id_):
     assert answer["updatedModulesStats"] == [result("M", adaptive=part(1, done=False)), result("N")]
 
 
-@pytest.mark.parametrize("name", ["Not in the course", "[]", "x" * 200, "𝕏" * 200, " ", "é", "e\u0301", "\t", "create"])
+@pytest.mark.parametrize("name", ["Not in the course", "[]", "x" * 200, "𝕏" * 200, "a  b", "é", "a\tb", "create"])
 def test_any_name_is_recorded(server: Server, alice: Person, course, name: str):
     session_id = alice.start(course)
     assert alice.update(session_id, module(name, 1))["updatedModulesStats"][0]["moduleName"] == name
     assert server.rows(RESULTS, id=session_id) == [(name, 0, 1_000, None)]
+
+
+@pytest.mark.parametrize("name", [" é", "e\u0301", "\u2003e\u0301\n"])
+def test_names_are_trimmed_and_normalised(server: Server, alice: Person, course, name: str):
+    session_id = new_session(alice, course, module("é", 1))
+    answer = alice.update(session_id, module(name, quiz=2))
+    assert [m["moduleName"] for m in answer["updatedModulesStats"]] == ["é"]
+    assert server.rows(RESULTS, id=session_id) == [("é", 0, 1_000, 2_000)]
+    names = alice.get(f"/stats/courses/{course['id']}").json()["moduleAmount"]["moduleNames"]
+    assert names == ["é"]
+
+
+@pytest.mark.parametrize("name", [" ", "\t\n", "\u3000"])
+def test_blank_names_are_refused(alice: Person, course, name: str):
+    session_id = alice.start(course)
+    problem = refused(send(alice, session_id, module(name, 1)), 400, "invalid-input", "moduleStats[0].moduleName")
+    assert problem["errors"][0]["message"] == "must not be blank"
+
+
+def test_scores_are_rounded_and_the_answer_shows_what_is_stored(server: Server, alice: Person, course):
+    session_id = alice.start(course)
+    answer = alice.update(session_id, module("M", 200 / 3, 0.0005))
+    assert answer["sessionPoints"] == 66.667
+    [shown] = answer["updatedModulesStats"]
+    assert (shown["adaptive"]["score"], shown["quiz"]["score"]) == (66.667, 0)
+    assert server.rows(RESULTS, id=session_id) == [("M", 0, 66_667, 0)]
 
 
 def test_modules_stay_in_the_order_in_which_they_were_first_recorded(server: Server, alice: Person, course):
@@ -169,14 +195,9 @@ def test_scores_are_exact(server: Server, alice: Person, course, score: str, sho
     assert server.rows("SELECT points FROM sessions WHERE id = :id", id=session_id) == [(thousandths,)]
 
 
-RANGE, DECIMALS, NUMBER = "from -1,000,000 to 1,000,000", "at most three decimals", "must be a number"
+RANGE, NUMBER = "from -1,000,000 to 1,000,000", "must be a number"
 BAD_SCORES = [
-    ("0.0001", DECIMALS),
-    ("1e-4", DECIMALS),
-    ("-99.9999", DECIMALS),
-    ("0.1000000000000000055511151231257827", DECIMALS),
-    ("1.0000000000000000000000000000000000000001", DECIMALS),
-    ("1e-999999999", DECIMALS),
+    ("1000000.0000000000000000000000000001", RANGE),
     ("1000000.001", RANGE),
     ("-1000001", RANGE),
     ("1e7", RANGE),
@@ -316,7 +337,7 @@ def test_names_every_repeated_module_and_every_bad_score(server: Server, alice: 
     session_id = alice.start(course)
     before = counts(server)
     problem = refused(
-        send(alice, session_id, module("A", 1), module("A", 2), module("B", 0.0001, 1e7), module("A")),
+        send(alice, session_id, module("A", 1), module("A", 2), module("B", -1e6 - 1, 1e7), module("A")),
         400,
         "invalid-input",
     )
@@ -337,7 +358,7 @@ def test_takes_200_modules_and_no_more(server: Server, alice: Person, course):
     assert server.rows(RESULTS, id=session_id) == []
     assert send(alice, session_id, *modules[:200]).json()["sessionPoints"] == 200
     problem = refused(send(alice, session_id), 400, "invalid-input", "moduleStats")
-    assert problem["errors"][0]["message"] == "must have at least 1 entries"
+    assert problem["errors"][0]["message"] == "must have at least 1 entry"
 
 
 def test_takes_256_kib_and_no_more(alice: Person, course):

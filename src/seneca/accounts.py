@@ -1,19 +1,21 @@
 """Who people are: accounts, their names and roles, and how the first administrator comes to be."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca import password_hashes, passwords, text, units
+from seneca import password_hashes, password_policy, passwords, text, units
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
+    FieldError,
+    Invalid,
     LastAdministrator,
     NameTaken,
     NoSuchAccount,
     RegistrationClosed,
 )
-from seneca.password_policy import PasswordPolicy
 from seneca.text import Email, Username
 from seneca.units import Moment
 
@@ -30,6 +32,15 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     email: Email
     password: passwords.NewPassword
     role: Role = "user"
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """What types cannot say: what a name may look like, an address's syntax, passwords that are easily guessed."""
+        yield from name_errors(self.username, self.email)
+        if isinstance(self.password, str):
+            try:
+                password_policy.DEFAULT.check(self.password, self.username or "", self.email or "")
+            except Invalid as invalid:
+                yield from invalid.errors
 
 
 class Change(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -65,19 +76,12 @@ class Credentials(Struct, frozen=True):
     password_hash: str | None
 
 
-def check(registration: Registration, policy: PasswordPolicy) -> None:
-    """Check what a type cannot say of a registration.
-
-    Args:
-        registration: the request.
-        policy: which passwords are acceptable.
-
-    Raises:
-        Invalid: the address is not one, or the password is too easily guessed.
-
-    """
-    text.check_email(registration.email)
-    policy.check(registration.password, registration.username, registration.email)
+def name_errors(username: str | UnsetType, email: str | UnsetType) -> Iterator[FieldError]:
+    """What types cannot say of an account's names. What is UNSET is passed over."""
+    if username is not UNSET and (rule := text.username_rule(username, None if email is UNSET else email)):
+        yield FieldError("username", rule)
+    if email is not UNSET and (rule := text.email_rule(email)):
+        yield FieldError("email", rule)
 
 
 # -- making accounts ---------------------------------------------------------------------------
@@ -110,7 +114,7 @@ def create(
     Args:
         tx: the transaction.
         id: its identifier.
-        username: unique, in one namespace with addresses, however it is written.
+        username: unique, in one namespace with addresses, as ``text.key`` compares them.
         email: likewise.
         role: ``user`` or ``admin``.
         password_hash: None where it cannot sign in yet.
@@ -237,7 +241,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-Place = tuple[Moment, text.Name]
+Place = tuple[Moment, text.CursorText]
 """Where a page of accounts ends: creation, id."""
 BEGINNING: Place = (units.EARLIEST, "")
 

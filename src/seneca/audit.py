@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from seneca import units
 from seneca.database import Row, Transaction
-from seneca.text import Name
+from seneca.text import CursorText
 from seneca.units import Moment
 
 Act = Literal[
@@ -101,7 +101,7 @@ LIMIT :limit
 """
 ABOUT = f"SELECT {COLUMNS} FROM audit WHERE subject = :id OR actor = :id ORDER BY at, id"
 
-Place = tuple[Moment, Name]
+Place = tuple[Moment, CursorText]
 """Where a page of entries ends: time, id."""
 NEWEST: Final[Place] = (units.LATEST, "~")
 

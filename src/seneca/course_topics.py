@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from seneca import units
+from seneca import text, units
 from seneca.database import Answer, Transaction
 
 HEAD_BY_ID = "SELECT id, title, topics_hash FROM courses WHERE id = :id"
@@ -20,9 +20,9 @@ class CourseHead(Struct, frozen=True):
 
 
 def ask_head(tx: Transaction, identifier: str) -> Answer:
-    """Ask for the head of the course with this id, else of the one with exactly this title: the fields of ``CourseHead``."""
+    """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
     id_ = units.identifier(identifier)
-    return tx.ask(HEAD_BY_ID, id=id_) if id_ else tx.ask(HEAD_BY_TITLE, title=identifier)
+    return tx.ask(HEAD_BY_ID, id=id_) if id_ else tx.ask(HEAD_BY_TITLE, title=text.normalise_name(identifier))
 
 
 def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
@@ -33,7 +33,7 @@ def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
         row = tx.one(TOPICS, id=course.id)
         if row is None:
             return False
-        topics = [entry.topic for entry in _topic_names.decode(row[1])]
+        topics = [text.normalise_name(entry.topic) for entry in _topic_names.decode(row[1])]
         tx.memory.keep(key, row[0], topics)
     return topic in topics
 

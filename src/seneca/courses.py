@@ -1,7 +1,7 @@
 """Courses: what there is to study, its topics, and their modules."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -33,6 +33,11 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(max_length=MOST_MODULES, description="Distinct names.", extra_json_schema={"uniqueItems": True}),
     ]
 
+    def __post_init__(self) -> None:
+        """Normalise its names."""
+        text.normalise_member(self, "topic", "topic")
+        text.normalise_members(self, "modules")
+
 
 Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]
 
@@ -44,6 +49,14 @@ class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
     qualification: Line
     topics_and_modules: Topics
 
+    def __post_init__(self) -> None:
+        """Normalise the title."""
+        text.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat."""
+        return repeated_names(self.topics_and_modules)
+
 
 class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A change to a course: what is left out stays. ``id`` and ``createdAt`` are ignored, as read."""
@@ -53,6 +66,14 @@ class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     topics_and_modules: Topics | UnsetType = UNSET
     id: str | None = None
     created_at: str | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise the title."""
+        text.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat."""
+        return repeated_names(self.topics_and_modules)
 
 
 class Course(Struct, frozen=True, rename="camel"):
@@ -70,36 +91,24 @@ class Course(Struct, frozen=True, rename="camel"):
         return f'"{hashlib.blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()}"'
 
 
-def check_topics(topics: Sequence[Topic]) -> None:
-    """Check that no two topics, and no two modules of a topic, have one name.
-
-    Raises:
-        Invalid: naming each one that repeats another.
-
-    """
-    errors = [
-        FieldError(f"topicsAndModules[{i}].topic", "must differ from the other topics")
-        for i in _repeated([topic.topic for topic in topics])
-    ]
-    errors += [
-        FieldError(
-            f"topicsAndModules[{i}].modules[{j}]",
-            "must differ from the topic's other modules",
-        )
-        for i, topic in enumerate(topics)
-        for j in _repeated(topic.modules)
-    ]
-    if errors:
-        raise Invalid(errors)
+def repeated_names(topics: Sequence[Topic | UnsetType] | UnsetType) -> Iterator[FieldError]:
+    """Topics of one course, and modules of one topic, whose name occurred before. What is UNSET is passed over."""
+    topics = [] if topics is UNSET else topics
+    for i in _repeated([UNSET if topic is UNSET else topic.topic for topic in topics]):
+        yield FieldError(f"topicsAndModules[{i}].topic", "must differ from the other topics")
+    for i, topic in enumerate(topics):
+        for j in _repeated(topic.modules) if isinstance(topic, Topic) and isinstance(topic.modules, list) else ():
+            yield FieldError(f"topicsAndModules[{i}].modules[{j}]", "must differ from the topic's other modules")
 
 
-def _repeated(names: Sequence[str]) -> list[int]:
+def _repeated(names: Sequence[str | UnsetType]) -> list[int]:
     seen: set[str] = set()
     repeated = []
     for index, name in enumerate(names):
         if name in seen:
             repeated.append(index)
-        seen.add(name)
+        elif name is not UNSET:
+            seen.add(name)
     return repeated
 
 
@@ -114,11 +123,9 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
     """Make a course, with this id or a new one.
 
     Raises:
-        Invalid: names repeat.
         TitleTaken: another course has the title.
 
     """
-    check_topics(new.topics_and_modules)
     course_id = id or units.new_id()
     topics = msgspec.json.encode(new.topics_and_modules)
     made = tx.run(
@@ -147,10 +154,10 @@ BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 
 def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> Answer:
-    """Ask for the course with this id, else for the one with exactly this title; ``found`` has it."""
+    """Ask for the course with this id, else for the one with this title, normalised; ``found`` has it."""
     how = tx.lock if lock else tx.ask
     id_ = units.identifier(identifier)
-    return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=identifier)
+    return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text.normalise_name(identifier))
 
 
 def found(answer: Answer) -> Course:
@@ -162,7 +169,7 @@ def found(answer: Answer) -> Course:
 
 
 def get(tx: Transaction, identifier: str) -> Course:
-    """The course with this id, else the one with exactly this title. Raises NoSuchCourse."""
+    """The course with this id, else the one with this title, normalised. Raises NoSuchCourse."""
     return found(ask(tx, identifier))
 
 
@@ -209,7 +216,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     """Change a course; with ``if_match``, only if it still is that version.
 
     Raises:
-        Invalid: there is nothing to change, or names repeat.
+        Invalid: there is nothing to change.
         NoSuchCourse: there is no such course.
         Stale: it has changed since.
         TitleTaken: another course has the title.
@@ -226,7 +233,6 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
             "at least one of courseTitle, qualification and topicsAndModules is required",
         )
     if asked.topics_and_modules is not UNSET:
-        check_topics(asked.topics_and_modules)
         given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
     stored = found(ask(tx, identifier, lock=True))
     course = msgspec.structs.replace(stored, **given)

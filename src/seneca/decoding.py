@@ -1,89 +1,99 @@
 """Decode JSON into types that check themselves, and say what is wrong with it: the field and the rule."""
 
-import json
-import re
-from collections.abc import Iterator
+from codecs import BOM_UTF8
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from seneca import json_errors
 from seneca.errors import FieldError, Invalid, Malformed
-from seneca.text import RULES
 
 T = TypeVar("T")
 
+MAX_CONTAINERS: Final = 20_000
+"""Lists and objects in a bad text, of which more than the first problem is told. No good one has as many."""
+
 
 def decode(raw: bytes, kind: type[T], what: str = "The body") -> T:
-    """JSON text as this type.
+    """JSON text as this type, with every rule checked. Raises as ``decode_types`` and ``check`` do."""
+    value = decode_types(raw, kind, what)
+    check(value, raw, kind)
+    return value
+
+
+def decode_types(raw: bytes, kind: type[T], what: str = "The body") -> T:
+    """JSON text as this type. What types cannot say is not checked yet, unless the text breaks other rules.
 
     Args:
         raw: the text, in UTF-8.
         kind: the type.
-        what: what the text is, as a refusal calls it.
+        what: what the text is, as an error calls it.
 
     Raises:
         Malformed: it is not JSON text.
-        Invalid: it is not of this type.
+        Invalid: it is not of this type; every problem that was found is named, in the order of the text.
 
     """
     try:
         value: T = decoder(cast("Any", kind)).decode(raw)
     except msgspec.ValidationError as error:
-        raise Invalid([explain(str(error))]) from None
+        raise Invalid(_problems(raw, kind) or [json_errors.explain(error)]) from None
     except RecursionError:
         raise Malformed(f"{what} is nested too deeply.") from None
     except UnicodeDecodeError:
         raise Malformed(f"{what} is not valid JSON: not UTF-8.") from None
     except msgspec.DecodeError as error:
-        if loose := not_strict(raw):
-            raise Invalid([loose]) from None
+        if raw.startswith(BOM_UTF8):
+            raise Malformed(f"{what} must not start with a byte order mark.") from None
+        if errors := _problems(raw, kind):
+            raise Invalid(errors) from None
         raise Malformed(f"{what} is not valid JSON: {error}.") from None
     return value
 
 
-def not_strict(raw: bytes) -> FieldError | None:
-    """Where a text that is no JSON would be if a lenient parser read it: NaN, Infinity, lone surrogates."""
+def check(value: object, raw: bytes, kind: Any) -> None:
+    """Check what types cannot say of a value from ``decode_types``: a struct's own ``find_errors``, NUL, names given twice.
+
+    Raises:
+        Invalid: every problem that was found is named, in the order of the text.
+
+    """
+    errors = json_errors.own_errors(value)
     try:
-        value = json.loads(raw, parse_constant=_Constant)
-        return next(_loose(value, ""), None)
+        document = json_errors.parse(raw)
     except (ValueError, RecursionError):
-        return None
+        if not errors:
+            raise Malformed("The JSON is nested too deeply.") from None
+    else:
+        if document.has_repeated_names or b"\\u0000" in raw:
+            errors = json_errors.list_errors(document.value, kind, errors)
+        elif errors:
+            errors = json_errors.in_order(document.value, errors)
+    if errors:
+        raise Invalid(errors)
 
 
-class _Constant(str):
-    """NaN, Infinity or -Infinity."""
-
-    __slots__ = ()
-
-
-def _loose(value: object, path: str) -> Iterator[FieldError]:
-    if isinstance(value, _Constant):
-        yield FieldError(path, f"must be a finite number, not {value}")
-    elif isinstance(value, str) and not _is_text(value):
-        yield FieldError(path, "must not contain lone surrogates")
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from _loose(entry, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            if _is_text(name):
-                yield from _loose(member, f"{path}.{name}" if path else name)
-            else:
-                yield FieldError(path, "must not have lone surrogates in a member's name")
-
-
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _problems(raw: bytes, kind: Any) -> list[FieldError]:
+    """Everything that a second, lenient look at a text finds; nothing where it cannot be read even so, or has too many parts."""
+    if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
+        return []
+    try:
+        return json_errors.list_errors(json_errors.parse(raw).value, kind)
+    except (ValueError, RecursionError):
+        return []
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """A value that did not come as JSON, as this type. Raises Invalid."""
+    """A value that did not come as JSON, as this type, as ``decode`` does. Raises Invalid."""
     try:
-        return msgspec.convert(value, kind)
+        result = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise Invalid([explain(str(error))]) from None
+        raise Invalid(json_errors.list_errors(value, kind) or [json_errors.explain(error)]) from None
+    if errors := json_errors.own_errors(result):
+        raise Invalid(errors)
+    return result
 
 
 @cache
@@ -97,49 +107,3 @@ def _exact(literal: str) -> Decimal:
         return Decimal(literal)
     except InvalidOperation:  # an exponent of twenty digits
         raise ValueError("Number out of range") from None
-
-
-_WHERE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_FIELD = re.compile(r"(Object missing required field|Object contains unknown field) `(.*)`", re.DOTALL)
-_TYPES = {
-    "str": "a string",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-    "uuid": "a UUID",
-}
-_SAID = {
-    "Invalid UUID": "must be a UUID",
-    "Invalid RFC3339 encoded datetime": "must be an ISO 8601 time in UTC",
-}
-
-
-def explain(message: str) -> FieldError:
-    """A field and a rule, of what msgspec says."""
-    where = _WHERE.search(message)
-    path = where[1] if where else ""
-    said = message[: where.start()] if where else message
-    if match := _FIELD.fullmatch(said):
-        field = f"{path}.{match[2]}" if path else match[2]
-        return FieldError(field, "is required" if "missing" in match[1] else "is not a known member")
-    return FieldError(path, _rule(said))
-
-
-def _rule(said: str) -> str:
-    if said in _SAID:
-        return _SAID[said]
-    if match := re.fullmatch(r"Expected `(str|array)` of length (<=|>=) (\d+)", said):
-        unit = "characters" if match[1] == "str" else "entries"
-        return f"must have {'at most' if match[2] == '<=' else 'at least'} {int(match[3]):,} {unit}"
-    if match := re.fullmatch(r"Expected `str` matching regex '(.*)'", said, re.DOTALL):
-        return RULES.get(
-            match[1].encode().decode("unicode_escape") if match[1] not in RULES else match[1],
-            said,
-        )
-    if match := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", said):
-        wanted = " or ".join(_TYPES.get(name.strip(), name.strip()) for name in match[1].split("|"))
-        return f"must be {wanted}, not {_TYPES.get(match[2], match[2])}"
-    return said[:1].lower() + said[1:]

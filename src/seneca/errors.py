@@ -11,7 +11,9 @@ import msgspec
 
 from seneca import units
 
-MOST_ERRORS = 100  # a body of repeated names would get an answer fifty times its size
+MAX_ERRORS = 20  # a body of repeated names would get an answer fifty times its size
+MAX_FIELD_CHARACTERS = 200  # a field may end with a member name of the client's
+MAX_RULE_CHARACTERS = 500
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -65,12 +67,15 @@ class Malformed(Refusal):
 
 
 class Invalid(Refusal):
-    """The input breaks rules; every entry of ``errors`` names a field and a rule (the first hundred of them)."""
+    """The input breaks rules; every entry of ``errors`` names a field and a rule (the first twenty of them)."""
 
     status, code, title = 400, "invalid-input", "The input is not valid"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        self.errors = tuple(errors[:MOST_ERRORS])
+        self.errors = tuple(
+            FieldError(_excerpt(error.field, MAX_FIELD_CHARACTERS), _excerpt(error.message, MAX_RULE_CHARACTERS))
+            for error in errors[:MAX_ERRORS]
+        )
         super().__init__(
             "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in self.errors),
             members={"errors": self.errors},
@@ -80,6 +85,13 @@ class Invalid(Refusal):
     def field(cls, field: str, message: str) -> "Invalid":
         """The refusal of one field."""
         return cls([FieldError(field, message)])
+
+
+def _excerpt(text: str, characters: int) -> str:
+    """The beginning of a text that a client may have sent, as valid Unicode."""
+    if len(text) > characters:
+        text = text[: characters - 1] + "…"
+    return text.encode(errors="replace").decode()
 
 
 # -- 401, 403 ----------------------------------------------------------------------------------

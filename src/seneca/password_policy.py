@@ -80,6 +80,10 @@ class PasswordPolicy:
             raise Invalid.field(field, WEAK)
 
 
+DEFAULT: Final = PasswordPolicy()
+"""The rules without the words of any place."""
+
+
 @cache
 def common_passwords() -> frozenset[str]:
     """Common passwords: those of 8 characters or more of the most frequent 20,000 in leaked lists, and zxcvbn's 30,000.

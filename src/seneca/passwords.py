@@ -45,7 +45,7 @@ _ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=
 _ARGON2ID: Final = re.compile(
     r"\$argon2id\$v=19\$m=[1-9]\d{0,9},t=[1-9]\d{0,9},p=[1-9]\d{0,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}", re.ASCII
 )  # the PHC string format
-_BCRYPT: Final = re.compile(r"\$2[ab]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
 
 
 def hash_password(password: str) -> str:
@@ -80,7 +80,7 @@ def check_hash(stored: str) -> None:
             raise ValueError(f"bcrypt's cost must be from 4 to {MOST_ROUNDS}")
         return
     if not _ARGON2ID.fullmatch(stored):
-        raise ValueError("must be an argon2id or a bcrypt ($2a$, $2b$) hash")
+        raise ValueError("must be an argon2id or a bcrypt ($2a$, $2b$, $2y$) hash")
     parameters = extract_parameters(stored)
     if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
         raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")

@@ -46,6 +46,8 @@ def serve(told: Settings) -> None:
     keys = load_keys(told)
     PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
     database = open_database(told.database)
+    for warning in database.warnings:  # of migrations: the workers find none to apply
+        log.warning(warning)
     try:
         agree(database, keys)
         token = setup.prepare(database, told.data)

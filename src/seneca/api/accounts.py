@@ -60,10 +60,15 @@ async def register(request: AnyRequest) -> Reply:
     Anyone may register a learner (with `SENECA_REGISTRATION=admin`: an administrator may). An administrator is
     registered by an administrator; the first one with the setup token in `X-Setup-Token`, or from the machine itself.
     """
-    asked = await body.read(request, Registration)
+    is_first = False
+
+    async def authorise(asked: Registration) -> None:
+        nonlocal is_first
+        is_first = await check_may_register(request, asked.role)
+
+    asked = await body.read(request, Registration, authorise=authorise)
     shared = services(request)
-    is_first = await check_may_register(request, asked.role)
-    accounts.check(asked, shared.password_policy)
+    shared.password_policy.check(asked.password, asked.username, asked.email)
     administrator = administrator_of(request)
     if administrator is None:
         limit = shared.settings.most_registrations

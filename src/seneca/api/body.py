@@ -1,5 +1,6 @@
 """Read a JSON body: bounded, strict, and with errors that name the field and the rule."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from litestar import Request
@@ -7,14 +8,25 @@ from litestar import Request
 from seneca.api.caller import check_query, check_still_signed_in
 from seneca.api.headers import header
 from seneca.api.operation import MOST_BYTES
-from seneca.decoding import decode
+from seneca.decoding import check, decode_types
 from seneca.errors import Malformed, NotJson, TooLarge
 
 T = TypeVar("T")
 
 
-async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int = MOST_BYTES) -> T:
+async def read(
+    request: Request[Any, Any, Any],
+    kind: type[T],
+    most_bytes: int = MOST_BYTES,
+    authorise: Callable[[T], Awaitable[None]] | None = None,
+) -> T:
     """The body, as this type.
+
+    Args:
+        request: its request.
+        kind: the type.
+        most_bytes: how many it may have.
+        authorise: whether the caller may do this depends on the body: called once its types are right, before other rules.
 
     Raises:
         TooLarge: it has more bytes.
@@ -27,7 +39,11 @@ async def read(request: Request[Any, Any, Any], kind: type[T], most_bytes: int =
     raw = await receive(request, most_bytes)
     check_media_type(header(request, b"content-type") or "")
     check_query(request)
-    return decode(raw, kind)
+    value = decode_types(raw, kind)
+    if authorise is not None:
+        await authorise(value)
+    check(value, raw, kind)
+    return value
 
 
 async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:

@@ -17,7 +17,7 @@ from seneca.audit import Act
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
 from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
-from seneca.text import Name
+from seneca.text import CursorText
 
 MOST_BYTES = 1024 * KIBIBYTE
 ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
@@ -89,7 +89,7 @@ async def one(request: Request[Any, Any, Any]) -> Reply:
 async def page(request: Request[Any, Any, Any]) -> Reply:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
     asked = paging.asked(request)
-    after = asked.after(Name, "")
+    after = asked.after(CursorText, "")
     found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.courses, headers=asked.link(found.more_after))
 

@@ -103,7 +103,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
     A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
     """
     asked = await body.read(request, recording.Update)
-    session_id = str(asked.session_id)
+    session_id = asked.session_id.lower()
     given = read_results(asked.module_stats)
     learner, shared = learner_of(request), services(request)
     async with shared.quotas.charge(learner, sum(result.bytes for result in given), now()):
@@ -131,7 +131,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
 )
 async def end(request: Request[Any, Any, Any]) -> Reply:
     """End a session."""
-    session_id = str((await body.read(request, recording.End)).session_id)
+    session_id = (await body.read(request, recording.End)).session_id.lower()
     learner, shared, moment = learner_of(request), services(request), now()
     async with shared.quotas.charge(learner, 0, moment):
         ended_at = await shared.database.write(recording.end, learner, session_id, moment)

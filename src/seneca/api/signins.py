@@ -179,11 +179,11 @@ async def login(request: AnyRequest) -> Reply:
         return signed_in(shared, started.account.role, started.refresh_token, started.generation)
 
     try:
-        return await prove(request, given.username, given.password, start)
+        return await prove(request, given.username.strip(), given.password, start)
     except (TooManyTries, Unavailable) as refusal:  # the log says whom it kept out
         if refusal.account is None:
             with suppress(Unavailable):
-                account = await shared.database.read(accounts.credentials, given.username)
+                account = await shared.database.read(accounts.credentials, given.username.strip())
                 refusal.account = account.id if account else None
         raise
 

@@ -34,7 +34,8 @@ def create(
     with opened(data, url) as (told, database):
         password = new_password()
         given = {"username": name, "email": email, "password": password, "role": "admin"}
-        accounts.check(decoding.convert(given, Registration), PasswordPolicy.load(told.password_words))
+        decoding.convert(given, Registration)
+        PasswordPolicy.load(told.password_words).check(password, name, email)
         account_id = units.new_id()
         password_hash = passwords.hash_password(password)
 
@@ -62,7 +63,7 @@ def set_password(
     """Set an account's password. Its sign-ins end."""
     with opened(data, url, create=False) as (told, database):
         with database.reading() as tx:
-            found = accounts.credentials(tx, name)
+            found = accounts.credentials(tx, name.strip())
             if found is None:
                 raise NoSuchAccount(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)

@@ -59,6 +59,8 @@ def opened(
     """
     told = read_settings(data, url)
     database = open_database(told.database, create=create, migrate=migrate)
+    for warning in database.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
     try:
         yield told, database
     finally:

@@ -1,9 +1,11 @@
-"""Bring a database's schema up to date: numbered SQL files, applied once each, in order."""
+"""Bring a database's schema up to date: numbered SQL files, applied once each, in order; some with a step in Python."""
 
 import uuid
+from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Protocol
+from typing import Final, Protocol
 
+from seneca.database import name_keys
 from seneca.errors import Unusable
 
 BUCKETS = 64
@@ -26,11 +28,18 @@ class Schema(Protocol):
     def one(self, sql: str, /, **parameters: object) -> tuple[object, ...] | None:
         """The first row, or None."""
 
+    def all(self, sql: str, /, **parameters: object) -> list[tuple[object, ...]]:
+        """Every row."""
+
     def run(self, sql: str, /, **parameters: object) -> int:
         """Run one statement."""
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""
+
+
+STEPS: Final[Mapping[int, Callable[[Schema], list[str]]]] = {6: name_keys.recompute}
+"""What SQL cannot do, by the number of the migration, after its SQL. Each returns warnings for the operator."""
 
 
 def known(engine: str) -> list[tuple[int, str, str]]:
@@ -43,8 +52,13 @@ def known(engine: str) -> list[tuple[int, str, str]]:
     return sorted(found)
 
 
-def apply(tx: Schema, engine: str) -> int:
+def apply(tx: Schema, engine: str, warnings: list[str]) -> int:
     """Apply the migrations that are missing, inside the caller's transaction; returns how many.
+
+    Args:
+        tx: the transaction.
+        engine: ``sqlite`` or ``postgres``.
+        warnings: takes what an operator must know of it.
 
     Raises:
         Unusable: the database is newer than this program.
@@ -56,6 +70,8 @@ def apply(tx: Schema, engine: str) -> int:
     is_new = len(missing) == len(known(engine))
     for number, name, sql in missing:
         tx.script(sql)
+        if step := STEPS.get(number):
+            warnings += step(tx)
         tx.run(APPLIED, number=number, name=name)
     if is_new:
         tx.run(FIX, name="buckets", value=str(BUCKETS))

@@ -13,7 +13,7 @@ from seneca.errors import NoSuchCourse, NoSuchSession
 from seneca.page_size import MAX_PAGE_BYTES, fitting
 from seneca.sessions.recording import COURSE_WITH_ID
 from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
-from seneca.text import Name
+from seneca.text import CursorText
 from seneca.units import Moment
 
 
@@ -150,7 +150,7 @@ LIMIT :limit
 
 SESSION_BYTES = 400  # about what a session takes on the wire before its results
 
-Place = tuple[Moment, Name, Name]
+Place = tuple[Moment, CursorText, CursorText]
 """Where a page of sessions ends: start, id, learner."""
 BEGINNING: Place = (units.EARLIEST, "", "")
 

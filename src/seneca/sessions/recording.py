@@ -1,17 +1,18 @@
 """Start a session, record results in it, end it."""
 
-from collections.abc import Sequence
-from uuid import UUID
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from seneca import accounts, course_names, course_topics, figures, units
+from seneca import accounts, courses, figures, text, units
 from seneca.accounts import Learner
 from seneca.course_topics import CourseHead
 from seneca.database import Row, Transaction
 from seneca.errors import (
     NoSuchCourse,
+    FieldError,
     NoSuchSession,
     NoSuchTopic,
     SessionEnded,
@@ -22,8 +23,8 @@ from seneca.errors import (
     Unauthenticated,
 )
 from seneca.figures import Difference, Study
-from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored
-from seneca.text import Name
+from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored, result_errors
+from seneca.text import Id, Name
 
 MOST_MODULES = 1000
 MOST_BYTES = 4 * 1024 * 1024
@@ -35,20 +36,29 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 
     course_identifier: Name
     topic: Name
-    session_id: UUID | UnsetType = UNSET
+    session_id: Id | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Normalise the names."""
+        text.normalise_member(self, "course_identifier", "courseIdentifier")
+        text.normalise_member(self, "topic", "topic")
 
 
 class Update(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A request to record results."""
 
-    session_id: UUID
+    session_id: Id
     module_stats: ModuleUpdates
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat, scores out of range."""
+        return result_errors(self.module_stats, "moduleStats")
 
 
 class End(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A request to end a session."""
 
-    session_id: UUID
+    session_id: Id
 
 
 class Recorded(Struct, frozen=True):
@@ -83,7 +93,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
 
     """
     is_brought = asked.session_id is not UNSET
-    id_ = str(asked.session_id) if is_brought else units.new_id()
+    id_ = units.new_id() if asked.session_id is UNSET else asked.session_id.lower()
     existing = tx.ask(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
     named = course_topics.ask_head(tx, asked.course_identifier)
     taken = tx.ask(COURSE_WITH_ID, id=id_)
@@ -124,7 +134,8 @@ def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> Non
         course_id: the course that the request names now. A title that is no course's any more is still the same start.
 
     """
-    stored_course_id, course_title, topic = existing
+    stored_course_id = existing[0]
+    course_title, topic = map(text.normalise_name, existing[1:])  # older ones were stored as sent
     if course_id is None and asked.course_identifier != course_title:
         raise NoSuchCourse
     if course_id not in (None, stored_course_id):

@@ -1,13 +1,14 @@
 """The results of modules: as they are given, as they are stored, as they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from seneca import units
-from seneca.errors import FieldError, Invalid
+from seneca import text, units
+from seneca.errors import FieldError
 from seneca.text import Answer, Name
 
 MOST_MODULES_AT_ONCE = 200
@@ -17,12 +18,11 @@ MOST_ANSWERS = 500
 Score = Annotated[
     Any,
     Meta(
-        description="At most three decimals.",
+        description="Rounded to three decimals, half to even.",
         extra_json_schema={
             "type": "number",
             "minimum": -units.MOST_POINTS,
             "maximum": units.MOST_POINTS,
-            "multipleOf": 0.001,
         },
     ),
 ]
@@ -49,6 +49,10 @@ class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     wrong_answers: GivenPart = None
     id: str | int | None = None
     """The reference service has one. Ignored."""
+
+    def __post_init__(self) -> None:
+        """Normalise the name."""
+        text.normalise_member(self, "module_name", "moduleName")
 
 
 ModuleUpdates = Annotated[
@@ -124,49 +128,54 @@ def _shown(part: str | None) -> Raw:
     return NEVER_GIVEN if part is None else Raw(part.encode())
 
 
-def read_results(modules: Sequence[ModuleUpdate], field: str = "moduleStats") -> list[Stored]:
-    """Check modules beyond their types, and bring them into the form in which they are stored.
+def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
+    """What types cannot say of modules: names that repeat, scores out of range. What is UNSET is passed over.
 
     Args:
-        modules: as decoded; positions count from 0.
-        field: what the list is called where it was given.
-
-    Raises:
-        Invalid: two have one name, or a score is not one; naming each field.
+        modules: as decoded.
+        field: what the list is called where it came from.
 
     """
-    errors: list[FieldError] = []
-    results: list[Stored] = []
     names: set[str] = set()
-    for index, module in enumerate(modules):
+    for index, module in enumerate([] if modules is UNSET else modules):
+        if module is UNSET:
+            continue
         if module.module_name in names:
-            errors.append(FieldError(f"{field}[{index}].moduleName", "must differ from the other modules"))
-        names.add(module.module_name)
-        parts = []
+            yield FieldError(f"{field}[{index}].moduleName", "must differ from the other modules")
+        elif isinstance(module.module_name, str):
+            names.add(module.module_name)
         for name, part in (
             ("adaptive", module.adaptive),
             ("quiz", module.quiz),
             ("wrongAnswers", module.wrong_answers),
         ):
-            try:
-                parts.append(_read_part(part))
-            except ValueError as error:
-                errors.append(FieldError(f"{field}[{index}].{name}.score", str(error)))
-        if not errors:
-            (adaptive, adaptive_score), (quiz, quiz_score), (wrong_answers, _) = parts
-            results.append(
-                Stored(
-                    module.module_name,
-                    index,
-                    adaptive,
-                    quiz,
-                    wrong_answers,
-                    adaptive_score,
-                    quiz_score,
-                )
-            )
-    if errors:
-        raise Invalid(errors)
+            if isinstance(part, Part) and (rule := _score_rule(part.score)):
+                yield FieldError(f"{field}[{index}].{name}.score", rule)
+
+
+def _score_rule(score: object) -> str | None:
+    """The rule that a score breaks."""
+    if score is UNSET or (type(score) is int and -units.MOST_POINTS <= score <= units.MOST_POINTS):
+        return None
+    try:
+        # a float: the text broke other rules as well, and was read again by a parser that makes floats
+        units.thousandths(Decimal(score) if isinstance(score, float) else score)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def read_results(modules: Sequence[ModuleUpdate]) -> list[Stored]:
+    """Bring modules, in which ``result_errors`` finds nothing, into the form in which they are stored.
+
+    Positions count from 0.
+    """
+    results: list[Stored] = []
+    for index, module in enumerate(modules):
+        adaptive, adaptive_score = _read_part(module.adaptive)
+        quiz, quiz_score = _read_part(module.quiz)
+        wrong_answers, _ = _read_part(module.wrong_answers)
+        results.append(Stored(module.module_name, index, adaptive, quiz, wrong_answers, adaptive_score, quiz_score))
     return results
 
 

@@ -3,20 +3,20 @@
 Nothing here looks at the database: whether a line fits what is stored is ``storing``'s question.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, cast
-from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, UnsetType
 
-from seneca import courses, passwords, text, units
+from seneca import accounts, courses, passwords, text, units
 from seneca.accounts import Role
 from seneca.courses import NewCourse, Topics
 from seneca.decoding import decode
-from seneca.errors import Invalid
+from seneca.errors import FieldError, Invalid
 from seneca.sessions.recording import MOST_MODULES, check_room
-from seneca.sessions.results import ModuleUpdate, read_results
-from seneca.text import Email, Line, Name, Title, Username
+from seneca.sessions.results import ModuleUpdate, read_results, result_errors
+from seneca.text import Email, Id, Line, Name, Title, Username
 
 MOST_COURSE_BYTES: Final = 1024 * 1024  # of its topics: no course made over HTTP has more
 
@@ -33,11 +33,20 @@ class CourseLine(
 ):
     """A course."""
 
-    id: UUID
+    id: Id
     course_title: Title
     qualification: Line
     topics_and_modules: Topics
     created_at: str | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise the title."""
+        text.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """What types cannot say."""
+        yield from courses.repeated_names(self.topics_and_modules)
+        yield from _time_errors(self.created_at, "createdAt")
 
 
 class UserLine(
@@ -50,12 +59,22 @@ class UserLine(
 ):
     """An account."""
 
-    id: UUID
+    id: Id
     username: Username
     email: Email
     role: Role
     password_hash: str | None = None
     created_at: str | None = None
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """What types cannot say."""
+        yield from accounts.name_errors(self.username, self.email)
+        if isinstance(self.password_hash, str):
+            try:
+                passwords.check_hash(self.password_hash)
+            except ValueError as error:
+                yield FieldError("passwordHash", str(error))
+        yield from _time_errors(self.created_at, "createdAt")
 
 
 class SessionLine(
@@ -68,15 +87,43 @@ class SessionLine(
 ):
     """A session with its results."""
 
-    id: UUID
-    user_id: UUID
-    course_id: UUID
+    id: Id
+    user_id: Id
+    course_id: Id
     topic: Name
     session_start: str
     is_end: bool
     modules_stats: Annotated[list[ModuleUpdate], Meta(max_length=MOST_MODULES)]
     session_end: str | None = None
     course_title: Title | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise the names."""
+        text.normalise_member(self, "topic", "topic")
+        text.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """What types cannot say."""
+        errors = [*_time_errors(self.session_start, "sessionStart"), *_time_errors(self.session_end, "sessionEnd")]
+        yield from errors
+        if self.is_end is True and not errors:
+            if self.session_end is None:
+                yield FieldError("sessionEnd", "is required when isEnd is true")
+            elif (
+                isinstance(self.session_start, str)
+                and isinstance(self.session_end, str)
+                and units.from_iso(self.session_end) < units.from_iso(self.session_start)
+            ):
+                yield FieldError("sessionEnd", "must not be before sessionStart")
+        yield from result_errors(self.modules_stats, "modulesStats")
+
+
+def _time_errors(written: str | UnsetType | None, field: str) -> Iterator[FieldError]:
+    if isinstance(written, str):
+        try:
+            units.from_iso(written)
+        except ValueError as error:
+            yield FieldError(field, str(error))
 
 
 # -- as they are stored ------------------------------------------------------------------------
@@ -146,68 +193,43 @@ def read(raw: bytes, number: int) -> Entry:
 
 
 def _course(line: CourseLine, number: int) -> Course:
-    courses.check_topics(line.topics_and_modules)
     if len(msgspec.json.encode(line.topics_and_modules)) > MOST_COURSE_BYTES:
         raise Invalid.field("topicsAndModules", "must have at most 1 MiB")
     new = NewCourse(line.course_title, line.qualification, line.topics_and_modules)
-    return Course(number, str(line.id), new, _time(line.created_at, "createdAt"))
+    return Course(number, line.id.lower(), new, _time(line.created_at))
 
 
 def _user(line: UserLine, number: int) -> User:
-    text.check_email(line.email)
-    if line.password_hash is not None:
-        try:
-            passwords.check_hash(line.password_hash)
-        except ValueError as error:
-            raise Invalid.field("passwordHash", str(error)) from None
     return User(
         number,
-        str(line.id),
+        line.id.lower(),
         line.username,
         line.email,
         line.role,
         line.password_hash,
-        _time(line.created_at, "createdAt"),
+        _time(line.created_at),
     )
 
 
 def _session(line: SessionLine, number: int) -> Session:
-    started_at = _time(line.session_start, "sessionStart")
-    ended_at = _time(line.session_end, "sessionEnd")
-    assert started_at is not None  # the type has seen to it
-    if not line.is_end:
-        ended_at = None
-    elif ended_at is None:
-        raise Invalid.field("sessionEnd", "is required when isEnd is true")
-    elif ended_at < started_at:
-        raise Invalid.field("sessionEnd", "must not be before sessionStart")
-    results = read_results(line.modules_stats, "modulesStats")
+    started_at = units.from_iso(line.session_start)
+    results = read_results(line.modules_stats)
     size = sum(result.bytes for result in results)
     check_room(len(results), size)
     return Session(
         number,
-        _text(line.id),
-        _text(line.user_id),
-        _text(line.course_id),
+        line.id.lower(),
+        line.user_id.lower(),
+        line.course_id.lower(),
         line.course_title,
         line.topic,
         started_at,
-        ended_at,
+        _time(line.session_end) if line.is_end else None,
         sum(result.points for result in results),
         size,
         [cast("Result", msgspec.structs.astuple(result)) for result in results],
     )
 
 
-def _text(id: UUID) -> str:
-    """As ``str`` has it, which takes several times as long."""
-    return cast("str", msgspec.to_builtins(id))
-
-
-def _time(written: str | None, field: str) -> int | None:
-    if written is None:
-        return None
-    try:
-        return units.from_iso(written)
-    except ValueError as error:
-        raise Invalid.field(field, str(error)) from None
+def _time(written: str | None) -> int | None:
+    return None if written is None else units.from_iso(written)

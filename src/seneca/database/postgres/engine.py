@@ -111,7 +111,7 @@ class Postgres:
                             f"There is no Seneca database at {self.name}, and none was created. Name it: --database URL."
                         )
                     if migrate:
-                        self.applied = migrations.apply(tx, "postgres")
+                        self.applied = migrations.apply(tx, "postgres", self.warnings)
                     else:
                         self.pending = len(migrations.pending(tx, "postgres"))
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")

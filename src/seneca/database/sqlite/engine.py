@@ -108,7 +108,7 @@ class Sqlite:
                 write_ahead(connection)
                 if not is_current(tx):
                     with immediate(connection):
-                        self.applied = migrations.apply(tx, "sqlite")
+                        self.applied = migrations.apply(tx, "sqlite", self.warnings)
             else:
                 self.pending = len(migrations.pending(tx, "sqlite"))
             row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")

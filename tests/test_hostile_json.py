@@ -1,0 +1,289 @@
+"""What a stranger's JSON may cost: time and memory in proportion to the body, whatever its shape, and a small answer."""
+
+import itertools
+import json
+import time
+import tracemalloc
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seneca.accounts import Registration
+from seneca.courses import NewCourse
+from seneca.decoding import convert, decode
+from seneca.errors import Invalid, Malformed, Refusal
+from seneca.sessions.recording import Update
+from seneca.sessions.results import read_results
+from seneca.transfer.lines import read
+from tests.hostile_json import ID, by_chance, placed, shapes
+
+pytestmark = pytest.mark.no_database
+
+KINDS = [Registration, Update, NewCourse]
+SMALL = 32 * 1024
+BYTES_EACH = 80
+"""Of memory for each byte of a body: 20 MB at 256 KiB."""
+NANOSECONDS_EACH = 600
+"""Of processor time for each byte, five times what a quiet machine takes: the fault that this is about took fifty times it."""
+
+
+def refusal(raw: bytes, kind: type[Any]) -> Refusal | None:
+    try:
+        decode(raw, kind)
+    except Refusal as error:
+        return error
+    return None
+
+
+def peak_of(raw: bytes, kind: type[Any]) -> int:
+    tracemalloc.start()
+    try:
+        refusal(raw, kind)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def bodies(size: int) -> Iterator[bytes]:
+    for _, text in shapes(size):
+        yield from (raw for _, raw in placed(text))
+
+
+def test_memory_is_in_proportion_to_the_body():
+    for (name, text), kind in itertools.product(shapes(SMALL), KINDS):
+        # the least of three: Python's own tables grow now and then, and what is remembered of a type is not the body's
+        peak = min(peak_of(text, kind) for _ in range(3))
+        assert peak < 100_000 + BYTES_EACH * len(text), (name, kind, peak)
+
+
+def test_time_is_in_proportion_to_the_body():
+    for (name, text), kind in itertools.product(shapes(), KINDS):
+        began = time.thread_time_ns()
+        refusal(text, kind)
+        took = time.thread_time_ns() - began
+        assert took < NANOSECONDS_EACH * len(text), (name, kind, took)
+
+
+def test_the_time_of_an_import_line_too():
+    line = b'\xef\xbb\xbf{"' + b"k" * 2_000_000 + "😀".encode() + b'":[' + b"1," * 1_000_000 + b"NaN]}"
+    for raw in (line, line[3:], b"[" + b"{}," * 1_300_000 + b"NaN]"):
+        began = time.thread_time_ns()
+        with pytest.raises(Refusal) as caught:
+            read(raw, 1)
+        assert time.thread_time_ns() - began < NANOSECONDS_EACH * len(raw)
+        assert len(caught.value.detail) < 1000
+
+
+def assert_small(error: Refusal | None) -> None:
+    if error is not None:
+        assert error.status == 400
+        assert isinstance(error, Malformed | Invalid)
+        assert len(msgspec.json.encode(error.members)) < 20 * 1024
+        assert len(error.detail) < 20 * 1024
+        assert len(getattr(error, "errors", ())) <= 20
+
+
+def test_an_answer_is_small_whatever_was_sent():
+    for raw, kind in itertools.product(bodies(SMALL), KINDS):
+        assert_small(refusal(raw, kind))
+
+
+@given(st.integers(0, 2**64), st.sampled_from(KINDS))
+@settings(max_examples=200, deadline=None)
+def test_bodies_of_any_shape_are_refused_in_small_answers(seed: int, kind: type[Any]):
+    assert_small(refusal(by_chance(seed, SMALL), kind))
+
+
+# -- every problem, in the order of the body ---------------------------------------------------
+
+
+def problems(raw: bytes | object, kind: type[Any]) -> list[str]:
+    """``field: rule`` of each."""
+    error = refusal(raw if isinstance(raw, bytes) else json.dumps(raw).encode(), kind)
+    assert isinstance(error, Invalid), error
+    return [f"{each.field}: {each.message}" for each in error.errors]
+
+
+def fields(raw: bytes | object, kind: type[Any]) -> list[str]:
+    return [problem.partition(": ")[0] for problem in problems(raw, kind)]
+
+
+def update(*modules: object) -> dict[str, object]:
+    return {"sessionId": ID.decode(), "moduleStats": list(modules)}
+
+
+def module(name: object, **quiz: object) -> dict[str, object]:
+    return {"moduleName": name, "quiz": quiz}
+
+
+def test_a_bad_address_and_a_short_password_are_both_named():
+    assert problems({"password": "short", "email": "nobody", "username": "zoe"}, Registration) == [
+        "password: must have at least 8 characters",
+        "email: must be an email address: An email address must have an @-sign.",
+    ]
+    body = {"email": "nobody", "password": "password1", "username": "\u3164", "extra": 1, "role": "boss"}
+    assert fields(body, Registration) == ["email", "password", "username", "extra", "role"]
+    del body["extra"], body["role"]
+    assert fields(body, Registration) == ["email", "password", "username"]
+
+
+def test_every_module_and_every_kind_of_rule_is_named_in_the_order_of_the_body():
+    body = update(
+        module("", score="1"),
+        module("A"),
+        7,
+        module(" A ", score=2_000_000, answers=["", 1]),
+        {"quiz": {"x": 1}, "adaptive": [1]},
+    )
+    assert fields(body, Update) == [
+        "moduleStats[0].moduleName",
+        "moduleStats[0].quiz.score",
+        "moduleStats[2]",
+        "moduleStats[3].moduleName",
+        "moduleStats[3].quiz.score",
+        "moduleStats[3].quiz.answers[1]",
+        "moduleStats[4].quiz.x",
+        "moduleStats[4].adaptive",
+        "moduleStats[4].moduleName",
+    ]
+
+
+def test_at_most_twenty_are_named_and_they_are_the_first():
+    assert fields(update(*[7] * 200), Update) == [f"moduleStats[{n}]" for n in range(20)]
+    assert fields({f"x{n}": n for n in range(5000)}, Update) == [f"x{n}" for n in range(20)]
+    assert fields(update(*[module("M", score=10**7)] * 50), Update)[:3] == [
+        "moduleStats[0].quiz.score",
+        "moduleStats[1].moduleName",
+        "moduleStats[1].quiz.score",
+    ]
+
+
+def test_members_given_twice_are_named():
+    raw = b'{"sessionId":"%b","sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":1,"\\u0073core":2}}]}'
+    assert problems(raw % (ID, ID), Update) == [
+        "sessionId: must not be repeated",
+        "moduleStats[0].quiz.score: must not be repeated",
+    ]
+    assert problems(
+        b'{"username":"zoe","email":"z@x.org","password":"securePassword123","role":"admin","role":"user"}',
+        Registration,
+    ) == ["role: must not be repeated"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (b"NaN", "must be a finite number, not NaN"),
+        (b"-Infinity", "must be a finite number, not -Infinity"),
+        (b"1e400", "must be from -1,000,000 to 1,000,000"),
+        (b"7" * 5000, "must be from -1,000,000 to 1,000,000"),
+        (b"1000000.0000000000000000000001", "must be from -1,000,000 to 1,000,000"),
+        (b'"5"', "must be a number"),
+        (b"true", "must be a number"),
+        (b"null", "must be a number"),
+        (b"[]", "must be a number"),
+        (b'"\\ud800"', "must not contain lone surrogates"),
+        (b'"\\u0000"', "must not contain the character NUL"),
+    ],
+)
+def test_what_cannot_be_summed_is_refused_by_its_field(text: bytes, rule: str):
+    raw = b'{"sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":%b}}]}' % (ID, text)
+    assert problems(raw, Update) == [f"moduleStats[0].quiz.score: {rule}"]
+
+
+def test_names_and_texts_of_the_client_are_cut():
+    [problem] = problems({"n" * 250_000: 1} | update(module("M")), Update)
+    assert len(problem) < 300
+    problem = problems(
+        {"username": "u", "email": "e@x.org", "password": "securePassword123", "role": "r" * 250_000}, Registration
+    )[0]
+    assert problem == "role: must be one of user, admin"
+
+
+def test_a_byte_order_mark_is_said_to_be_one():
+    with pytest.raises(Malformed, match="byte order mark"):
+        decode(b"\xef\xbb\xbf{}", Update)
+
+
+VALID = update(
+    {"moduleName": "M", "adaptive": {"answers": ["A"], "isCompleted": True, "score": 1}},
+    {"moduleName": "N", "quiz": {"answers": ["B", "C"], "score": 2}, "wrongAnswers": None},
+)
+BAD = [None, 7, "", [], {}, "x" * 201, [None], {"x": 1}, True]
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield (*path, key)
+        yield from places(entry, (*path, key))
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(places(VALID))), st.sampled_from(BAD)), max_size=4))
+def test_what_is_found_is_what_the_type_refuses(changes: list[tuple[tuple[str | int, ...], object]]):
+    body = json.loads(json.dumps(VALID))
+    for path, bad in changes:
+        place: Any = body
+        try:
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = json.loads(json.dumps(bad))
+        except (TypeError, KeyError, IndexError):
+            continue
+    raw = json.dumps(body).encode()
+    try:
+        first = msgspec.json.decode(raw, type=Update)
+    except msgspec.ValidationError as error:
+        path = str(error).partition("$.")[2].removesuffix("`")
+        assert any(field.startswith(path.partition(".")[0]) for field in fields(raw, Update)), (path, body)
+    else:
+        error = refusal(raw, Update)
+        assert error is None or list(first.find_errors())
+
+
+# -- what is accepted --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("literal", "stored"),
+    [
+        (b"66.66666666666667", Decimal("66.667")),
+        (b"0.0005", 0),
+        (b"0.0015", Decimal("0.002")),
+        (b"2.5000000000000000000000000000000000001e-3", Decimal("0.003")),
+        (b"0.0025", Decimal("0.002")),
+        (b"-33.333333333333336", Decimal("-33.333")),
+        (b"999999.9999", 1_000_000),
+        (b"82.0000", 82),
+        (b"1e-400", 0),
+    ],
+)
+def test_scores_are_rounded_half_to_even_from_their_text(literal: bytes, stored: object):
+    raw = b'{"sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":%b}}]}' % (ID, literal)
+    [result] = read_results(decode(raw, Update).module_stats)
+    assert result.quiz is not None
+    assert json.loads(result.quiz, parse_float=Decimal)["score"] == stored
+    assert result.quiz_score == Decimal(stored) * 1000
+
+
+def test_answers_have_up_to_ten_thousand_characters():
+    decode(json.dumps(update(module("M", answers=["é" * 10_000]))).encode(), Update)
+    assert fields(update(module("M", answers=["x" * 10_001])), Update) == ["moduleStats[0].quiz.answers[0]"]
+    assert fields(update(module("M", answers=["x"] * 501)), Update) == ["moduleStats[0].quiz.answers"]
+
+
+def test_ids_are_36_characters_in_any_case():
+    assert decode(json.dumps(update(module("M")) | {"sessionId": ID.decode().upper()}).encode(), Update)
+    short = ID.decode().replace("-", "")
+    assert problems(update(module("M")) | {"sessionId": short}, Update) == ["sessionId: must be a UUID"]
+
+
+def test_values_that_did_not_come_as_json_are_checked_alike():
+    with pytest.raises(Invalid) as caught:
+        convert({"username": "a b", "email": "nobody", "password": "securePassword123"}, Registration)
+    assert [error.field for error in caught.value.errors] == ["username", "email"]
