@@ -10,7 +10,7 @@ import pytest
 from seneca import units
 from seneca.accounts import Learner
 from seneca.database import Database, open_database
-from seneca.errors import NotSignedIn, QuotaExceeded, SessionEnded, Unavailable
+from seneca.errors import QuotaExceeded, SessionEnded, Unauthenticated, Unavailable
 from seneca.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
 from tests.conftest import make_course, refused, running, sign_up
 from tests.engines import engine
@@ -185,7 +185,7 @@ def test_what_is_refused_for_another_reason_is_not_counted(database: Database, l
 
 def test_nobody_reserves_for_an_account_that_is_gone(database: Database):
     async def main() -> None:
-        with pytest.raises(NotSignedIn):
+        with pytest.raises(Unauthenticated):
             async with LearnerQuotas(database, Amount(3, 100)).charge(Learner(units.new_id(), 1), 0, NOW):
                 pass
 

@@ -94,6 +94,8 @@ def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Pa
     with pytest.raises(BrokenReference), database.writing() as tx:
         tx.run("DELETE FROM accounts WHERE id = :id", id=alice)
     database.close()
+
+
 NAMES = """
 INSERT INTO properties (name, value) VALUES ('buckets', '64'), ('bucket-hash', 'crc32');
 INSERT INTO accounts (id, bucket, username, email, role, created_at) VALUES {accounts};

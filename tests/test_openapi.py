@@ -108,6 +108,8 @@ def test_the_documentation_is_made_once_and_has_a_validator(client: httpx.Client
     assert unchanged.headers["etag"] == answer.headers["etag"]
     head = client.head(path)
     assert (head.headers["etag"], head.headers["content-length"]) == (answer.headers["etag"], str(len(answer.content)))
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_bare_address_leads_to_the_documentation(client: httpx.Client, method: str):
     answer = client.request(method, "/")

@@ -10,7 +10,7 @@ import pytest
 
 from seneca import tokens, units
 from seneca.database import Database, open_database
-from seneca.errors import NotSignedIn
+from seneca.errors import Unauthenticated
 from seneca.signins import verifying
 from seneca.signins.verifying import SignIns
 from seneca.tokens import Key, Keys
@@ -51,7 +51,7 @@ def refused(sign_ins: SignIns, ended: list[str]) -> list[bool]:
         token = sign_ins.keys.issue(account_id="account", role="user", sign_in=sign_in, now=now())
         try:
             sign_ins.caller(token)
-        except NotSignedIn:
+        except Unauthenticated:
             outcomes.append(True)
         else:
             outcomes.append(False)

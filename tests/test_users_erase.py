@@ -20,7 +20,6 @@ from tests.conftest import (
     start_server,
     unique,
 )
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_up, start_server, unique
 from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
 from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
 

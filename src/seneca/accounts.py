@@ -92,7 +92,6 @@ VALUES (:id, :bucket, :username, :email, :role, :created_at)
 """
 INSERT_NAME = "INSERT INTO account_names (name_key, account_id) VALUES (:key, :id)"
 NAMES_TAKEN = "SELECT 1 FROM account_names WHERE name_key IN (:values)"
-"""
 CLAIM_FIRST = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CONFLICT (name) DO NOTHING
 """

@@ -24,13 +24,11 @@ from seneca.api.envelope import Envelope
 from seneca.api.fair_slots import FairSlots
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
-from seneca.database import open_database
-from seneca.password_policy import PasswordPolicy
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
-from seneca.learner_quotas import Amount, LearnerQuotas
 from seneca.errors import Unusable
-from seneca.passwords import MOST_THREADS, Hashery
+from seneca.learner_quotas import Amount, LearnerQuotas
 from seneca.password_hasher_pool import MAX_THREADS, PasswordHasherPool
+from seneca.password_policy import PasswordPolicy
 from seneca.privacy import outside
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import STARTED, Settings

@@ -15,7 +15,7 @@ from msgspec import Struct
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.database import Database, Transaction
-from seneca.errors import NotSignedIn, QuotaExceeded, Refusal, Unavailable
+from seneca.errors import QuotaExceeded, Refusal, Unauthenticated, Unavailable
 
 WINDOW_MS: Final = 3_600_000
 CHUNKS: Final = 100
@@ -63,13 +63,13 @@ def reserve(tx: Transaction, learner: Learner, needed: Amount, limits: Amount, n
     What there is not is told by the allowance, which then has less than was asked for.
 
     Raises:
-        NotSignedIn: the account is gone.
+        Unauthenticated: the account is gone.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id}
     account = tx.lock(accounts.ACCOUNT, id=learner.id)  # so that an erasure leaves no row of its learner behind
     if account.fetchone() is None:
-        raise NotSignedIn("This account does not exist any more.")
+        raise Unauthenticated("signed-out", "This account does not exist any more.")
     tx.put(MAKE, now=now, **key)
     row = tx.lock(STORED, **key).fetchone()
     assert row is not None
@@ -121,7 +121,7 @@ class LearnerQuotas:
 
         Raises:
             QuotaExceeded: the learner has stored too much in this hour.
-            NotSignedIn: the account is gone.
+            Unauthenticated: the account is gone.
 
         """
         allowance = self._allowances.get(learner.id)

@@ -5,11 +5,6 @@ reference service made are bcrypt; they verify as they did there and are renewed
 """
 
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Annotated, Final, TypeVar
-from functools import cache
 from typing import Annotated, Final
 
 import bcrypt
@@ -18,7 +13,6 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from msgspec import Meta
 
 from seneca import text
-from seneca.errors import Invalid
 
 NewPassword = Annotated[
     str,

@@ -5,13 +5,11 @@ from typing import Any
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
-from seneca import accounts, audit, setup, throttle, units
-from seneca import accounts, audit, login_throttle, passwords, setup, units
+from seneca import accounts, audit, login_throttle, setup, units
 from seneca.accounts import Account, Change, Registration
 from seneca.api import body, examples, paging, path
-from seneca.api.caller import caller_of, signed_in
-from seneca.api.long_reads import scan
 from seneca.api.caller import caller_of, signed_in, write_as_admin
+from seneca.api.long_reads import scan
 from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register

@@ -51,10 +51,6 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     async def openapi_json(request: AnyRequest) -> Reply:
         return kept_document().answer(request)
 
-    @cache
-    def page() -> str:
-        return render(described())
-
     @get("/", opt=_open("Where people begin: the documentation."))
     async def start() -> Reply:
         return nothing(307, {"Location": "/docs"})

@@ -9,16 +9,14 @@ from msgspec import Struct
 from seneca import accounts, audit, login_throttle, passwords
 from seneca.accounts import Credentials
 from seneca.api import body, examples, path
-from seneca.api.caller import caller_of
-from seneca.api.long_reads import export
 from seneca.api.caller import caller_of, write_as_admin
+from seneca.api.long_reads import export
 from seneca.api.operation import Answer, operation
 from seneca.api.reply import IN_MEMORY, Download, Reply, nothing
 from seneca.api.services import now, services
 from seneca.api.signins import prove
 from seneca.database import Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount, OwnAccount, TooManyTries, WrongCredentials
-from seneca.errors import LastAdministrator, NoSuchAccount, TooManyTries, WrongCredentials
 from seneca.login_throttle import LoginAttempt
 from seneca.password_hasher_pool import HashingSlot
 from seneca.privacy import erasing, exporting

@@ -9,10 +9,9 @@ from msgspec import Struct
 
 from seneca.api.fair_slots import FairSlots
 from seneca.database import Database
-from seneca.password_policy import PasswordPolicy
 from seneca.learner_quotas import LearnerQuotas
-from seneca.passwords import Hashery
 from seneca.password_hasher_pool import PasswordHasherPool
+from seneca.password_policy import PasswordPolicy
 from seneca.privacy.aftermath import Aftermath
 from seneca.settings import Settings
 from seneca.signins.verifying import SignIns

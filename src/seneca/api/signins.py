@@ -18,9 +18,14 @@ from seneca.api.operation import Answer, operation
 from seneca.api.origin import client_address
 from seneca.api.reply import Reply, nothing, reply
 from seneca.api.services import Services, now, services
-from seneca.errors import NoSuchAccount, TooManyTries, Unauthenticated, Unavailable, WrongCredentials
-from seneca.passwords import Place
-from seneca.errors import NoSuchAccount, NotSignedIn, Refusal, TooManyTries, Unavailable, WrongCredentials
+from seneca.errors import (
+    NoSuchAccount,
+    Refusal,
+    TooManyTries,
+    Unauthenticated,
+    Unavailable,
+    WrongCredentials,
+)
 from seneca.login_throttle import LoginAttempt
 from seneca.password_hasher_pool import HashingSlot
 from seneca.signins import recording

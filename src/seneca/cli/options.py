@@ -12,7 +12,6 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
-from seneca.database import Database, open_database
 from seneca.errors import Unavailable, Unusable
 from seneca.settings import Settings
 

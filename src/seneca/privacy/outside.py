@@ -3,7 +3,6 @@
 The table ``erasures`` is the truth; the file is completed from it. Lines may repeat.
 """
 
-import asyncio
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -5,21 +5,19 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from seneca import accounts, course_names, course_topics, figures, units
-from seneca import accounts, courses, figures, text, units
+from seneca import accounts, course_names, course_topics, figures, text, units
 from seneca.accounts import Learner
 from seneca.course_topics import CourseHead
 from seneca.database import Row, Transaction
 from seneca.errors import (
-    NoSuchCourse,
     FieldError,
+    NoSuchCourse,
     NoSuchSession,
     NoSuchTopic,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
     TooManyLearnerNames,
-    TooManyNames,
     Unauthenticated,
 )
 from seneca.figures import Difference, Study

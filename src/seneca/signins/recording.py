@@ -6,12 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import accounts, audit, throttle, units
+from seneca import accounts, audit, login_throttle, password_hashes, units
 from seneca.accounts import Credentials, Role
 from seneca.database import Row, Transaction
-from seneca.signins.authorisation import authorise
-from seneca import accounts, login_throttle, password_hashes, units
 from seneca.login_throttle import LoginAttempt
+from seneca.signins.authorisation import authorise
 from seneca.signins.refresh_token import RefreshToken
 from seneca.tokens import LIFETIME, Caller
 

@@ -8,8 +8,8 @@ A worker that could not read for five seconds refuses every token until it can.
 
 import asyncio
 import time
-from contextlib import suppress
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog

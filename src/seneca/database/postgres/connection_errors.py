@@ -112,6 +112,14 @@ def name(url: str) -> str:
     return f"{parts.path.removeprefix('/')} on {parts.hostname or 'this machine'}"
 
 
+def public_name(url: str) -> str:
+    """The database's URL without user, password and parameters; of a URL that may be misread, nothing."""
+    if is_ambiguous(url):
+        return "of SENECA_DATABASE_URL"
+    parts = urlsplit(url)
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def redact(text: str, url: str) -> str:
     """The text, without the URL's passwords."""
     query = re.findall(r"[?&]\w*password=([^&]*)", url)

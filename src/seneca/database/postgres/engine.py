@@ -16,7 +16,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
 from seneca.database.memory import Memory
-from seneca.database.postgres.connection_errors import explain
+from seneca.database.postgres.connection_errors import explain, public_name
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
@@ -60,17 +60,11 @@ def adapters() -> AdaptersMap:
     return made
 
 
-def name_of(url: str) -> str:
-    """A database's URL without what may be secret: user, password and parameters."""
-    parts = urlsplit(url)
-    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 class Postgres:
     """A PostgreSQL database. Made by ``open_database``."""
 
     def __init__(self, url: str, connections: int, *, create: bool = True, migrate: bool = True) -> None:
-        self.name = name_of(url)
+        self.name = public_name(url)
         self.memory = Memory()
         self.warnings: list[str] = []
         self._url = url

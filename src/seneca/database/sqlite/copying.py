@@ -13,8 +13,8 @@ from urllib.parse import quote
 import apsw
 
 from seneca.database import Progress
-from seneca.database.sqlite.schema import check_no_programs
 from seneca.database.migrations import DATABASE_ID
+from seneca.database.sqlite.schema import check_no_programs
 from seneca.errors import Unusable
 from seneca.private_file import replacing
 

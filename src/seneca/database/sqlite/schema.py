@@ -79,7 +79,7 @@ def check(connection: apsw.Connection, name: Path) -> None:
 def _expected() -> Objects:
     """What the migrations make."""
     with closing(apsw.Connection(":memory:")) as connection:
-        migrations.apply(SqliteTransaction(connection, 0, Memory()), "sqlite")
+        migrations.apply(SqliteTransaction(connection, 0, Memory()), "sqlite", [])
         return _objects(connection)
 
 
