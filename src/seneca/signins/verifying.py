@@ -56,9 +56,7 @@ class SignIns:
         if caller.sign_in in self._ended or known.issued <= self._not_before:
             raise Unauthenticated("signed-out", account=caller.id)
         if time.monotonic() - self._looked > BLIND_AFTER:
-            refusal = Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
-            refusal.account = caller.id
-            raise refusal
+            raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2, account=caller.id)
         return caller
 
     def forget(self, sign_ins: list[str]) -> None:
