@@ -145,7 +145,8 @@ def test_the_drill(used: Path, tmp_path: Path):
         engine().check(data)
         with running(data) as server, client_of(server) as client:
             for person in (tara, alice, charlie):
-                refused(Person(client, person.token).get("/auth/me"), 401, "signed-out")
+                code = "signed-out" if data == used else "token-invalid"  # the empty place has another key
+                refused(Person(client, person.token).get("/auth/me"), 401, code)
             back = sign_in(client, tara.username)
             assert answers(back) == answered
             again = sign_in(client, alice.email)

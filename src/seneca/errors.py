@@ -336,7 +336,8 @@ class Unavailable(Refusal):
 
     status, code, title = 503, "unavailable", "The service cannot do this right now"
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1, account: str | None = None) -> None:
+        self.account = account
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 

@@ -13,7 +13,7 @@ from seneca.api.arrival import Arrival
 from seneca.api.caller import PROVED, SIGNED_IN
 from seneca.api.room import ROOM, Room
 from seneca.api.turns import TURN, TURNS, Turns
-from seneca.errors import Invalid, Refusal
+from seneca.errors import Invalid
 from seneca.tokens import Caller
 
 log = structlog.get_logger()
@@ -82,16 +82,16 @@ class Envelope:
                 arrival.leave()
             if turn := scope.get(TURN):
                 turn.release()
-            refusal = scope.get(problems.REFUSAL)
+            code, refused_account = scope.get(problems.REFUSED, (None, None))
             log.info(
                 "request",
                 request=request_id,
                 method=method if method in METHODS else "other",
                 route=scope.get("path_template"),
                 status=status,
-                code=refusal.code if refusal else None,
+                code=code,
                 ms=round((time.perf_counter() - began) * 1000, 2),
-                account=account_of(scope),
+                account=caller_id(scope) or refused_account,
             )
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -118,11 +118,8 @@ def check_host(scope: Any) -> Invalid | None:
     return Invalid.field("Host", "must be sent once, as a header")
 
 
-def account_of(scope: Any) -> str | None:
-    """The account that a request concerns, as far as it is known: the caller's, or the one that was refused."""
+def caller_id(scope: Any) -> str | None:
+    """The account that made a request, as far as it has shown who it is."""
     caller: Caller | None = scope.get(SIGNED_IN)
     proved: str | None = scope.get(PROVED)
-    refusal: Refusal | None = scope.get(problems.REFUSAL)
-    if caller is not None:
-        return caller.id
-    return proved or (refusal.account if refusal else None)
+    return caller.id if caller is not None else proved

@@ -17,8 +17,11 @@ from seneca.errors import Invalid, MethodNotAllowed, NoSuchPath, Refusal
 
 log = structlog.get_logger()
 
-REFUSAL: Final = "refusal"
-"""Where a request's scope has the refusal that was its answer: for the log."""
+REFUSED: Final = "refused"
+"""Where a request's scope has the code and the account of the refusal that was its answer, for the log.
+
+Not the refusal: its traceback refers to the scope, and the connection would stay open until Python looks for such circles.
+"""
 MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -44,7 +47,7 @@ def problem(refusal: Refusal) -> dict[str, object]:
 def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     """Answer with a refusal."""
     scope: Any = request.scope
-    scope[REFUSAL] = refusal
+    scope[REFUSED] = (refusal.code, refusal.account)
     return Response(
         encode(problem(refusal)),
         status_code=refusal.status,
@@ -55,7 +58,7 @@ def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]
 
 async def answer(refusal: Refusal, scope: Any, send: Send) -> None:
     """Answer a request with a refusal before any route is looked for."""
-    scope[REFUSAL] = refusal
+    scope[REFUSED] = (refusal.code, refusal.account)
     body = encode(problem(refusal))
     headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))} | refusal.headers
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]

@@ -65,9 +65,7 @@ class SignIns:
         if self._has_ended(caller.sign_in) or not self._is_current(known.generation):
             raise Unauthenticated("signed-out", account=caller.id)
         if time.monotonic() - self._looked > BLIND_AFTER:
-            refusal = Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2)
-            refusal.account = caller.id
-            raise refusal
+            raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2, account=caller.id)
         return caller
 
     def _is_current(self, generation: str) -> bool:
