@@ -7,8 +7,8 @@ the bounds at a time, and spends that in memory (docs/decisions/0009-learner-quo
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
-from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from seneca.database import Database, Transaction
 from seneca.errors import QuotaExceeded, Refusal, Unauthenticated, Unavailable
 
 WINDOW_MS: Final = 3_600_000
+CLOCK_SKEW_MS: Final = 60_000  # by which servers' clocks may differ before an hour begins again
 CHUNKS: Final = 100
 SWEEP_AT: Final = 10_000  # learners in memory: then those whose hour is over are dropped
 
@@ -40,7 +41,7 @@ class Allowance(Struct):
 
     def is_current(self, now: int) -> bool:
         """Whether its hour is going on (and the clock was not set back)."""
-        return 0 < self.ends_at - now <= WINDOW_MS
+        return 0 < self.ends_at - now <= WINDOW_MS + CLOCK_SKEW_MS
 
 
 # -- in the database ---------------------------------------------------------------------------
@@ -57,10 +58,10 @@ WHERE bucket = :bucket AND learner_id = :learner_id
 """
 
 
-def reserve(tx: Transaction, learner: Learner, needed: Amount, limits: Amount, now: int) -> Allowance:
-    """Reserve what is needed of a learner's hour, and as a rule a chunk of it more, if there is so much.
-
-    What there is not is told by the allowance, which then has less than was asked for.
+def reserve(
+    tx: Transaction, learner: Learner, needed: Amount, wanted: Amount, limits: Amount, *, now: int
+) -> Allowance:
+    """Reserve some of a learner's hour: what is wanted, or as much of it as there is, if that is what is needed.
 
     Raises:
         Unauthenticated: the account is gone.
@@ -74,10 +75,10 @@ def reserve(tx: Transaction, learner: Learner, needed: Amount, limits: Amount, n
     row = tx.lock(STORED, **key).fetchone()
     assert row is not None
     start, used_writes, used_bytes = row
-    if not 0 <= now - start < WINDOW_MS:
+    if not -CLOCK_SKEW_MS <= now - start < WINDOW_MS:
         start, used_writes, used_bytes = now, 0, 0
-    more_writes = _grant(needed.writes, limits.writes, used_writes)
-    more_bytes = _grant(needed.bytes, limits.bytes, used_bytes)
+    more_writes = _grant(needed.writes, wanted.writes, limits.writes - used_writes)
+    more_bytes = _grant(needed.bytes, wanted.bytes, limits.bytes - used_bytes)
     used_writes += more_writes
     used_bytes += more_bytes
     tx.put(SET, window_start=start, writes=used_writes, bytes=used_bytes, **key)
@@ -90,10 +91,8 @@ def reserve(tx: Transaction, learner: Learner, needed: Amount, limits: Amount, n
     )
 
 
-def _grant(needed: int, limit: int, used: int) -> int:
-    """How much to reserve: nothing if that is needed, else a chunk or what is needed, as far as there is so much."""
-    left = max(0, limit - used)
-    return min(left, max(needed, limit // CHUNKS)) if 0 < needed <= left else 0
+def _grant(needed: int, wanted: int, left: int) -> int:
+    return min(left, max(needed, wanted)) if 0 < left >= needed else 0
 
 
 # -- in a worker -------------------------------------------------------------------------------
@@ -112,7 +111,8 @@ class LearnerQuotas:
         self._database = database
         self._limits = limits
         self._allowances: dict[str, Allowance] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._chunk = Amount(limits.writes // CHUNKS, limits.bytes // CHUNKS)
+        self._pending: dict[str, asyncio.Task[None]] = {}
         self._sweep_at = SWEEP_AT
 
     @asynccontextmanager
@@ -124,11 +124,7 @@ class LearnerQuotas:
             Unauthenticated: the account is gone.
 
         """
-        allowance = self._allowances.get(learner.id)
-        if allowance is None or not _covers(allowance, size, now):
-            lock = self._locks.setdefault(learner.id, asyncio.Lock())
-            async with lock:
-                allowance = await self._covering(learner, size, now)
+        allowance = await self._covering(learner, size, now)
         allowance.writes -= 1
         allowance.bytes -= size
         try:
@@ -141,17 +137,35 @@ class LearnerQuotas:
 
     async def _covering(self, learner: Learner, size: int, now: int) -> Allowance:
         """An allowance that covers a write of so many bytes."""
-        held = self._allowances.get(learner.id)
-        while held is None or not _covers(held, size, now):
-            writes, bytes_ = 0, 0
+        while True:
+            held = self._allowances.get(learner.id)
             if held is not None and held.is_current(now):
+                if held.writes >= 1 and held.bytes >= size:
+                    return held
                 self._check(held, size, now)
-                writes, bytes_ = held.writes, held.bytes
-            needed = Amount(max(0, 1 - writes), max(0, size - bytes_))
-            more = await self._database.write(reserve, learner, needed, self._limits, now)
-            held = self._add(learner.id, more, now)
-            self._check(held, size, now)
-        return held
+            pending = self._pending.get(learner.id)
+            if pending is None:  # who comes while it is under way waits for the same one, and fails with it
+                pending = asyncio.create_task(self._reserve(learner, size, now))
+                self._pending[learner.id] = pending
+                pending.add_done_callback(partial(self._finish, learner.id))
+            await asyncio.shield(pending)
+
+    async def _reserve(self, learner: Learner, size: int, now: int) -> None:
+        """Reserve what a write of so many bytes needs, and a chunk of what there is none of."""
+        held = self._allowances.get(learner.id)
+        writes, bytes_ = (held.writes, held.bytes) if held is not None and held.is_current(now) else (0, 0)
+        needed = Amount(max(0, 1 - writes), max(0, size - bytes_))
+        wanted = Amount(
+            self._chunk.writes if needed.writes else 0,
+            self._chunk.bytes if needed.bytes or not bytes_ else 0,
+        )
+        more = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
+        self._add(learner.id, more, now)
+
+    def _finish(self, learner_id: str, reserved: "asyncio.Task[None]") -> None:
+        self._pending.pop(learner_id)
+        if not reserved.cancelled():
+            reserved.exception()  # looked at, for the case that every client has gone
 
     def _check(self, allowance: Allowance, size: int, now: int) -> None:
         """Refuse what the database cannot cover. Raises QuotaExceeded."""
@@ -161,23 +175,18 @@ class LearnerQuotas:
         if size - allowance.bytes > allowance.unreserved_bytes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.bytes:,} bytes of results an hour.", wait)
 
-    def _add(self, learner_id: str, more: Allowance, now: int) -> Allowance:
+    def _add(self, learner_id: str, more: Allowance, now: int) -> None:
         """Add what was reserved to what is held of the same hour."""
         held = self._allowances.get(learner_id)
         if held is not None and held.ends_at == more.ends_at:
             held.writes += more.writes
             held.bytes += more.bytes
             held.unreserved_writes, held.unreserved_bytes = more.unreserved_writes, more.unreserved_bytes
-            return held
+            return
         if len(self._allowances) >= self._sweep_at:
             self._allowances = {id_: kept for id_, kept in self._allowances.items() if kept.is_current(now)}
             self._sweep_at = max(SWEEP_AT, 2 * len(self._allowances))
         self._allowances[learner_id] = more
-        return more
-
-
-def _covers(allowance: Allowance, size: int, now: int) -> bool:
-    return allowance.writes >= 1 and allowance.bytes >= size and allowance.is_current(now)
 
 
 # -- for those who look --------------------------------------------------------------------------
