@@ -6,6 +6,7 @@ new table, is covered by itself.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,13 @@ class PostgresPlans:
 
 
 @pytest.fixture(scope="module")
-def plans(tmp_path_factory: pytest.TempPathFactory) -> SqlitePlans | PostgresPlans:
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlitePlans | PostgresPlans]:
     data = tmp_path_factory.mktemp("plans")
     url = engines.engine().url(data)
     open_database(url).close()
-    return PostgresPlans(data) if url.startswith("postgresql") else SqlitePlans(data)
+    made = PostgresPlans(data) if url.startswith("postgresql") else SqlitePlans(data)
+    with closing(made.connection):
+        yield made
 
 
 def test_no_statement_looks_through_a_table_that_grows_without_saying_why(plans: SqlitePlans | PostgresPlans):
