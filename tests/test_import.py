@@ -247,3 +247,20 @@ def test_a_course_and_a_session_cannot_have_one_id(shell: Shell, *, stored_first
     status, said = shell.load(*([] if stored_first else [course(), user(), STORED]), clash)
     assert (status, "id: is a " in said) == (1, True), said
     assert shell.rows("SELECT count(*) FROM courses") == [(int(stored_first),)]
+
+
+def test_scores_times_and_ids_are_read_as_requests_are(shell: Shell):
+    line = session(
+        id=STORED["id"].upper(),
+        sessionStart="2026-03-01T12:00:00.1239999+02:00",
+        sessionEnd="2026-03-01T05:30:00,5-05",
+        topic=" Nume\u0301ro ",
+        modulesStats=[module(" e\u0301 ", adaptive={"score": 66.66666666666667, "answers": ["x" * 10_000]})],
+    )
+    assert shell.load(course(courseTitle="Cafe\u0301 "), user(), line)[0] == 0
+    assert shell.rows("SELECT id, topic, course_title, started_at, ended_at, points FROM sessions") == [
+        (STORED["id"], "Numéro", "Café", 1_772_359_200_123, 1_772_361_000_500, 66_667)
+    ]
+    assert shell.rows("SELECT module_name, adaptive_score FROM results") == [("é", 66_667)]
+    assert shell.load(course(courseTitle="Café"), user(), line)[0] == 0  # all of it is there already
+    assert shell.true()

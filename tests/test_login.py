@@ -163,6 +163,7 @@ IMPORTED = {
     "empty": ("", of_bcrypt("")),
     "long": (LONG, of_bcrypt(LONG)),
     "long-a": (LONG, of_bcrypt(LONG, b"2a")),
+    "short-y": ("pw", of_bcrypt("pw").replace("$2b$", "$2y$")),
     "wide": (WIDE, of_bcrypt("x" + WIDE)),
     "costly": ("old-and-costly", argon2.PasswordHasher(time_cost=3, memory_cost=65_536).hash("old-and-costly")),
     "cheap": ("old-and-cheap", argon2.PasswordHasher(time_cost=1, memory_cost=8_192).hash("old-and-cheap")),

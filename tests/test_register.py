@@ -329,3 +329,36 @@ def test_the_order_of_refusals(nobody: Person, tara: Person):
     refused(nobody.post(PATH, admin, headers={"Authorization": "Bearer bad"}), 401, "token-invalid")
     refused(nobody.post(PATH, admin), 403, "registration-closed")
     refused(tara.post(PATH, admin), 400, "invalid-input", "password")
+
+
+HIDDEN = ["\u200b", "\u200d", "\u00ad", "\ufe0f", "\U000e0041", "\u2060", "\u034f"]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_characters_that_are_not_shown_make_no_other_name(server: Server, nobody: Person, hidden: str):
+    first = registration(username=unique("mila"))
+    assert nobody.post(PATH, first).status_code == 201
+    name = first["username"]
+    for alike in (name[:2] + hidden + name[2:], hidden + name.upper()):
+        refused(nobody.post(PATH, registration(username=alike)), 409, "name-taken")
+        login = nobody.post("/auth/login", {"username": f"\t{alike}\n", "password": first["password"]})
+        assert login.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("\u2800", "must have at least one visible character"),
+        ("\u3164", "must have at least one visible character"),
+        ("\ufeff", "must have at least one visible character"),
+        ("\u202eecila", "bidirectional formatting characters"),
+        ("alice\u200f", "bidirectional formatting characters"),
+        ("a\u2066b", "bidirectional formatting characters"),
+        ("\u061ca", "bidirectional formatting characters"),
+        ("а" + "lice", "must not mix Latin, Greek and Cyrillic letters in one word"),
+    ],
+)
+def test_names_that_look_like_others_or_like_nothing_are_refused(server: Server, nobody: Person, name: str, rule: str):
+    problem = refused(nobody.post(PATH, registration(username=name)), 400, "invalid-input", "username")
+    assert rule in problem["errors"][0]["message"]
+    assert accounts_of(server, name) == []

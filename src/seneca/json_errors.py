@@ -71,7 +71,7 @@ def parse(raw: bytes) -> Document:
 
     def members(pairs: list[tuple[str, object]]) -> object:
         members = dict(pairs)
-        if len(members) == len(pairs):
+        if len(members) == len(pairs) or len(repeated) == MAX_ERRORS:
             return members
         repeated.append(RepeatedMembers(members, pairs))
         return repeated[-1]

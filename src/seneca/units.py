@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 from zlib import crc32
 
 import uuid_utils
@@ -86,25 +86,25 @@ def milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-def thousandths(score: object) -> int:
-    """A score, as it was written in JSON, in whole thousandths: rounded half to even where it has more decimals.
-
-    Takes what the decoder makes of a JSON number: an ``int``, or a ``Decimal`` where it had a
-    fraction or an exponent.
+def check_score(score: object) -> None:
+    """Check a score as the decoder makes it of a JSON number: an ``int``, or a ``Decimal`` where it had a fraction or an exponent.
 
     Raises:
         ValueError: with the rule that was broken, ready to be shown.
 
     """
-    if type(score) is int:
-        if -MOST_POINTS <= score <= MOST_POINTS:
-            return score * 1000
-        raise ValueError("must be from -1,000,000 to 1,000,000")
-    if not isinstance(score, Decimal):
-        raise ValueError("must be a number")  # noqa: TRY004 the caller shows the rule, whatever broke it
+    if type(score) is not int and not isinstance(score, Decimal):
+        raise ValueError("must be a number")
     if not -MOST_POINTS <= score <= MOST_POINTS:
         raise ValueError("must be from -1,000,000 to 1,000,000")
-    return int(_HALF_EVEN.quantize(score, _THOUSANDTH).scaleb(3))
+
+
+def thousandths(score: object) -> int:
+    """A score in whole thousandths: rounded half to even, from its exact decimals. Raises as ``check_score`` does."""
+    check_score(score)
+    if isinstance(score, Decimal):
+        return int(_HALF_EVEN.quantize(score, _THOUSANDTH).scaleb(3))
+    return cast("int", score) * 1000
 
 
 def points(thousandths: int) -> int | Decimal:

@@ -159,7 +159,7 @@ def _score_rule(score: object) -> str | None:
         return None
     try:
         # a float: the text broke other rules as well, and was read again by a parser that makes floats
-        units.thousandths(Decimal(score) if isinstance(score, float) else score)
+        units.check_score(Decimal(score) if isinstance(score, float) else score)
     except ValueError as error:
         return str(error)
     return None
