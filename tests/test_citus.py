@@ -86,7 +86,6 @@ WHOLE = {
 SPANNING = {
     "seneca.audit.PAGE": "an administrator reads what was done to anybody",
     "seneca.audit.ABOUT": "what was done by somebody stands with those it was done to",
-    "seneca.erasures.AMONG": "an import asks who of its accounts was erased",
     "seneca.erasures.ALL": "a restore erases everybody again",
     "seneca.sessions.reading.OF_ANYONE": "an administrator reads a session by its id alone",
     "seneca.sessions.reading.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",

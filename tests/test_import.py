@@ -127,11 +127,6 @@ def test_blank_lines_other_line_ends_and_a_byte_order_mark_are_no_matter(shell: 
     assert (status, shell.counts()[:3]) == (0, (1, 1, 1)), said
 
 
-def test_an_empty_file_is_nothing(shell: Shell):
-    assert shell.load()[0] == 0
-    assert shell.counts() == (0,) * 6
-
-
 def test_names_that_a_course_has_already_are_not_new_to_it(shell: Shell):
     one_bucket = [str(UUID(int=n)) for n in range(500) if bucket_of(str(UUID(int=n)), 64) == 7][:3]
     people = [user(id=id_, username=f"learner-{n}") for n, id_ in enumerate(one_bucket)]

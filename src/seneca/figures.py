@@ -4,7 +4,7 @@ Every function here runs inside the transaction that records the thing itself. W
 said in ``docs/figures.md``; ``verification`` recomputes them all from the recorded rows.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -43,7 +43,7 @@ class Difference(Struct, frozen=True):
 
 ADD_TO_LEARNER = """
 INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :names)
+VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :name_changes)
 ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
     sessions = learner_totals.sessions + excluded.sessions,
     results = learner_totals.results + excluded.results,
@@ -82,7 +82,7 @@ def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, **parameters)
+    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, name_changes=new_names, **parameters)
     tx.put(ADD_TO_COURSE, name_changes=0, **parameters)
 
 
@@ -219,78 +219,12 @@ def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> Answe
     return tx.ask(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
 
 
-NAMES_KEPT = """
-SELECT module_name FROM learner_names
+RESULTS_BY_NAME = """
+SELECT module_name, results FROM learner_names
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def names_in(tx: Transaction, study: Study) -> set[str]:
-    """The module names under which the learner has results in this course."""
-    rows = tx.all(NAMES_KEPT, bucket=study.bucket, learner_id=study.learner_id, course_id=study.course_id)
-    return {row[0] for row in rows}
-
-
-COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
-
-CourseBucket = tuple[str, int]
-"""A course's id and a bucket: what a row of ``course_totals`` is of."""
-
-
-class Changes:
-    """Differences that many sessions make, summed up for each study and then written together."""
-
-    def __init__(self) -> None:
-        self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
-        self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
-
-    def add(self, study: Study, difference: Difference, names: Iterable[str]) -> None:
-        """Add a difference, and one more result under each name."""
-        self._differences[study] += difference
-        self._names[study].update(names)
-
-    def write(self, tx: Transaction) -> None:
-        """Add all of it to what is kept."""
-        new_to_learners, new_to_courses = self._write_names(tx)
-        courses: defaultdict[CourseBucket, Difference] = defaultdict(Difference)
-        for study, difference in self._differences.items():
-            courses[study.course_id, study.bucket] += difference
-        tx.insert(
-            ADD_TO_LEARNER,
-            [
-                {**asdict(study), **asdict(difference), "names": new_to_learners[study]}
-                for study, difference in self._differences.items()
-            ],
-        )
-        tx.insert(
-            ADD_TO_COURSE,
-            [
-                {"course_id": key[0], "bucket": key[1], **asdict(difference), "name_changes": new_to_courses[key]}
-                for key, difference in courses.items()
-            ],
-        )
-
-    def _write_names(self, tx: Transaction) -> tuple[Counter[Study], Counter[CourseBucket]]:
-        """Add the names; returns how many were new to each learner, and to each course in a bucket."""
-        to_learners: Counter[Study] = Counter()
-        to_courses: Counter[CourseBucket] = Counter()
-        learners: Counter[tuple[str, int, str]] = Counter()
-        given = [(study, name, results) for study, names in self._names.items() for name, results in names.items()]
-        kept = tx.insert(
-            COUNT_LEARNER_NAMES,
-            [{**asdict(study), "module_name": name, "results": results} for study, name, results in given],
-        )
-        for (study, name, results), row in zip(given, kept, strict=True):
-            if row[0] == results:  # before, there were none
-                to_learners[study] += 1
-                learners[study.course_id, study.bucket, name] += 1
-        counted = tx.insert(
-            ADD_COURSE_NAMES,
-            [
-                {"course_id": course_id, "bucket": bucket, "module_name": name, "learners": count}
-                for (course_id, bucket, name), count in learners.items()
-            ],
-        )
-        for ((course_id, bucket, _), count), row in zip(learners.items(), counted, strict=True):
-            to_courses[course_id, bucket] += row[0] == count
-        return to_learners, to_courses
+def results_by_name(tx: Transaction, study: Study) -> Counter[str]:
+    """How many results the learner has in this course under each module name."""
+    return Counter(dict(tx.all(RESULTS_BY_NAME, **asdict(study))))
