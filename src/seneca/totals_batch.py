@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from seneca.database import Transaction
@@ -19,14 +20,17 @@ from seneca.figures import (
 
 COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
 
-CourseBucket = tuple[str, int]
-"""A course's id and a bucket: the key of ``course_totals``."""
-
 
 class DeltaBatch:
-    """Differences to totals, from sessions that are added and sessions that are taken away."""
+    """Differences to totals, from sessions of one bucket's learners that are added and that are taken away.
 
-    def __init__(self) -> None:
+    Args:
+        bucket: the learners' bucket.
+
+    """
+
+    def __init__(self, bucket: int) -> None:
+        self._bucket = bucket
         self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
         self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
 
@@ -42,19 +46,19 @@ class DeltaBatch:
 
     def write(self, tx: Transaction) -> None:
         """Apply all of it to the stored totals."""
-        gained, lost, in_courses = self._write_learner_names(tx)
-        course_name_changes = _write_course_names(tx, in_courses)
-        courses: defaultdict[CourseBucket, Difference] = defaultdict(Difference)
+        learners = self._write_learner_names(tx)
+        gained, lost = self._write_course_names(tx, learners)
+        courses: defaultdict[str, Difference] = defaultdict(Difference)
         for study, difference in self._differences.items():
-            courses[study.course_id, study.bucket] += difference
+            courses[study.course_id] += difference
         tx.insert(
             ADD_TO_LEARNER,
             [
                 {
                     **asdict(study),
                     **asdict(difference),
-                    "names": gained[study] - lost[study],
-                    "name_changes": gained[study] + lost[study],
+                    "names": len(learners.gained[study]) - len(learners.lost[study]),
+                    "name_changes": len(learners.gained[study]) + len(learners.lost[study]),
                 }
                 for study, difference in self._differences.items()
             ],
@@ -62,25 +66,20 @@ class DeltaBatch:
         tx.insert(
             ADD_TO_COURSE,
             [
-                {"course_id": key[0], "bucket": key[1], **asdict(difference), "name_changes": course_name_changes[key]}
-                for key, difference in courses.items()
+                {
+                    "course_id": course_id,
+                    "bucket": self._bucket,
+                    **asdict(difference),
+                    "name_changes": len(gained[course_id]) + len(lost[course_id]),
+                }
+                for course_id, difference in courses.items()
             ],
         )
 
-    def _write_learner_names(
-        self, tx: Transaction
-    ) -> tuple[Counter[Study], Counter[Study], Counter[tuple[str, int, str]]]:
-        """Change how many results learners have under each name; a name without results goes.
-
-        Returns:
-            How many names each learner gained, and lost, in a course; how many learners each name of a course gained in
-            a bucket (less than zero: lost).
-
-        """
-        gained: Counter[Study] = Counter()
-        lost: Counter[Study] = Counter()
-        in_courses: Counter[tuple[str, int, str]] = Counter()
-        unused: defaultdict[Study, list[str]] = defaultdict(list)
+    def _write_learner_names(self, tx: Transaction) -> "_LearnerNames":
+        """Change how many results learners have under each name; a name without results goes."""
+        gained: defaultdict[Study, list[str]] = defaultdict(list)
+        lost: defaultdict[Study, list[str]] = defaultdict(list)
         deltas = [(s, name, delta) for s, names in self._names.items() for name, delta in names.items() if delta]
         stored = tx.insert(
             COUNT_LEARNER_NAMES,
@@ -88,36 +87,51 @@ class DeltaBatch:
         )
         for (study, name, delta), row in zip(deltas, stored, strict=True):
             if row[0] == 0:
-                lost[study] += 1
-                unused[study].append(name)
-                in_courses[study.course_id, study.bucket, name] -= 1
+                lost[study].append(name)
             elif row[0] == delta:  # there were none before
-                gained[study] += 1
-                in_courses[study.course_id, study.bucket, name] += 1
+                gained[study].append(name)
         with tx.together():
-            for study, names in unused.items():
+            for study, names in lost.items():
                 tx.put(FORGET_LEARNER_NAMES, values=names, **asdict(study))
-        return gained, lost, in_courses
+        return _LearnerNames(gained, lost)
+
+    def _write_course_names(
+        self, tx: Transaction, learners: "_LearnerNames"
+    ) -> tuple[defaultdict[str, list[str]], defaultdict[str, list[str]]]:
+        """Change how many of the bucket's learners have results under each name of a course; a name without learners goes.
+
+        Returns:
+            The names that each course gained in this bucket, and those that it lost.
+
+        """
+        counts: Counter[tuple[str, str]] = Counter()
+        for study, names in learners.gained.items():
+            counts.update((study.course_id, name) for name in names)
+        for study, names in learners.lost.items():
+            counts.subtract((study.course_id, name) for name in names)
+        gained: defaultdict[str, list[str]] = defaultdict(list)
+        lost: defaultdict[str, list[str]] = defaultdict(list)
+        deltas = [(course_id, name, delta) for (course_id, name), delta in counts.items() if delta]
+        stored = tx.insert(
+            ADD_COURSE_NAMES,
+            [
+                {"course_id": course_id, "bucket": self._bucket, "module_name": name, "learners": delta}
+                for course_id, name, delta in deltas
+            ],
+        )
+        for (course_id, name, delta), row in zip(deltas, stored, strict=True):
+            if row[0] == 0:
+                lost[course_id].append(name)
+            elif row[0] == delta:
+                gained[course_id].append(name)
+        with tx.together():
+            for course_id, names in lost.items():
+                tx.put(FORGET_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
+        return gained, lost
 
 
-def _write_course_names(tx: Transaction, in_courses: Counter[tuple[str, int, str]]) -> Counter[CourseBucket]:
-    """Change how many learners have results under each name; returns how many names each course gained or lost in a bucket."""
-    changes: Counter[CourseBucket] = Counter()
-    unused: defaultdict[CourseBucket, list[str]] = defaultdict(list)
-    deltas = [(*key, delta) for key, delta in in_courses.items() if delta]
-    stored = tx.insert(
-        ADD_COURSE_NAMES,
-        [
-            {"course_id": course_id, "bucket": bucket, "module_name": name, "learners": delta}
-            for course_id, bucket, name, delta in deltas
-        ],
-    )
-    for (course_id, bucket, name, delta), row in zip(deltas, stored, strict=True):
-        if row[0] in (0, delta):
-            changes[course_id, bucket] += 1
-        if row[0] == 0:
-            unused[course_id, bucket].append(name)
-    with tx.together():
-        for (course_id, bucket), names in unused.items():
-            tx.put(FORGET_COURSE_NAMES, values=names, course_id=course_id, bucket=bucket)
-    return changes
+class _LearnerNames(Struct, frozen=True):
+    """The names under which learners have their first results, and those under which they have none any more."""
+
+    gained: defaultdict[Study, list[str]]
+    lost: defaultdict[Study, list[str]]

@@ -107,15 +107,16 @@ class Batch:
         for key, member in differences.items() if not self._update else ():
             self._report.refuse(fitting[key].number, differs(member).detail)
         changed = [s for key, s in fitting.items() if key not in stored or (self._update and key in differences)]
-        for portion in portions(changed, stored):
-            self._write(portion, {key: stored[key] for key in differences}, found)
+        replaced = {key: stored[key] for key in differences}
+        for portion in portions(changed, replaced):
+            self._write(portion, replaced, found)
 
     def _write(self, sessions: list[Session], stored: Mapping[Key, StoredSession], found: "Found") -> None:
         """Store sessions of which each is new or replaces a stored one."""
         names = read_module_names(self._tx, self._bucket, [key_of(s) for s in sessions if key_of(s) in stored])
         sessions = self._with_room(sessions, stored, names, found)
         sessions.sort(key=key_of)  # in the tables' order: half the time
-        batch = DeltaBatch()
+        batch = DeltaBatch(self._bucket)
         replaced = [key for session in sessions if (key := key_of(session)) in names]
         for key in replaced:
             batch.subtract(stored[key].study(self._bucket, key[0]), stored[key].difference, names[key])
