@@ -1,9 +1,11 @@
 """seneca import FILE: very many sessions, beside a running server."""
 
+import asyncio
 import random
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ import httpx
 import psycopg
 import pytest
 
+from seneca import accounts
 from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
 from seneca.transfer.importing import INDEXES, MANY, READERS, TABLES
 from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
@@ -171,6 +174,41 @@ def test_readers_get_answers_while_an_import_stores(tmp_path: Path):
     assert {status for (path, status) in answers if path.startswith("/")} == {200}, answers
     assert {status for (path, status) in answers if not path.startswith("/")} <= {201, 204, 404, 503}, answers
     assert shell.true()
+
+
+@pytest.mark.postgres
+def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_path: Path):
+    def register() -> None:
+        async def write() -> None:
+            await other.database.write(
+                accounts.create,
+                id=ALICE_ID,
+                username="alice",
+                email="alice@example.org",
+                role="admin",
+                password_hash=None,
+                created_at=0,
+            )
+
+        asyncio.run(write())
+
+    with stored(tmp_path) as store, stored(tmp_path) as other:
+        with ThreadPoolExecutor(1) as threads:
+            with store.database.writing() as tx:
+                registered = threads.submit(register)
+                time.sleep(1.5)  # it waits for the accounts, and has looked for a deadlock (deadlock_timeout)
+                accounts.create(
+                    tx,
+                    id=COURSE_ID,
+                    username="tara",
+                    email="tara@example.org",
+                    role="admin",
+                    password_hash=None,
+                    created_at=0,
+                )
+            registered.result()
+        assert store.rows("SELECT value FROM properties WHERE name = 'administrator-existed'") == [(COURSE_ID,)]
+        assert store.rows("SELECT count(*) FROM accounts") == [(2,)]
 
 
 @pytest.mark.postgres

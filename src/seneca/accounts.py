@@ -122,10 +122,6 @@ def create(
 
     """
     bucket = units.bucket_of(id, tx.buckets)
-    if role == "admin":
-        claimed = tx.run(CLAIM_FIRST, id=id)
-        if first_administrator and not claimed:
-            raise RegistrationClosed
     tx.put(
         INSERT_ACCOUNT,
         id=id,
@@ -135,6 +131,10 @@ def create(
         role=role,
         created_at=created_at,
     )
+    if role == "admin":  # after the account: an import locks all accounts, and then claims this
+        claimed = tx.run(CLAIM_FIRST, id=id)
+        if first_administrator and not claimed:
+            raise RegistrationClosed
     if password_hash is not None:
         tx.put(PUT_HASH, bucket=bucket, id=id, hash=password_hash)
     keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
