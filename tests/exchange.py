@@ -2,10 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from seneca import verification
+from seneca.database import Database, open_database
+from seneca.transfer.exporting import export_lines
+from seneca.transfer.importing import import_lines
+from seneca.transfer.report import Report
 from tests.conftest import seneca
 from tests.engines import engine
 
@@ -79,3 +86,43 @@ class Shell:
 
     def true(self) -> bool:
         return seneca("stats", "verify", "--data", self.data).returncode == 0
+
+
+class Store:
+    """A database in this process, and files that go in and out."""
+
+    def __init__(self, data: Path, database: Database) -> None:
+        self.data = data
+        self.database = database
+
+    def load(self, *lines: Line | bytes, update: bool = False, skip_bad: bool = False, now: int = 0) -> Report:
+        file = write(self.data / "in.jsonl", *lines)
+        return import_lines(self.database, file, skip_bad=skip_bad, now=now, progress=silently, update=update)
+
+    def export(self) -> list[Line]:
+        file = self.data / "out.jsonl"
+        export_lines(self.database, file, progress=silently)
+        return [json.loads(line) for line in file.read_bytes().splitlines()]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return engine().rows(self.data, sql)
+
+    def differences(self) -> list[str]:
+        """The totals that are not what the recorded rows say."""
+        with self.database.reading() as tx:
+            return list(map(str, verification.differences(tx, lambda _table: None)))
+
+
+@contextmanager
+def stored(data: Path) -> Iterator[Store]:
+    """A database in this process."""
+    data.mkdir(parents=True, exist_ok=True)
+    database = open_database(engine().url(data))
+    try:
+        yield Store(data, database)
+    finally:
+        database.close()
+
+
+def silently(_doing: str, _done: int, _total: int | None) -> None:
+    """Show no progress."""

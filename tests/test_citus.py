@@ -6,7 +6,10 @@ Citus itself is not needed here: the rules are its documentation's, the facts ar
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import apsw
 import psycopg
 import pytest
 
@@ -21,9 +24,11 @@ from seneca.database.postgres.citus import (
     drop_foreign_keys,
 )
 from seneca.errors import Unusable
+from seneca.transfer.importing import USERS_TOGETHER
 from tests.conftest import Server
 from tests.conftest import seneca as shell
 from tests.engines import Postgres, engine
+from tests.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
 from tests.statements import statements
 
 KEYS = """
@@ -98,7 +103,6 @@ SPANNING = {
     "seneca.course_names.IN_COURSE": "and whether any learner of the course has such a name",
     "seneca.course_names.IN_OTHER_BUCKETS": "likewise, when an import brings names, or an erasure takes the last in a bucket",
     "seneca.course_names.NAMES": "an import compares with all names of a course that is nearly full",
-    "seneca.erasures.AMONG": "an import asks who of its accounts was erased",
     "seneca.erasures.ALL": "a restore erases everybody again",
     "seneca.sessions.reading.OF_ANYONE": "an administrator reads a session by its id alone",
     "seneca.sessions.reading.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
@@ -131,6 +135,81 @@ def test_no_statement_asks_the_server_for_time_chance_or_numbers():
     )
     for name, sql in statements().items():
         assert not forbidden.search(sql), name
+
+
+# -- the order of statements in an import ------------------------------------------------------
+
+
+def named_tables(sql: str) -> set[str]:
+    return {table for table in (*REFERENCE, *DISTRIBUTED) if re.search(rf"\b{table}\b", sql)}
+
+
+def writes_a_reference_table(sql: str) -> bool:
+    return bool(re.match(rf"\s*(INSERT INTO|UPDATE|DELETE FROM) ({'|'.join(REFERENCE)})\b", sql))
+
+
+def spans_shards(sql: str, bindings: Any) -> bool:
+    """Whether a statement names a distributed table, and not one bucket."""
+    if not named_tables(sql) & set(DISTRIBUTED) or "bucket = :bucket" in sql:
+        return False
+    into = re.match(r"\s*INSERT INTO \w+\s*\(([^)]*)\)", sql)
+    if into is None:
+        return True
+    columns = [column.strip() for column in into[1].split(",")]
+    if isinstance(bindings, tuple):  # many rows
+        return len(set(bindings[columns.index("bucket") :: len(columns)])) != 1
+    return ":bucket" not in sql
+
+
+def test_spanning_statements_are_told_from_others():
+    rows = "INSERT INTO passwords (bucket, account_id, hash) VALUES (?, ?, ?), (?, ?, ?)"
+    assert not spans_shards(rows, (1, "a", "h", 1, "b", "h"))
+    assert spans_shards(rows, (1, "a", "h", 2, "b", "h"))
+    assert spans_shards("SELECT 1 FROM sessions WHERE id = :id", {"id": "a"})
+    assert not spans_shards("SELECT 1 FROM courses WHERE id = :id", {"id": "a"})
+    assert writes_a_reference_table("\nUPDATE courses SET title = :title")
+    assert not writes_a_reference_table("SELECT id FROM courses")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("update", [False, True])
+def test_an_import_writes_reference_tables_before_any_statement_that_spans_shards(tmp_path: Path, *, update: bool):
+    """Citus refuses to change a reference table in a transaction that has accessed shards over several connections."""
+    people = [
+        user(id=str(UUID(int=n)), username=f"learner-{n}", passwordHash=BCRYPT) for n in range(USERS_TOGETHER + 9)
+    ]
+    lines = [
+        course(),
+        *people,
+        course(id=CHARLIE_ID, courseTitle="Physics"),
+        *(session(id=person["id"], userId=person["id"]) for person in people[::10]),
+    ]
+    people[-1]["role"] = "admin"
+    statements: list[tuple[str, Any]] = []
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.exec_trace = lambda _cursor, sql, bindings: statements.append((sql, bindings)) or True
+
+    with stored(tmp_path) as store:
+        if update:
+            store.load(*lines)
+            lines = [line | {"role": "admin"} if line["kind"] == "user" else line for line in lines]
+            lines = [line | {"topic": "Other"} if line["kind"] == "session" else line for line in lines]
+            lines[0]["courseTitle"] = "Maths"
+        apsw.connection_hooks.append(watch)
+        try:
+            report = store.load(*lines, update=update)
+        finally:
+            apsw.connection_hooks.remove(watch)
+        changed = report.users.updated if update else report.users.stored
+        assert changed == len(people) - update
+    begun = max(number for number, (sql, _) in enumerate(statements) if sql.startswith("BEGIN IMMEDIATE"))
+    statements = statements[begun:]
+    reference = [number for number, (sql, _) in enumerate(statements) if writes_a_reference_table(sql)]
+    written = {table for number in reference for table in named_tables(statements[number][0])}
+    assert written >= {"courses", "accounts", "properties"} | (set() if update else {"account_names"})
+    assert {"sessions", "results", "audit"} <= {table for sql, _ in statements for table in named_tables(sql)}
+    assert [sql for sql, bindings in statements[: reference[-1]] if spans_shards(sql, bindings)] == []
 
 
 # -- distributing ------------------------------------------------------------------------------

@@ -2,11 +2,16 @@
 
 import gzip
 import json
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from seneca import erasures
+from seneca.transfer.importing import Import
+from seneca.transfer.report import Report
+from seneca.transfer.spool import Spool
 from seneca.units import bucket_of
 from tests.conftest import seneca
 from tests.exchange import (
@@ -20,6 +25,8 @@ from tests.exchange import (
     course,
     module,
     session,
+    silently,
+    stored,
     user,
     write,
 )
@@ -127,11 +134,6 @@ def test_blank_lines_other_line_ends_and_a_byte_order_mark_are_no_matter(shell: 
     assert (status, shell.counts()[:3]) == (0, (1, 1, 1)), said
 
 
-def test_an_empty_file_is_nothing(shell: Shell):
-    assert shell.load()[0] == 0
-    assert shell.counts() == (0,) * 6
-
-
 def test_names_that_a_course_has_already_are_not_new_to_it(shell: Shell):
     one_bucket = [str(UUID(int=n)) for n in range(500) if bucket_of(str(UUID(int=n)), 64) == 7][:3]
     people = [user(id=id_, username=f"learner-{n}") for n, id_ in enumerate(one_bucket)]
@@ -237,6 +239,25 @@ def test_other_content_under_a_stored_id_or_name_is_bad(shell: Shell):
     assert (status, f"{len(OTHER)} bad lines left out" in said) == (0, True)
     assert shell.counts()[:3] == (1, 1, 1)
     assert shell.true()
+
+
+def test_a_connection_can_import_again(tmp_path: Path):
+    """A pool keeps connections, and with them what an import does not drop."""
+    with stored(tmp_path) as store, store.database.writing() as tx:
+        for _ in range(2):
+            with closing(Spool(tx.buckets)) as spool:
+                Import(tx, spool, Report(), silently, now=0, update=False).store()
+
+
+def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
+    people = [user(id=str(UUID(int=n)), username=f"learner-{n}") for n in range(20)]
+    with stored(tmp_path) as store:
+        with store.database.writing() as tx:
+            for person in people[::3]:
+                erasures.note(tx, person["id"], 0)
+        report = store.load(*people, skip_bad=True)
+        assert [line.number for line in report.bad_lines] == [1, 4, 7, 10, 13, 16, 19]
+        assert report.bad_lines[0].reason == "id: is an erased account's"
 
 
 @pytest.mark.parametrize("stored_first", [True, False])

@@ -1,6 +1,11 @@
 """seneca import FILE: very many sessions, beside a running server."""
 
+import asyncio
 import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,10 +14,24 @@ import httpx
 import psycopg
 import pytest
 
-from seneca.transfer.importing import MANY
-from tests.conftest import make_course, running, seneca, sign_in
+from seneca import accounts
+from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
+from seneca.transfer.importing import INDEXES, MANY, READERS, TABLES
+from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
 from tests.engines import Postgres, engine
-from tests.exchange import ALICE_ID, BCRYPT, COURSE_ID, Line, Shell, course, module, session, user
+from tests.exchange import (
+    ALICE_ID,
+    BCRYPT,
+    COURSE_ID,
+    Line,
+    Shell,
+    Store,
+    course,
+    module,
+    session,
+    stored,
+    user,
+)
 
 KEPT = {
     "sqlite": "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name",
@@ -76,6 +95,132 @@ def test_a_load_that_fails_leaves_all_as_it_was(tmp_path: Path):
     assert kept(tmp_path) == before
     assert shell.counts() == (1, 51, 0, 0, 0, 0)
     assert seneca("stats", "verify", "--data", tmp_path).returncode == 0
+
+
+def test_a_load_into_an_empty_database_is_whole(tmp_path: Path):
+    people, some = load()
+    shell = Shell(tmp_path)
+    assert seneca("migrate", "--data", tmp_path).returncode == 0
+    before = kept(tmp_path)
+    status, said = shell.load(*people, *some, session(userId=COURSE_ID))
+    assert (status, f"line {len(people) + MANY + 1}: userId: is no account's" in said) == (1, True)
+    assert (kept(tmp_path), shell.counts()) == (before, (0,) * 6)
+    status, said = shell.load(*people, *some)
+    assert status == 0, said
+    assert (kept(tmp_path), shell.counts()[2]) == (before, MANY)
+    assert shell.true()
+    engine().check(tmp_path)
+
+
+# -- who is shut out of what, on PostgreSQL ----------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_tables_are_locked_only_where_nobody_misses_them(tmp_path: Path):
+    def prepared(store: Store) -> bool:
+        with store.database.writing() as tx:
+            return tx.prepare_load(TABLES, empty=(READERS, *TABLES))
+
+    cluster = engine()
+    assert isinstance(cluster, Postgres)
+    with stored(tmp_path) as store:
+        assert prepared(store)
+        with psycopg.connect(cluster.url(tmp_path)) as reader:
+            reader.execute("SELECT 1 FROM results LIMIT 1")
+            begun = time.monotonic()
+            assert not prepared(store)  # it waits for nobody, or who waits for it would wait for ever
+            assert time.monotonic() - begun < LOCK_ATTEMPTS * LOCK_PAUSE_SECONDS + 5
+        store.load(user())
+        assert not prepared(store)
+
+
+@pytest.mark.postgres
+def test_readers_get_answers_while_an_import_stores(tmp_path: Path):
+    """As much as makes a load, into a database that has accounts and a course, but no session yet."""
+    people, some = load()
+    shell = Shell(tmp_path)
+    answers: Counter[tuple[str, int]] = Counter()
+    done = threading.Event()
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        assert shell.load(*people)[0] == 0
+        tara = sign_in(client, "tara")
+        alice = sign_up(client, "alice")
+
+        def read(who: Person, path: str) -> None:
+            while not done.is_set():
+                answers[path, who.get(path).status_code] += 1
+                time.sleep(0.05)
+
+        def create_and_delete() -> None:
+            while not done.is_set():
+                title = unique("Course")
+                body = {"courseTitle": title, "qualification": "Q", "topicsAndModules": []}
+                answers["create", tara.post("/course/create", body).status_code] += 1
+                answers["delete", tara.delete(f"/course/{title}").status_code] += 1
+
+        courses = f"/stats/courses/{COURSE_ID}"
+        jobs = [(tara, "/course/Mathematics"), (alice, "/auth/me"), (tara, courses), (alice, "/stats/user/sessions")]
+        threads = [threading.Thread(target=read, args=job) for job in jobs]
+        threads.append(threading.Thread(target=create_and_delete))
+        for thread in threads:
+            thread.start()
+        try:
+            status, said = shell.load(*some)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+    assert status == 0, said
+    assert {status for (path, status) in answers if path.startswith("/")} == {200}, answers
+    assert {status for (path, status) in answers if not path.startswith("/")} <= {201, 204, 404, 503}, answers
+    assert shell.true()
+
+
+@pytest.mark.postgres
+def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_path: Path):
+    def register() -> None:
+        async def write() -> None:
+            await other.database.write(
+                accounts.create,
+                id=ALICE_ID,
+                username="alice",
+                email="alice@example.org",
+                role="admin",
+                password_hash=None,
+                created_at=0,
+            )
+
+        asyncio.run(write())
+
+    with stored(tmp_path) as store, stored(tmp_path) as other:
+        with ThreadPoolExecutor(1) as threads:
+            with store.database.writing() as tx:
+                registered = threads.submit(register)
+                time.sleep(1.5)  # it waits for the accounts, and has looked for a deadlock (deadlock_timeout)
+                accounts.create(
+                    tx,
+                    id=COURSE_ID,
+                    username="tara",
+                    email="tara@example.org",
+                    role="admin",
+                    password_hash=None,
+                    created_at=0,
+                )
+            registered.result()
+        assert store.rows("SELECT value FROM properties WHERE name = 'administrator-existed'") == [(COURSE_ID,)]
+        assert store.rows("SELECT count(*) FROM accounts") == [(2,)]
+
+
+@pytest.mark.postgres
+def test_whoever_reads_a_course_is_not_shut_out_by_a_load_into_an_empty_database(tmp_path: Path):
+    cluster = engine()
+    assert isinstance(cluster, Postgres)
+    with stored(tmp_path) as store, store.database.writing() as tx:
+        assert tx.prepare_load(TABLES, empty=(READERS, *TABLES))
+        with tx.loading(TABLES, INDEXES), psycopg.connect(cluster.url(tmp_path)) as reader:
+            reader.execute("SET lock_timeout = '1s'")
+            for table in ("courses", "accounts", "account_names", "course_totals", "course_names", "learner_totals"):
+                assert reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 @pytest.mark.postgres

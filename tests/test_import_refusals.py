@@ -201,8 +201,8 @@ def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: S
     assert [line for line in said.splitlines() if line.startswith("line ")] == [
         f"line {first}: email: is another account's",
         f"line {first + 1}: username: is another account's",
-        f"line {first + 2}: role: differs from what is stored under this id",
-        f"line {first + 3}: username: differs from what is stored under this id",
+        f"line {first + 2}: role: differs from what is stored under this id (--update replaces it)",
+        f"line {first + 3}: username: differs from what is stored under this id (--update replaces it)",
     ]
     assert f"{USERS_TOGETHER + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
     assert shell.rows("SELECT count(*), count(DISTINCT account_id) FROM account_names") == [

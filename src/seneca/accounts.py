@@ -127,12 +127,7 @@ def create(
     """
     bucket = units.bucket_of(id, tx.buckets)
     keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
-    taken = tx.ask(NAMES_TAKEN, values=keys)
-    if role == "admin":
-        claimed = tx.run(CLAIM_FIRST, id=id)
-        if first_administrator and not claimed:
-            raise RegistrationClosed
-    if taken.fetchone() is not None:
+    if tx.ask(NAMES_TAKEN, values=keys).fetchone() is not None:
         raise NameTaken
     tx.put(
         INSERT_ACCOUNT,
@@ -143,6 +138,10 @@ def create(
         role=role,
         created_at=created_at,
     )
+    if role == "admin":  # after the account: an import locks all accounts, and then claims this
+        claimed = tx.run(CLAIM_FIRST, id=id)
+        if first_administrator and not claimed:
+            raise RegistrationClosed
     if password_hash is not None:
         password_hashes.put(tx, id, password_hash)
     # Who takes a name at the same moment breaks this constraint: the transaction runs again and finds the name. ON CONFLICT would

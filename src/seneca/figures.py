@@ -4,7 +4,7 @@ Every function here runs inside the transaction that records the thing itself. W
 said in ``docs/figures.md``; ``verification`` recomputes them all from the recorded rows.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -45,7 +45,7 @@ class Difference(Struct, frozen=True):
 
 ADD_TO_LEARNER = """
 INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :names)
+VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :name_changes)
 ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
     sessions = learner_totals.sessions + excluded.sessions,
     results = learner_totals.results + excluded.results,
@@ -77,7 +77,7 @@ def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = N
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, **parameters)
+    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, name_changes=new.to_learner, **parameters)
     tx.put(ADD_TO_COURSE, names=new.to_course, name_changes=new.to_bucket, **parameters)
 
 
@@ -208,85 +208,12 @@ def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> Answe
     return tx.ask(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
 
 
-NAMES_KEPT = """
-SELECT module_name FROM learner_names
+RESULTS_BY_NAME = """
+SELECT module_name, results FROM learner_names
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def names_in(tx: Transaction, study: Study) -> set[str]:
-    """The module names under which the learner has results in this course."""
-    rows = tx.all(NAMES_KEPT, bucket=study.bucket, learner_id=study.learner_id, course_id=study.course_id)
-    return {row[0] for row in rows}
-
-
-COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
-
-
-class Changes:
-    """Differences that many sessions of one bucket's learners make, summed up for each study and then written together."""
-
-    def __init__(self, bucket: int) -> None:
-        self._bucket = bucket
-        self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
-        self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
-
-    def add(self, study: Study, difference: Difference, names: Iterable[str]) -> None:
-        """Add a difference, and one more result under each name."""
-        self._differences[study] += difference
-        self._names[study].update(names)
-
-    def write(self, tx: Transaction) -> dict[str, int]:
-        """Add all of it to what is kept; returns how many names are new to each course, where any are."""
-        new_to_learners, new_to_bucket = self._write_names(tx)
-        new_to_courses = course_names.count_new(tx, self._bucket, new_to_bucket)
-        courses: defaultdict[str, Difference] = defaultdict(Difference)
-        for study, difference in self._differences.items():
-            courses[study.course_id] += difference
-        tx.insert(
-            ADD_TO_LEARNER,
-            [
-                {**asdict(study), **asdict(difference), "names": new_to_learners[study]}
-                for study, difference in self._differences.items()
-            ],
-        )
-        tx.insert(
-            ADD_TO_COURSE,
-            [
-                {
-                    "course_id": id_,
-                    "bucket": self._bucket,
-                    **asdict(difference),
-                    "names": new_to_courses.get(id_, 0),
-                    "name_changes": len(new_to_bucket.get(id_, ())),
-                }
-                for id_, difference in courses.items()
-            ],
-        )
-        return new_to_courses
-
-    def _write_names(self, tx: Transaction) -> tuple[Counter[Study], dict[str, list[str]]]:
-        """Add the names; returns how many were new to each learner, and which of each course were new to the bucket."""
-        to_learners: Counter[Study] = Counter()
-        to_bucket: defaultdict[str, list[str]] = defaultdict(list)
-        learners: Counter[tuple[str, str]] = Counter()
-        given = [(study, name, results) for study, names in self._names.items() for name, results in names.items()]
-        kept = tx.insert(
-            COUNT_LEARNER_NAMES,
-            [{**asdict(study), "module_name": name, "results": results} for study, name, results in given],
-        )
-        for (study, name, results), row in zip(given, kept, strict=True):
-            if row[0] == results:  # before, there were none
-                to_learners[study] += 1
-                learners[study.course_id, name] += 1
-        counted = tx.insert(
-            ADD_COURSE_NAMES,
-            [
-                {"course_id": course_id, "bucket": self._bucket, "module_name": name, "learners": count}
-                for (course_id, name), count in learners.items()
-            ],
-        )
-        for ((course_id, name), count), row in zip(learners.items(), counted, strict=True):
-            if row[0] == count:
-                to_bucket[course_id].append(name)
-        return to_learners, dict(to_bucket)
+def results_by_name(tx: Transaction, study: Study) -> Counter[str]:
+    """How many results the learner has in this course under each module name."""
+    return Counter(dict(tx.all(RESULTS_BY_NAME, **asdict(study))))

@@ -27,6 +27,8 @@ USERNAME: Final = rf"^[^\s{_CONTROL}{_BIDI}]*$(?!\n)"
 TITLE: Final = rf"^{_NOT_BLANK}(?!\s*(create|\.\.?|{_UUID})\s*$)[^/{_CONTROL}]*$(?!\n)"
 UUID: Final = rf"^{_UUID}$(?!\n)"
 
+MAX_PRINTED: Final = 1000  # characters of a message on a terminal
+
 RULES: Final = {
     NO_NUL: "must not contain the character NUL",
     NO_CONTROL: "must not contain control characters",
@@ -149,3 +151,18 @@ def like(fragment: str) -> str:
     r"""A LIKE pattern, with ``\`` as its escape, for keys that contain the fragment's key."""
     escaped = key(fragment).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
+
+
+def printable(text: str, max_length: int = MAX_PRINTED) -> str:
+    """Text that is safe to print on a terminal, in one line: what could control it is escaped, what is too long is cut.
+
+    Escaped are control characters (ESC and line ends among them), formatting ones (bidirectional overrides), lone
+    surrogates, and every space but the usual one.
+    """
+    if len(text) > max_length:
+        text = f"{text[:max_length]}…"
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

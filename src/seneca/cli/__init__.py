@@ -13,6 +13,7 @@ import typer
 
 from seneca.cli import accounts, backups, figures, privacy, serving, transferring
 from seneca.errors import Refusal
+from seneca.text import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +58,7 @@ def main() -> None:
     try:
         app()
     except Refusal as refusal:
-        print(f"seneca: {refusal.detail}", file=sys.stderr)
+        print(f"seneca: {printable(refusal.detail)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,6 +7,7 @@ import typer
 from seneca import audit, verification
 from seneca.cli.options import Data, Url, now, opened, steps
 from seneca.errors import FiguresDiffer
+from seneca.text import printable
 
 app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute them.", rich_markup_mode=None)
 
@@ -17,7 +18,7 @@ def verify(data: Data = None, url: Url = None) -> None:
     found = 0
     with opened(data, url, create=False) as (_, database), database.reading() as tx, steps() as step:
         for difference in verification.differences(tx, lambda table: step(f"verifying {table}")):
-            print(difference)
+            print(printable(str(difference)))
             found += 1
     if found:
         raise FiguresDiffer(f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild")

@@ -13,6 +13,7 @@ from seneca.database import Database, Transaction
 from seneca.errors import NoSuchAccount, Unavailable, Unusable
 from seneca.privacy import erasing, outside, retaining, scouring
 from seneca.settings import Settings
+from seneca.text import printable
 
 
 def erase(
@@ -43,7 +44,8 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
         account = find(tx, name)
         counted = tx.one(erasing.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
     sessions = 0 if counted is None else counted[0]
-    print(f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions", file=sys.stderr)
+    described = f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions"
+    print(printable(described), file=sys.stderr)
     if not yes:
         if not sys.stdin.isatty():
             raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")

@@ -12,7 +12,7 @@ from seneca import demo as demonstration
 from seneca import transfer
 from seneca.cli.options import Data, Url, now, opened, record_copy
 from seneca.transfer import exporting, importing
-from seneca.transfer.report import BadLines, Count, Report
+from seneca.transfer.report import Count, ImportRefused, Report
 
 File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed.")]
 
@@ -20,6 +20,9 @@ File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or o
 def import_file(
     file: File,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out, and list them.")] = False,  # noqa: FBT002
+    update: Annotated[  # noqa: FBT002
+        bool, typer.Option("--update", help="Lines that differ from what is stored replace it.")
+    ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
@@ -30,8 +33,8 @@ def import_file(
     with opened(data, url) as (_, database), progress() as tell:
         print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
         try:
-            report = importing.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell)
-        except BadLines as refusal:
+            report = importing.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell, update=update)
+        except ImportRefused as refusal:
             list_bad(refusal.report)
             raise
     list_bad(report)
@@ -79,8 +82,9 @@ def summary(report: Report) -> str:
     """What was moved, in words."""
 
     def words(name: str, count: Count) -> str:
-        there = f" ({count.skipped:,} were there already)" if count.skipped else ""
-        return f"{count.stored:,} {name}{there}"
+        others = [f"{count.updated:,} updated"] if count.updated else []
+        others += [f"{count.skipped:,} were there already"] if count.skipped else []
+        return f"{count.stored:,} {name}" + (f" ({', '.join(others)})" if others else "")
 
     parts = [words("courses", report.courses), words("accounts", report.users), words("sessions", report.sessions)]
     left_out = f"; {report.bad:,} bad lines left out" if report.bad else ""

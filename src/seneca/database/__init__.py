@@ -115,10 +115,24 @@ class Transaction(Protocol):
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
+    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
+        """Get ready for ``loading`` these tables, before anything is stored.
+
+        Where that shuts readers out of them until the end, it is done only if nobody misses anything.
+
+        Args:
+            tables: the tables.
+            empty: tables that must be empty for nobody to miss anything.
+
+        Returns:
+            False: ``loading`` must not be used.
+
+        """
+
     def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> AbstractContextManager[None]:
         """While very many rows come into these tables, do without these indexes of theirs; then build them by sorting.
 
-        An engine may do without the tables' foreign keys, too, and keeps what it cannot drop without shutting readers out.
+        An engine may do without the foreign keys between the tables, too.
         """
 
 

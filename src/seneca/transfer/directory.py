@@ -1,122 +1,110 @@
-"""Store courses, line by line, and accounts, many lines together: what must be unique everywhere."""
+"""Store courses, line by line, and accounts, many together: what must be unique everywhere.
 
-from collections.abc import Container, Sequence
+On a cluster these are reference tables: they are written before, and apart from, whatever touches several shards
+(``tests/test_citus.py``). Until then every statement here names one bucket.
+"""
+
+from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 
-from seneca import accounts, courses, erasures, password_hashes, text, units
-from seneca.database import Row, Transaction
+from seneca import courses
+from seneca.database import Transaction
 from seneca.errors import Invalid, TitleTaken
-from seneca.transfer.lines import Course, User
-from seneca.transfer.report import Report
+from seneca.transfer.lines import Course
+from seneca.transfer.report import Outcome
 
-CREATE_MADE = "CREATE TEMPORARY TABLE made (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
-"""The courses and accounts that this import makes, each with its line: no line before it may refer to it."""
-NOTE = "INSERT INTO made (id, number) VALUES (:id, :number)"
-
-SESSION_WITH_ID = "SELECT 1 FROM sessions WHERE id = :id LIMIT 1"
+IDS_OF_SESSIONS = "SELECT id FROM sessions WHERE bucket = :bucket AND id IN (:values)"
 
 
-def store_course(tx: Transaction, course: Course, now: int) -> bool:
-    """Store a course, created now where the line does not say when; False: it is there already.
+def ids_of_sessions(tx: Transaction, ids: Sequence[str]) -> set[str]:
+    """Which of these ids are those of sessions, whoever's. Asked bucket by bucket: see above."""
+    if not ids:
+        return set()
+    answers = tx.each(IDS_OF_SESSIONS, [{"bucket": bucket, "values": ids} for bucket in range(tx.buckets)])
+    return {row[0] for rows in answers for row in rows}
+
+
+TITLE_IN_USE = "SELECT 1 FROM courses WHERE title = :title AND id <> :id"
+REPLACE_COURSE = """
+UPDATE courses
+SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key, created_at = :created_at
+WHERE id = :id
+"""
+
+
+def store_course(tx: Transaction, course: Course, *, now: int, update: bool, session_ids: Container[str]) -> Outcome:
+    """Store a course.
+
+    Args:
+        tx: the transaction.
+        course: the line. Without a time of creation a new course is created now, and a stored one keeps its own.
+        now: milliseconds since 1970.
+        update: a line that differs from the stored course replaces it.
+        session_ids: which of the file's course ids are those of stored sessions.
 
     Raises:
         Invalid: its id or its title is in use for something else.
 
     """
     new = course.new
-    if row := tx.one(courses.BY_ID, id=course.id):
-        _, title, qualification, topics, created_at = row
-        check_same("courseTitle", title, new.course_title)
-        check_same("qualification", qualification, new.qualification)
-        check_same("topicsAndModules", topics.encode(), msgspec.json.encode(new.topics_and_modules))
-        check_same("createdAt", created_at, course.created_at)
-        return False
-    if tx.one(SESSION_WITH_ID, id=course.id):
-        raise Invalid.field("id", "is a session's")
-    try:
-        courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
-    except TitleTaken:
-        raise Invalid.field("courseTitle", "is another course's") from None
-    tx.put(NOTE, id=course.id, number=course.number)
-    return True
+    row = tx.one(courses.BY_ID, id=course.id)
+    if row is None:
+        if course.id in session_ids:
+            raise Invalid.field("id", "is a session's")
+        try:
+            courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
+        except TitleTaken:
+            raise Invalid.field("courseTitle", "is another course's") from None
+        return "stored"
+    _, title, qualification, topics, created_at = row
+    topics_and_modules = msgspec.json.encode(new.topics_and_modules).decode()
+    different = first_difference(
+        ("courseTitle", title, new.course_title),
+        ("qualification", qualification, new.qualification),
+        ("topicsAndModules", topics, topics_and_modules),
+        ("createdAt", created_at, course.created_at),
+    )
+    if different is None:
+        return "skipped"
+    if not update:
+        raise differs(different)
+    if tx.one(TITLE_IN_USE, title=new.course_title, id=course.id):
+        raise Invalid.field("courseTitle", "is another course's")
+    tx.put(
+        REPLACE_COURSE,
+        id=course.id,
+        title=new.course_title,
+        qualification=new.qualification,
+        topics=topics_and_modules,
+        search_key=courses.search_key(new.course_title, new.qualification),
+        created_at=created_at if course.created_at is None else course.created_at,
+    )
+    return "updated"
 
 
-STORED = "SELECT id, username, email, role, created_at FROM accounts WHERE id IN (:values)"
-TAKEN = "SELECT name_key FROM account_names WHERE name_key IN (:values)"
-
-
-def store_users(tx: Transaction, users: Sequence[User], report: Report, now: int) -> None:
-    """Store accounts, created now where a line does not say when; each is counted, or refused.
+def first_difference(*members: tuple[str, object, object]) -> str | None:
+    """The first member whose value on the line differs from the stored one; one that the line leaves out (None) does not.
 
     Args:
-        tx: the transaction.
-        users: so many that asking for all of them at once pays, in the order of their lines.
-        report: where each is counted as stored or as there already, or refused: its id, name or address is in use, or its id was an account's that is erased.
-        now: milliseconds since 1970.
+        members: of each its name, the stored value, and the line's.
 
     """
-    ids = [user.id for user in users]
-    stored, erased_ids = tx.ask(STORED, values=ids), tx.ask(erasures.AMONG, values=ids)
-    names = tx.ask(TAKEN, values=[key for user in users for key in _keys(user).values()])
-    there = {row[0]: row[1:] for row in stored.fetchall()}
-    taken = {row[0] for row in names.fetchall()}
-    erased = {row[0] for row in erased_ids.fetchall()}
-    new: list[User] = []
-    for user in users:
-        try:
-            if fields := there.get(user.id):
-                _check_as_stored(user, fields)
-                report.users.skipped += 1
-                continue
-            if user.id in erased:
-                raise Invalid.field("id", "is an erased account's")
-            _check_free(user, taken)
-        except Invalid as invalid:
-            report.refuse(user.number, invalid.detail)
-            continue
-        created_at = now if user.created_at is None else user.created_at
-        there[user.id] = user.username, user.email, user.role, created_at
-        taken.update(_keys(user).values())
-        new.append(msgspec.structs.replace(user, created_at=created_at))
-    _insert(tx, new)
-    report.users.stored += len(new)
+    return next((name for name, stored, value in members if value is not None and value != stored), None)
 
 
-def _keys(user: User) -> dict[str, str]:
-    """The names that an account takes, by field: of two that are one only the first."""
-    return {"username": text.key(user.username), "email": text.key(user.email)}
+def differs(member: str) -> Invalid:
+    """The refusal of a line that is not what is stored under its id."""
+    return Invalid.field(member, "differs from what is stored under this id (--update replaces it)")
 
 
-def _check_as_stored(user: User, stored: Row) -> None:
-    username, email, role, created_at = stored
-    check_same("username", username, user.username)
-    check_same("email", email, user.email)
-    check_same("role", role, user.role)
-    check_same("createdAt", created_at, user.created_at)
+CREATE_IMPORTED = "CREATE TEMPORARY TABLE imported_accounts (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
+"""The accounts that this import makes, each with its line: no line before it may refer to it."""
+INSERT_IMPORTED = "INSERT INTO imported_accounts (id, number) VALUES (:id, :number)"
+DROP_IMPORTED = "DROP TABLE imported_accounts"
+"""A connection that is pooled outlives the import, and so would its temporary table."""
 
 
-def _check_free(user: User, taken: Container[str]) -> None:
-    for field, key in _keys(user).items():
-        if key in taken:
-            raise Invalid.field(field, "is another account's")
-
-
-def _insert(tx: Transaction, users: Sequence[User]) -> None:
-    """Put accounts in, none of which clashes with what is there: as ``accounts.create`` does, together."""
-    if administrators := [user.id for user in users if user.role == "admin"]:
-        tx.put(accounts.CLAIM_FIRST, id=administrators[0])
-    rows = [msgspec.structs.asdict(user) | {"bucket": units.bucket_of(user.id, tx.buckets)} for user in users]
-    tx.put_rows(accounts.INSERT_ACCOUNT, rows)
-    names = [{"key": key, "id": user.id} for user in users for key in {*_keys(user).values()}]
-    tx.put_rows(accounts.INSERT_NAME, names)
-    hashes = [row | {"hash": row["password_hash"]} for row in rows if row["password_hash"] is not None]
-    tx.put_rows(password_hashes.PUT, hashes)
-    password_hashes.raise_failure_step(tx, [str(row["hash"]) for row in hashes])
-    tx.put_rows(NOTE, rows)
-
-
-def check_same(field: str, stored: object, given: object) -> None:
-    """Check that a field that is given (not None) is as it is stored. Raises Invalid."""
-    if given is not None and given != stored:
-        raise Invalid.field(field, "differs from what is stored under this id")
+def note_imported(tx: Transaction, numbers: Iterable[tuple[str, int]]) -> None:
+    """Note which accounts this import makes, and on which lines."""
+    tx.put_rows(INSERT_IMPORTED, [{"id": id_, "number": number} for id_, number in numbers])

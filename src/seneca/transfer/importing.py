@@ -3,7 +3,7 @@
 import gzip
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from io import BufferedReader
@@ -16,7 +16,9 @@ from seneca import audit
 from seneca.database import Database, Transaction
 from seneca.errors import Invalid, Refusal, Unusable
 from seneca.transfer import Progress
-from seneca.transfer.directory import CREATE_MADE, store_course, store_users
+from seneca.transfer.accounts_batch import store_users
+from seneca.transfer.directory import CREATE_IMPORTED, DROP_IMPORTED, ids_of_sessions, store_course
+from seneca.transfer.file_format import BYTE_ORDER_MARK, HEAD, check_format
 from seneca.transfer.lines import Course, User, read
 from seneca.transfer.name_limit import CourseNameLimit
 from seneca.transfer.report import Report
@@ -29,7 +31,6 @@ MANY: Final = 20_000  # sessions: from here on, sorting an index beats filling i
 TELL_EVERY: Final = 1000  # lines
 USERS_TOGETHER: Final = 1000
 GZIP: Final = b"\x1f\x8b"
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Source(Struct, frozen=True):
@@ -46,6 +47,7 @@ def opened(path: Path) -> Iterator[Source]:
     """Open a file (``-``: standard input), decompressed if it is gzip.
 
     Raises:
+        NotJsonLines: it is of another format.
         Unusable: it cannot be read (later, too, while the block runs).
 
     """
@@ -55,15 +57,18 @@ def opened(path: Path) -> Iterator[Source]:
                 file, size = cast("BufferedReader", sys.stdin.buffer), None
             else:
                 file, size = stack.enter_context(path.open("rb")), path.stat().st_size
-            lines = cast("BinaryIO", file)
+            lines: BufferedReader | gzip.GzipFile = file
             if file.peek(2).startswith(GZIP):
-                lines = cast("BinaryIO", stack.enter_context(gzip.open(file)))
-            yield Source(lines, file.tell if size is not None else lambda: 0, size)
+                lines = stack.enter_context(gzip.open(file))
+            check_format(path, lines.peek(HEAD)[:HEAD])
+            yield Source(cast("BinaryIO", lines), file.tell if size is not None else lambda: 0, size)
     except (OSError, EOFError, zlib.error) as error:
         raise Unusable(f"{path} cannot be read: {error}.") from error
 
 
-def import_lines(database: Database, path: Path, *, skip_bad: bool, now: int, progress: Progress) -> Report:
+def import_lines(
+    database: Database, path: Path, *, skip_bad: bool, now: int, progress: Progress, update: bool = False
+) -> Report:
     """Import a file: all of it, or nothing. What is stored already, and equal, is skipped.
 
     Every line is checked by itself first, while others may write; then all are stored in one transaction.
@@ -74,18 +79,23 @@ def import_lines(database: Database, path: Path, *, skip_bad: bool, now: int, pr
         skip_bad: leave bad lines out and store the others.
         now: when what has no time of creation was created, in milliseconds since 1970.
         progress: told how far it is.
+        update: a line that differs from what is stored under its id replaces it; else it is bad.
 
     Raises:
         BadLines: some lines are bad, and ``skip_bad`` is not set: nothing was stored.
+        NothingImported: there are no lines, or all of them are bad.
+        NotJsonLines: the file is of another format.
         Unusable: the file cannot be read.
         Unavailable: the database is busy, or its disk is full: nothing was stored.
 
     """
     with opened(path) as source:
-        return import_source(database, source, skip_bad=skip_bad, now=now, progress=progress)
+        return import_source(database, source, skip_bad=skip_bad, now=now, progress=progress, update=update)
 
 
-def import_source(database: Database, source: Source, *, skip_bad: bool, now: int, progress: Progress) -> Report:
+def import_source(
+    database: Database, source: Source, *, skip_bad: bool, now: int, progress: Progress, update: bool = False
+) -> Report:
     """As ``import_lines``, from lines that are open already."""
     report = Report()
     with database.reading() as tx:
@@ -94,22 +104,41 @@ def import_source(database: Database, source: Source, *, skip_bad: bool, now: in
         check(source, spool, report, progress)
         if not skip_bad:
             report.check()
+        if not spool.added:
+            report.check_any()
         with database.writing() as tx:
-            store(tx, spool, report, now, progress)
+            Import(tx, spool, report, progress, now=now, update=update).store()
             if not skip_bad:
                 report.check()
-            audit.record(
-                tx,
-                None,
-                "data.imported",
-                audit.NOBODY,
-                now,
-                courses=report.courses.stored,
-                accounts=report.users.stored,
-                sessions=report.sessions.stored,
-            )
+            report.check_any()
+            record(tx, report, now, update=update)
     report.bad_lines.sort()
     return report
+
+
+def record(tx: Transaction, report: Report, now: int, *, update: bool) -> None:
+    """Record in the audit log how much was imported."""
+    updated = (
+        {
+            "updatedCourses": report.courses.updated,
+            "updatedAccounts": report.users.updated,
+            "updatedSessions": report.sessions.updated,
+        }
+        if update
+        else {}
+    )
+    audit.record(
+        tx,
+        None,
+        "data.imported",
+        audit.NOBODY,
+        now,
+        entry="",
+        courses=report.courses.stored,
+        accounts=report.users.stored,
+        sessions=report.sessions.stored,
+        **updated,
+    )
 
 
 def check(source: Source, spool: Spool, report: Report, progress: Progress) -> None:
@@ -145,46 +174,90 @@ ANOTHER_SESSION = "SELECT 1 FROM sessions LIMIT 1 OFFSET :number"
 TABLES = ("sessions", "results")
 INDEXES = ("sessions_by_id", "sessions_of_course")
 """Sessions that come learner by learner fall all over these."""
+READERS = "accounts"
+"""Without accounts nobody can sign in and read sessions."""
 
 
-def store(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
-    """Store what was checked, if it fits together and fits what is stored; else it is refused."""
-    tx.run(CREATE_MADE)
-    with tx.together():
-        store_directory(tx, spool, report, now, progress)
-    is_load = spool.sessions >= MANY and tx.one(ANOTHER_SESSION, number=spool.sessions - 1) is None
-    with tx.loading(TABLES, INDEXES) if is_load else nullcontext():
-        store_sessions(tx, spool, report, progress)
+class Import:
+    """What was checked, to be stored in a transaction if it fits together and fits what is stored; else it is refused.
 
+    Args:
+        tx: the transaction.
+        spool: what was checked.
+        report: where each line is counted, or refused.
+        progress: told how far it is.
+        now: milliseconds since 1970.
+        update: a line that differs from what is stored under its id replaces it.
 
-def store_directory(tx: Transaction, spool: Spool, report: Report, now: int, progress: Progress) -> None:
-    """Store the courses, line by line, and the accounts, many together: neither has to do with the other."""
-    users: list[User] = []
-    for done, entry in enumerate(spool.directory()):
-        if done % TELL_EVERY == 0:
-            progress("storing", done, spool.added)
-        if isinstance(entry, Course):
-            try:
-                report.courses.count(stored=store_course(tx, entry, now))
-            except Invalid as invalid:
-                report.refuse(entry.number, invalid.detail)
-        else:
-            users.append(entry)
-            if len(users) == USERS_TOGETHER:
-                store_users(tx, users, report, now)
-                users.clear()
-    store_users(tx, users, report, now)
+    """
 
+    def __init__(
+        self, tx: Transaction, spool: Spool, report: Report, progress: Progress, *, now: int, update: bool
+    ) -> None:
+        self._tx = tx
+        self._spool = spool
+        self._report = report
+        self._progress = progress
+        self._now = now
+        self._update = update
+        self._courses: dict[str, int] = {}
+        """The courses that this import makes, and their lines."""
 
-def store_sessions(tx: Transaction, spool: Spool, report: Report, progress: Progress) -> None:
-    """Store the sessions, batch by batch. Each is read while the database stores the one before."""
-    done = spool.added - spool.sessions
-    courses, coming, name_limit = courses_in(tx), batches(spool), CourseNameLimit(tx)
-    with ThreadPoolExecutor(1, thread_name_prefix="seneca-import") as reader:
-        ahead = reader.submit(next, coming, None)
-        while batch := ahead.result():
+    def store(self) -> None:
+        """Store everything."""
+        is_load = self._is_load()  # tables are locked before anything is stored
+        self._tx.run(CREATE_IMPORTED)
+        with self._tx.together():
+            self._store_directory()
+        with self._tx.loading(TABLES, INDEXES) if is_load else nullcontext():
+            self._store_sessions()
+        self._tx.run(DROP_IMPORTED)
+
+    def _is_load(self) -> bool:
+        """Whether so many sessions come that indexes are better built after them, and nobody else is hindered by that."""
+        many = self._spool.sessions >= MANY
+        return (
+            many
+            and self._tx.prepare_load(TABLES, empty=(READERS, *TABLES))
+            and self._tx.one(ANOTHER_SESSION, number=self._spool.sessions - 1) is None
+        )
+
+    def _store_directory(self) -> None:
+        """Store the courses, line by line, and the accounts, many together: neither has to do with the other."""
+        session_ids = ids_of_sessions(self._tx, self._spool.course_ids)
+        users: list[User] = []
+        for done, entry in enumerate(self._spool.directory()):
+            if done % TELL_EVERY == 0:
+                self._progress("storing", done, self._spool.added)
+            if isinstance(entry, Course):
+                self._store_course(entry, session_ids)
+            else:
+                users.append(entry)
+                if len(users) == USERS_TOGETHER:
+                    store_users(self._tx, users, self._report, now=self._now, update=self._update)
+                    users.clear()
+        store_users(self._tx, users, self._report, now=self._now, update=self._update)
+
+    def _store_course(self, course: Course, session_ids: Container[str]) -> None:
+        try:
+            outcome = store_course(self._tx, course, now=self._now, update=self._update, session_ids=session_ids)
+        except Invalid as invalid:
+            self._report.refuse(course.number, invalid.detail)
+            return
+        self._report.courses.count(outcome)
+        if outcome == "stored":
+            self._courses[course.id] = course.number
+
+    def _store_sessions(self) -> None:
+        """Store the sessions, batch by batch. Each is read while the database stores the one before."""
+        done = self._spool.added - self._spool.sessions
+        courses, coming = courses_in(self._tx, self._courses), batches(self._spool)
+        name_limit = CourseNameLimit(self._tx)
+        with ThreadPoolExecutor(1, thread_name_prefix="seneca-import") as reader:
             ahead = reader.submit(next, coming, None)
-            bucket, sessions = batch
-            Batch(tx, courses, bucket, report, name_limit).store(sessions)
-            done += len(sessions)
-            progress("storing", done, spool.added)
+            while batch := ahead.result():
+                ahead = reader.submit(next, coming, None)
+                bucket, sessions = batch
+                Batch(self._tx, courses, bucket, self._report, name_limit, update=self._update).store(sessions)
+                done += len(sessions)
+                self._progress("storing", done, self._spool.added)

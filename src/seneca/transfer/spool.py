@@ -28,6 +28,7 @@ class Spool:
     def __init__(self, buckets: int) -> None:
         self.added = 0
         self.sessions = 0
+        self.course_ids: list[str] = []
         self._buckets = buckets
         self._files: dict[int | None, BinaryIO] = {}
 
@@ -43,6 +44,8 @@ class Spool:
         except OSError as error:
             raise _full(error) from error
         self.added += 1
+        if isinstance(entry, Course):
+            self.course_ids.append(entry.id)
         self.sessions += bucket is not None
 
     def directory(self) -> Iterator[Course | User]:

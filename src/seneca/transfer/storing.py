@@ -1,35 +1,38 @@
 """Store checked sessions, batch by batch: what they refer to must be there, what is there must be equal."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from seneca import figures
-from seneca.accounts import Learner
 from seneca.database import Transaction, Values
 from seneca.errors import Invalid
-from seneca.figures import Changes, Difference, Study
-from seneca.sessions import reading
+from seneca.figures import Difference, Study
+from seneca.sessions import removing
 from seneca.sessions.recording import MOST_NAMES
-from seneca.transfer.directory import check_same
+from seneca.totals_batch import DeltaBatch
+from seneca.transfer.directory import differs
 from seneca.transfer.lines import Session
 from seneca.transfer.name_limit import CourseNameLimit
 from seneca.transfer.report import Report
 from seneca.transfer.spool import Spool
+from seneca.transfer.stored_sessions import (
+    Key,
+    StoredSession,
+    find_differences,
+    milliseconds,
+    parameters,
+    read_module_names,
+    read_sessions,
+)
 
 MOST_TOGETHER: Final = 4000  # sessions
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 ROW_BYTES: Final = 500  # about what a result takes here beside its text
 
-LEARNERS = """
-SELECT a.id, coalesce(m.number, 0) FROM accounts a LEFT JOIN made m ON m.id = a.id WHERE a.id IN (:values)
-"""
-COURSES = """
-SELECT c.id, coalesce(m.number, 0), c.title FROM courses c LEFT JOIN made m ON m.id = c.id
-"""
-KNOWN = "SELECT id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
+LEARNERS = "SELECT id FROM accounts WHERE id IN (:values)"
+NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
+COURSES = "SELECT id, title FROM courses"
 INSERT_SESSION = """
 INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
                       results, points, bytes)
@@ -64,43 +67,81 @@ Courses = dict[str, tuple[int, str]]
 """By id: the line of a course (0: it was there before), and its title."""
 
 
-def courses_in(tx: Transaction) -> Courses:
-    """Every course; few, beside sessions."""
-    return {id_: (number, title) for id_, number, title in tx.all(COURSES)}
+def courses_in(tx: Transaction, numbers: Mapping[str, int]) -> Courses:
+    """Every course; few, beside sessions.
+
+    Args:
+        tx: the transaction.
+        numbers: the lines of the courses that this import makes.
+
+    """
+    return {id_: (numbers.get(id_, 0), title) for id_, title in tx.all(COURSES)}
 
 
 class Batch:
     """What it takes to store sessions of one bucket's learners.
 
     Args:
-        tx: the transaction, in which ``directory`` has stored courses and accounts.
+        tx: the transaction, in which courses and accounts are stored.
         courses: all that there are.
         bucket: the bucket of the learners.
         report: where each session is counted, or refused.
+        update: a line that differs from the stored session replaces it.
         name_limit: how many module names each course has.
 
     """
 
     def __init__(
-        self, tx: Transaction, courses: Courses, bucket: int, report: Report, name_limit: CourseNameLimit
+        self,
+        tx: Transaction,
+        courses: Courses,
+        bucket: int,
+        report: Report,
+        name_limit: CourseNameLimit,
+        *,
+        update: bool,
     ) -> None:
         self._tx = tx
         self._courses = courses
         self._bucket = bucket
         self._report = report
         self._name_limit = name_limit
+        self._update = update
 
     def store(self, sessions: list[Session]) -> None:
         """Store these, of which none is there twice."""
         found = Found(self._tx, self._courses, self._bucket, sessions)
-        new = self._with_room(self._unknown(self._fitting(sessions, found), found), found)
-        new = self._name_limit.fitting(new, self._report.refuse)
-        new.sort(key=lambda session: (session.learner_id, session.id))  # in the tables' order: half the time
-        self._tx.load(INSERT_SESSION, (self._row(session, found) for session in new))
-        changes = Changes(self._bucket)
-        self._tx.load(INSERT_RESULT, (row for session in new for row in self._counted(session, changes)))
-        self._name_limit.add(changes.write(self._tx))
-        self._report.sessions.stored += len(new)
+        fitting = {(s.learner_id, s.id): s for s in self._fitting(sessions, found)}
+        studied = [key for key in fitting if key[0] in found.studied]
+        stored = read_sessions(self._tx, self._bucket, studied)
+        differences = find_differences(self._tx, self._bucket, fitting, stored)
+        self._report.sessions.skipped += len(stored) - len(differences)
+        for key, member in differences.items() if not self._update else ():
+            self._report.refuse(fitting[key].number, differs(member).detail)
+        changed = [s for key, s in fitting.items() if key not in stored or (self._update and key in differences)]
+        replaced = {key: stored[key] for key in differences}
+        for portion in portions(changed, replaced):
+            self._write(portion, replaced, found)
+
+    def _write(self, sessions: list[Session], stored: Mapping[Key, StoredSession], found: "Found") -> None:
+        """Store sessions of which each is new or replaces a stored one."""
+        names = read_module_names(self._tx, self._bucket, [key_of(s) for s in sessions if key_of(s) in stored])
+        sessions = self._with_room(sessions, stored, names, found)
+        sessions = self._name_limit.fitting(sessions, self._report.refuse)
+        sessions.sort(key=key_of)  # in the tables' order: half the time
+        batch = DeltaBatch(self._bucket)
+        replaced = [key for session in sessions if (key := key_of(session)) in names]
+        for key in replaced:
+            batch.subtract(stored[key].study(self._bucket, key[0]), stored[key].difference, names[key])
+        with self._tx.together():
+            for of_learner in parameters(self._bucket, replaced):
+                self._tx.put(removing.DELETE_RESULTS, **of_learner)
+                self._tx.put(removing.DELETE_SESSIONS, **of_learner)
+        self._tx.load(INSERT_SESSION, (self._row(session, stored.get(key_of(session))) for session in sessions))
+        self._tx.load(INSERT_RESULT, (row for session in sessions for row in self._counted(session, batch)))
+        self._name_limit.add(batch.write(self._tx))
+        self._report.sessions.stored += len(sessions) - len(replaced)
+        self._report.sessions.updated += len(replaced)
 
     def _fitting(self, sessions: list[Session], found: "Found") -> list[Session]:
         """Those whose learner and course are on lines before them, and whose id is no course's; the others are refused."""
@@ -113,64 +154,61 @@ class Batch:
                 self._report.refuse(session.number, invalid.detail)
         return fitting
 
-    def _unknown(self, sessions: list[Session], found: "Found") -> list[Session]:
-        """Those that are not stored; of the others, those that differ are refused."""
-        ids: defaultdict[str, list[str]] = defaultdict(list)
-        for session in sessions:
-            if session.learner_id in found.studied:
-                ids[session.learner_id].append(session.id)
-        stored = self._tx.each(
-            KNOWN,
-            [{"bucket": self._bucket, "learner_id": learner, "values": values} for learner, values in ids.items()],
-        )
-        known = {(learner_id, row[0]) for learner_id, rows in zip(ids, stored, strict=True) for row in rows}
-        if not known:
-            return sessions
-        for session in sessions:
-            if (session.learner_id, session.id) in known:
-                try:
-                    check_equal(self._tx, Learner(session.learner_id, self._bucket), session)
-                except Invalid as invalid:
-                    self._report.refuse(session.number, invalid.detail)
-                else:
-                    self._report.sessions.skipped += 1
-        return [s for s in sessions if (s.learner_id, s.id) not in known]
-
-    def _with_room(self, sessions: list[Session], found: "Found") -> list[Session]:
+    def _with_room(
+        self,
+        sessions: list[Session],
+        stored: Mapping[Key, StoredSession],
+        names: Mapping[Key, Sequence[str]],
+        found: "Found",
+    ) -> list[Session]:
         """Those that leave the learner with no more module names than a course may have; the others are refused."""
-        names: defaultdict[Study, set[str]] = defaultdict(set)
+        new: defaultdict[Study, set[str]] = defaultdict(set)
         for session in sessions:
-            names[self._study(session)].update(result[0] for result in session.results)
-        tight = {
-            study: figures.names_in(self._tx, study)
-            for study, given in names.items()
-            if found.names.get((study.learner_id, study.course_id), 0) + len(given) > MOST_NAMES
-        }
-        return [s for s in sessions if self._fits(s, tight.get(self._study(s)))] if tight else sessions
+            new[self._study(session)].update(result[0] for result in session.results)
+        tight = {}
+        for study, of_study in new.items():
+            found.names[study.learner_id, study.course_id] += len(of_study)
+            if found.names[study.learner_id, study.course_id] > MOST_NAMES:
+                tight[study] = figures.results_by_name(self._tx, study)
+        if not tight:
+            return sessions
+        fitting = []
+        for session in sessions:
+            key = key_of(session)
+            before = tight.get(stored[key].study(self._bucket, key[0])) if key in stored else None
+            if before is not None:
+                before.subtract(names[key])
+            results = tight.get(self._study(session))
+            if results is None or self._fits(session, results):
+                fitting.append(session)
+            elif before is not None:
+                before.update(names[key])
+        return fitting
 
-    def _fits(self, session: Session, known: set[str] | None) -> bool:
-        """Whether the session's names fit beside those that the learner has, which they then join."""
-        if known is None:
-            return True
-        together = known.union(result[0] for result in session.results)
-        if len(together) > MOST_NAMES:
+    def _fits(self, session: Session, results: Counter[str]) -> bool:
+        """Whether the session's names fit beside those under which the learner has results, which they then join."""
+        names = [result[0] for result in session.results]
+        if len(set(+results).union(names)) > MOST_NAMES:
             reason = f"modulesStats: a learner has results under at most {MOST_NAMES:,} module names in one course"
             self._report.refuse(session.number, reason)
             return False
-        known |= together
+        results.update(names)
         return True
 
     def _study(self, session: Session) -> Study:
         return Study(self._bucket, session.learner_id, session.course_id)
 
-    def _row(self, session: Session, found: "Found") -> Values:
-        """A row of sessions, as ``INSERT_SESSION`` has it."""
+    def _row(self, session: Session, stored: StoredSession | None) -> Values:
+        """A row of sessions, as ``INSERT_SESSION`` has it. Without a title on the line, that of the stored session of the same course."""
+        title = session.course_title
+        if title is None and stored is not None and stored.course_id == session.course_id:
+            title = stored.course_title
         return (
             self._bucket,
             session.learner_id,
             session.id,
             session.course_id,
-            session.course_title or found.courses[session.course_id][1],
+            title or self._courses[session.course_id][1],
             session.topic,
             session.started_at,
             session.ended_at,
@@ -179,13 +217,32 @@ class Batch:
             session.bytes,
         )
 
-    def _counted(self, session: Session, changes: Changes) -> Iterator[Values]:
+    def _counted(self, session: Session, batch: DeltaBatch) -> Iterator[Values]:
         """Its rows of results, as ``INSERT_RESULT`` has them; counted here, while a server stores those before."""
-        duration = 0 if session.ended_at is None else session.ended_at - session.started_at
-        difference = Difference(1, len(session.results), session.points, duration)
-        changes.add(self._study(session), difference, [result[0] for result in session.results])
+        difference = Difference(1, len(session.results), session.points, milliseconds(session))
+        batch.add(self._study(session), difference, [result[0] for result in session.results])
         for result in sorted(session.results):
             yield self._bucket, session.learner_id, session.id, *result
+
+
+def key_of(session: Session) -> Key:
+    """Its learner's id, and its own."""
+    return session.learner_id, session.id
+
+
+def portions(sessions: Sequence[Session], stored: Mapping[Key, StoredSession]) -> Iterator[list[Session]]:
+    """Sessions, so many together that the module names of the stored ones that they replace take bounded memory."""
+    portion: list[Session] = []
+    results = 0
+    for session in sessions:
+        row = stored.get(key_of(session))
+        results += row.results if row else 0
+        if portion and results > removing.MOST_RESULTS_TOGETHER:
+            yield portion
+            portion, results = [], row.results if row else 0
+        portion.append(session)
+    if portion:
+        yield portion
 
 
 class Found:
@@ -202,11 +259,16 @@ class Found:
     def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[Session]) -> None:
         learners = list({session.learner_id for session in sessions})
         with tx.together():
-            asked = tx.ask(LEARNERS, values=learners), figures.ask_names_of(tx, bucket, learners)
-            people, studies = (answer.fetchall() for answer in asked)
-        self._learners: dict[str, int] = dict(people)
+            asked = (
+                tx.ask(LEARNERS, values=learners),
+                tx.ask(NUMBERS, values=learners),
+                figures.ask_names_of(tx, bucket, learners),
+            )
+            people, numbers, studies = (answer.fetchall() for answer in asked)
+        self._learners = dict.fromkeys((row[0] for row in people), 0) | dict(numbers)
         self.courses = courses
-        self.names: dict[tuple[str, str], int] = {(learner, course): names for learner, course, names in studies}
+        self.names: Counter[Key] = Counter({(learner, course): names for learner, course, names in studies})
+        """By learner and course: under at most how many module names there are results."""
         self.studied = {learner for learner, _ in self.names}
         """Who has sessions: nobody has one without totals."""
 
@@ -223,16 +285,3 @@ class Found:
             raise Invalid.field("courseId", f"is on a later line, {course[0]:,}")
         if session.id in self.courses:
             raise Invalid.field("id", "is a course's")
-
-
-def check_equal(tx: Transaction, learner: Learner, session: Session) -> None:
-    """Check that a session is as it is stored. Raises Invalid."""
-    row = reading.find(tx, learner, session.id)
-    check_same("courseId", row.course_id, session.course_id)
-    check_same("courseTitle", row.course_title, session.course_title)
-    check_same("topic", row.topic, session.topic)
-    check_same("sessionStart", row.started_at, session.started_at)
-    check_same("sessionEnd", (row.ended_at,), (session.ended_at,))
-    results = reading.results_of(tx, learner, [row.id])[row.id]
-    stored = [msgspec.structs.astuple(result) for result in results]
-    check_same("modulesStats", stored, session.results)

@@ -5,6 +5,7 @@ the COMMIT, costs one round trip.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -29,16 +30,22 @@ LOST_RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 """What ends a transaction that another one overtook: run again, it finds what the other one left."""
 
 IS_DISTRIBUTED: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
-MADE_ANEW: Final = """
+REBUILT_AFTER_LOAD: Final = """
 SELECT format('DROP INDEX %I', c.relname), pg_get_indexdef(c.oid)
 FROM pg_class c WHERE c.relname = ANY (:indexes) AND pg_table_is_visible(c.oid) AND pg_has_role(c.relowner, 'USAGE')
 UNION ALL
 SELECT format('ALTER TABLE %I DROP CONSTRAINT %I', t.relname, f.conname),
     format('ALTER TABLE %I ADD CONSTRAINT %I %s', t.relname, f.conname, pg_get_constraintdef(f.oid))
-FROM pg_constraint f JOIN pg_class t ON t.oid = f.conrelid
-WHERE f.contype = 'f' AND t.relname = ANY (:tables) AND pg_table_is_visible(t.oid) AND pg_has_role(t.relowner, 'USAGE')
+FROM pg_constraint f JOIN pg_class t ON t.oid = f.conrelid JOIN pg_class r ON r.oid = f.confrelid
+WHERE f.contype = 'f' AND t.relname = ANY (:tables) AND r.relname = ANY (:tables)
+    AND pg_table_is_visible(t.oid) AND pg_has_role(t.relowner, 'USAGE')
 """
-"""What an index or a foreign key is dropped with, and made again. Whoever does not own the tables keeps all."""
+"""What an index or a foreign key is dropped with, and created again. Who does not own the tables keeps all.
+
+Foreign keys to other tables stay: dropping one would shut readers out of the table that it refers to.
+"""
+LOCK_ATTEMPTS: Final = 20
+LOCK_PAUSE_SECONDS: Final = 0.05
 
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _cursors = count(1)
@@ -188,21 +195,34 @@ class PostgresTransaction:
         """Every row of a statement with ``IN (:values)``."""
         return self.all(any_of(sql), values=list(values), **parameters) if values else []
 
+    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
+        """Lock tables, if certain others are empty and nobody uses these now. On a cluster this is not done.
+
+        NOWAIT, so that this transaction and another one never wait for each other.
+        """
+        if self.one(IS_DISTRIBUTED) or any(self.one(f"SELECT 1 FROM {table} LIMIT 1") for table in empty):
+            return False
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                with self.connection.transaction():  # a savepoint
+                    self.connection.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE NOWAIT")
+            except errors.LockNotAvailable:
+                time.sleep(LOCK_PAUSE_SECONDS)
+            except errors.InsufficientPrivilege:
+                return False
+            else:
+                return True
+        return False
+
     @contextmanager
     def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:
-        """Do without these indexes and the tables' foreign keys meanwhile, where nothing is in these tables yet.
-
-        Whoever drops one shuts readers out until the end: there, of nothing. Of a distributed table all is kept.
-        """
-        is_new = not any(self.one(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
-        made = []
-        if is_new and not self.one(IS_DISTRIBUTED):
-            made = self.all(MADE_ANEW, tables=list(tables), indexes=list(indexes))
-        for drop, _ in made:
+        """Do without these indexes, and the foreign keys from one of these tables to another, until the end of the block."""
+        statements = self.all(REBUILT_AFTER_LOAD, tables=list(tables), indexes=list(indexes))
+        for drop, _ in statements:
             self.connection.execute(drop)
         yield
-        for _, make in made:
-            self.connection.execute(make)
+        for _, create in statements:
+            self.connection.execute(create)
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""

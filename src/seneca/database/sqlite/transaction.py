@@ -155,6 +155,10 @@ class SqliteTransaction:
             found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
         return found
 
+    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:  # noqa: ARG002 the other engine's
+        """Nothing needs preparing: readers are never shut out."""
+        return True
+
     @contextmanager
     def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
         """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
