@@ -93,6 +93,7 @@ SPANNING = {
     "seneca.sessions.reading.PAGE_WITH_ID": "an administrator looks for a session by its id",
     "seneca.signins.recording.END_EVERYBODYS": "once, after a backup was restored",
     "seneca.signins.recording.ENDED": "every worker rereads all sign-ins that ended, every two seconds",
+    "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.stats.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
     "seneca.stats.COURSE_NAMES": "and so are its names",
 }

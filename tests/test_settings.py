@@ -35,6 +35,7 @@ GIVEN = {
     "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
     "SENECA_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
+    "SENECA_VACUUM_INTERVAL": ("60", 60),
     "SENECA_LOG_FORMAT": ("json", "json"),
 }
 
