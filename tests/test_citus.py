@@ -108,7 +108,12 @@ SPANNING = {
     "seneca.sessions.reading.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
     "seneca.sessions.reading.PAGE_WITH_ID": "an administrator looks for a session by its id",
     "seneca.signins.recording.END_EVERYBODYS": "once, after a backup was restored",
+<<<<<<< HEAD
     "seneca.signins.recording.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
+=======
+    "seneca.signins.recording.ENDED": "every worker rereads all sign-ins that ended, every two seconds",
+    "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
+>>>>>>> sqlite
     "seneca.stats.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
     "seneca.stats.COURSE_NAMES": "and so are its names",
 }
