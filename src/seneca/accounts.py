@@ -7,12 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca import passwords, text, units
 from seneca.database import Answer, Row, Transaction
-from seneca.errors import (
-    LastAdministrator,
-    NameTaken,
-    NoSuchAccount,
-    RegistrationClosed,
-)
+from seneca.errors import LastAdministrator, NameTaken, NoSuchAccount, RegistrationClosed
 from seneca.text import Email, Username
 from seneca.units import Moment
 

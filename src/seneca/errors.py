@@ -96,14 +96,7 @@ TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
 
 
 class Unauthenticated(Refusal):
-    """No token, or one that is not good (any more); the code says what the client should do.
-
-    Args:
-        code: what is wrong with the token.
-        detail: a sentence in place of the usual one.
-        account: whose token it is, if it is a genuine one.
-
-    """
+    """No token, or one that is not good (any more); the code says what to do. The account: whose genuine token it is."""
 
     status, code, title = 401, "token-invalid", "The token is not valid"
 
@@ -139,11 +132,7 @@ class RoleMayNot(Refusal):
 class RegistrationClosed(Refusal):
     """Only an administrator may register this account."""
 
-    status, code, title = (
-        403,
-        "registration-closed",
-        "Only an administrator may register this account",
-    )
+    status, code, title = 403, "registration-closed", "Only an administrator may register this account"
 
 
 # -- 404, 405 ----------------------------------------------------------------------------------
@@ -182,11 +171,7 @@ class NoSuchAccount(Refusal):
 class MethodNotAllowed(Refusal):
     """The path exists, but not with this method."""
 
-    status, code, title = (
-        405,
-        "method-not-allowed",
-        "This path does not take that method",
-    )
+    status, code, title = 405, "method-not-allowed", "This path does not take that method"
 
 
 # -- 408 ---------------------------------------------------------------------------------------
@@ -225,11 +210,7 @@ class CourseInUse(Refusal):
 class SessionIdTaken(Refusal):
     """The id that the client brought names something else already."""
 
-    status, code, title = (
-        409,
-        "session-id-taken",
-        "This session id is in use for something else",
-    )
+    status, code, title = 409, "session-id-taken", "This session id is in use for something else"
 
 
 class SessionEnded(Refusal):
@@ -252,11 +233,7 @@ class SessionFull(Refusal):
 class TooManyNames(Refusal):
     """The learner would have results under more module names than a course may have for one learner."""
 
-    status, code, title = (
-        409,
-        "too-many-module-names",
-        "Too many module names for one learner in one course",
-    )
+    status, code, title = 409, "too-many-module-names", "Too many module names for one learner in one course"
 
 
 class OwnAccount(Refusal):
