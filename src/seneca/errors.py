@@ -108,14 +108,7 @@ TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
 
 
 class Unauthenticated(Refusal):
-    """No token, or one that is not good (any more); the code says what the client should do.
-
-    Args:
-        code: what is wrong with the token.
-        detail: a sentence in place of the usual one.
-        account: whose token it is, if it is a genuine one.
-
-    """
+    """No token, or one that is not good (any more); the code says what to do. The account: whose genuine token it is."""
 
     status, code, title = 401, "token-invalid", "The token is not valid"
 
@@ -151,11 +144,7 @@ class RoleMayNot(Refusal):
 class RegistrationClosed(Refusal):
     """Only an administrator may register this account."""
 
-    status, code, title = (
-        403,
-        "registration-closed",
-        "Only an administrator may register this account",
-    )
+    status, code, title = 403, "registration-closed", "Only an administrator may register this account"
 
 
 # -- 404, 405 ----------------------------------------------------------------------------------
@@ -194,11 +183,7 @@ class NoSuchAccount(Refusal):
 class MethodNotAllowed(Refusal):
     """The path exists, but not with this method."""
 
-    status, code, title = (
-        405,
-        "method-not-allowed",
-        "This path does not take that method",
-    )
+    status, code, title = 405, "method-not-allowed", "This path does not take that method"
 
 
 # -- 408 ---------------------------------------------------------------------------------------
@@ -260,6 +245,7 @@ class SessionFull(Refusal):
 class TooManyLearnerNames(Refusal):
     """One learner would have results under more module names than they may have in one course."""
 
+<<<<<<< HEAD
     status, code, title = 409, "too-many-names-of-learner", "Too many module names of one learner in one course"
 
 
@@ -267,6 +253,9 @@ class TooManyNames(Refusal):
     """The learners of a course would together have results under more module names than it may have."""
 
     status, code, title = 409, "too-many-names", "Too many module names in one course"
+=======
+    status, code, title = 409, "too-many-module-names", "Too many module names for one learner in one course"
+>>>>>>> authz
 
 
 class OwnAccount(Refusal):
