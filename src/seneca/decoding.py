@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from seneca import json_errors
+from seneca import json_errors, lenient_json
 from seneca.errors import FieldError, Invalid, Malformed
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def check(value: object, raw: bytes, kind: Any) -> None:
     """
     errors = json_errors.own_errors(value)
     try:
-        document = json_errors.parse(raw)
+        document = lenient_json.parse(raw)
     except (ValueError, RecursionError):
         if not errors:
             raise Malformed("The JSON is nested too deeply.") from None
@@ -80,7 +80,7 @@ def _problems(raw: bytes, kind: Any) -> list[FieldError]:
     if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
         return []
     try:
-        return json_errors.list_errors(json_errors.parse(raw).value, kind)
+        return json_errors.list_errors(lenient_json.parse(raw).value, kind)
     except (ValueError, RecursionError):
         return []
 

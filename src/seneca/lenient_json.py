@@ -1,0 +1,68 @@
+"""Parse what JSON forbids and Python's parser takes: NaN, lone surrogates, names given twice. It is marked, to be named later."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from seneca.errors import MAX_ERRORS
+
+
+class NonFinite:
+    """NaN, Infinity or -Infinity: Python's parser takes them, JSON does not."""
+
+    def __init__(self, literal: str) -> None:
+        self.literal = literal
+
+
+class RepeatedMembers:
+    """An object in which a name occurs more than once."""
+
+    def __init__(self, members: dict[str, object], pairs: Sequence[tuple[str, object]]) -> None:
+        self.members = members
+        self._pairs = pairs
+
+    def names(self) -> list[str]:
+        """Those that occur more than once, in the order of their first occurrence."""
+        counts = Counter(name for name, _ in self._pairs)
+        return [name for name in self.members if counts[name] > 1]
+
+
+_CONSTANTS: Final = {literal: NonFinite(literal) for literal in ("NaN", "Infinity", "-Infinity")}
+
+
+class Document(Struct, frozen=True):
+    """A parsed JSON text."""
+
+    value: object
+    has_repeated_names: bool
+
+
+def parse(raw: bytes) -> Document:
+    """A JSON text as Python's parser reads it, with marks where JSON itself is broken.
+
+    Raises:
+        ValueError: it is not even leniently JSON in UTF-8.
+        RecursionError: it is nested too deeply.
+
+    """
+    repeated: list[RepeatedMembers] = []
+
+    def members(pairs: list[tuple[str, object]]) -> object:
+        members = dict(pairs)
+        if len(members) == len(pairs) or len(repeated) == MAX_ERRORS:
+            return members
+        repeated.append(RepeatedMembers(members, pairs))
+        return repeated[-1]
+
+    text = raw.decode()
+    constant = _CONSTANTS.__getitem__
+    try:
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=members)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more digits than Python converts
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=members, parse_int=float)
+    return Document(value, bool(repeated))
