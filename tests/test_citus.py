@@ -16,7 +16,7 @@ from seneca.database.migrations import known
 from seneca.database.postgres.citus import DISTRIBUTED, LOCAL, REFERENCE
 from tests.conftest import Server
 from tests.conftest import seneca as shell
-from tests.engines import Postgres, engine
+from tests.engines import Databases, engine
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -143,7 +143,7 @@ def test_a_database_without_citus_cannot_be_distributed(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.startswith("seneca: ")
     wanted = (
-        "CREATE EXTENSION citus" if isinstance(engine(), Postgres) else "SQLite is one file and cannot be distributed."
+        "CREATE EXTENSION citus" if isinstance(engine(), Databases) else "SQLite is one file and cannot be distributed."
     )
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr
