@@ -39,6 +39,7 @@ def unique(stem: str) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", choices=engines.ENGINES, default="sqlite", help="the database to test on")
+    parser.addoption("--citus", metavar="URL", default="", help="with --engine citus: a database on the coordinator")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -48,11 +49,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     engines.chosen = config.getoption("engine")
+    engines.cluster_url = config.getoption("citus")
+    if (engines.chosen == "citus") != bool(engines.cluster_url):
+        raise pytest.UsageError("--engine citus and --citus postgresql://… go together")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about another engine; on PostgreSQL also what asks no database."""
-    others = ["postgres"] if config.getoption("engine") == "sqlite" else ["embedded", "no_database"]
+    others = {"sqlite": ["postgres"], "citus": ["embedded", "no_database", "postgres"]}.get(
+        config.getoption("engine"), ["embedded", "no_database"]
+    )
     left_out = [item for item in items if any(item.get_closest_marker(other) for other in others)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]

@@ -1,4 +1,7 @@
-"""The database engines that the tests run on: ``pytest --engine sqlite`` (the default), ``postgres``, ``postgres-15``."""
+"""The database engines that the tests run on: ``pytest --engine sqlite`` (the default), ``postgres``, ``postgres-15``.
+
+With ``--engine citus --citus URL`` they run on a Citus cluster that is there already.
+"""
 
 import atexit
 import hashlib
@@ -7,21 +10,25 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import apsw
 import psycopg
 
-ENGINES = ("sqlite", "postgres", "postgres-15")
+ENGINES = ("sqlite", "postgres", "postgres-15", "citus")
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
 NOBODY = 65534  # PostgreSQL refuses to run as root
+NODES = "SELECT nodename, nodeport FROM pg_dist_node WHERE isactive ORDER BY groupid"
 Rows = list[tuple[Any, ...]]
 
 
@@ -112,10 +119,66 @@ class Sqlite:
             connection.close()
 
 
-class Postgres:
-    """A database for each data directory, in a server of one's own."""
+class Databases(ABC):
+    """A database for each data directory, on a PostgreSQL server."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    @abstractmethod
+    def server(self, database: str) -> str:
+        """The URL of one of the server's databases."""
+
+    def url(self, data: Path) -> str:
+        name = name_of(data)
+        if name not in self._known:
+            self.create(name, "template0")
+        return self.server(name)
+
+    def create(self, name: str, template: str) -> None:
+        with psycopg.connect(self.server("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
+        self._known.add(name)
+
+    def environment(self, data: Path) -> dict[str, str]:
+        return {"SENECA_DATABASE_URL": self.url(data)}
+
+    def tables(self, data: Path) -> list[str]:
+        sql = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        return [row[0] for row in self.rows(data, sql)]
+
+    def columns(self, data: Path, table: str) -> list[str]:
+        sql = "SELECT column_name FROM information_schema.columns WHERE table_name = :table ORDER BY ordinal_position"
+        return [row[0] for row in self.rows(data, sql, table=table)]
+
+    def check(self, data: Path) -> None:  # noqa: B027 there is nothing to do
+        """PostgreSQL finds faults by itself: every query would fail."""
+
+    row = "ctid"
+
+    def copy(self, data: Path, target: Path) -> None:
+        self.create(name_of(target), name_of(data))
+
+    def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
+        if any("\0" in str(value) for value in parameters.values()):
+            return []  # there is no such text here, and none can be asked for
+        with connect(self.url(data)) as connection:
+            return connection.execute(with_placeholders(sql), parameters or None).fetchall()
+
+    def script(self, data: Path, sql: str) -> None:
+        with connect(self.url(data)) as connection:
+            connection.execute(sql)
+
+    def change(self, data: Path, sql: str, **parameters: object) -> int:
+        with connect(self.url(data)) as connection:
+            return connection.execute(with_placeholders(sql), parameters or None).rowcount
+
+
+class Postgres(Databases):
+    """A PostgreSQL server of one's own."""
 
     def __init__(self, binaries: Path, **settings: str) -> None:
+        super().__init__()
         self.binaries = binaries
         self._settings = settings
         self.directory = Path(tempfile.mkdtemp(prefix="seneca-postgres-"))
@@ -128,7 +191,6 @@ class Postgres:
             self.binaries = self.directory / "installed" / "bin"
         self._run("initdb", "--pgdata", self.directory / "db", "--username", "seneca", "--auth", "trust")
         self.process = self.start()
-        self._known: set[str] = set()
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(self.binaries / program), *map(str, arguments)]
@@ -152,7 +214,7 @@ class Postgres:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                psycopg.connect(self._server()).close()
+                psycopg.connect(self.server("postgres")).close()
             except psycopg.OperationalError:
                 assert process.poll() is None, (self.directory / "log").read_text()
                 time.sleep(0.05)
@@ -179,52 +241,59 @@ class Postgres:
             self.process.kill()
         os.system(f"rm -rf '{self.directory}' &")
 
-    def _server(self, database: str = "postgres") -> str:
+    def server(self, database: str) -> str:
         return f"postgresql://seneca@127.0.0.1:{self.port}/{database}"
 
-    def url(self, data: Path) -> str:
-        name = name_of(data)
-        if name not in self._known:
-            self._create(name, "template0")
-        return self._server(name)
 
-    def _create(self, name: str, template: str) -> None:
-        with psycopg.connect(self._server(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
+class Citus(Databases):
+    """A Citus cluster that is running: its coordinator, whose nodes every new database gets.
+
+    Args:
+        url: a database on the coordinator that has the extension and knows the nodes, as a superuser.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = psycopg.conninfo.conninfo_to_dict(url)
+        with psycopg.connect(url) as connection:
+            self._nodes = connection.execute(NODES).fetchall()
+        assert len(self._nodes) > 1, "the cluster has no nodes: SELECT citus_add_node(…)"
+
+    def server(self, database: str) -> str:
+        return url_of(**self._url | {"dbname": database})
+
+    def create(self, name: str, template: str) -> None:
+        """Create a database on every node, and spread Seneca's tables over them."""
+        assert template == "template0", "a distributed database cannot be copied"
+        for host, port in self._nodes:
+            place = self._url | {"host": host, "port": port}
+            with psycopg.connect(url_of(**place), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+            with psycopg.connect(url_of(**place | {"dbname": name}), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION citus")
+        (coordinator, *others) = self._nodes
+        with psycopg.connect(self.server(name), autocommit=True) as connection:
+            connection.execute("SELECT citus_set_coordinator_host(%s, %s)", coordinator)
+            for node in others:
+                connection.execute("SELECT citus_add_node(%s, %s)", node)
         self._known.add(name)
+        command = [sys.executable, "-m", "seneca", "migrate", "--distribute", "--database", self.server(name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
-    def environment(self, data: Path) -> dict[str, str]:
-        return {"SENECA_DATABASE_URL": self.url(data)}
+    def remove(self) -> None:
+        """Drop every database that was made."""
+        for host, port in self._nodes:
+            with psycopg.connect(url_of(**self._url | {"host": host, "port": port}), autocommit=True) as connection:
+                for name in self._known:
+                    connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def tables(self, data: Path) -> list[str]:
-        sql = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
-        return [row[0] for row in self.rows(data, sql)]
 
-    def columns(self, data: Path, table: str) -> list[str]:
-        sql = "SELECT column_name FROM information_schema.columns WHERE table_name = :table ORDER BY ordinal_position"
-        return [row[0] for row in self.rows(data, sql, table=table)]
-
-    def check(self, data: Path) -> None:
-        """PostgreSQL finds faults by itself: every query would fail."""
-
-    row = "ctid"
-
-    def copy(self, data: Path, target: Path) -> None:
-        self._create(name_of(target), name_of(data))
-
-    def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
-        if any("\0" in str(value) for value in parameters.values()):
-            return []  # there is no such text here, and none can be asked for
-        with connect(self.url(data)) as connection:
-            return connection.execute(with_placeholders(sql), parameters or None).fetchall()
-
-    def script(self, data: Path, sql: str) -> None:
-        with connect(self.url(data)) as connection:
-            connection.execute(sql)
-
-    def change(self, data: Path, sql: str, **parameters: object) -> int:
-        with connect(self.url(data)) as connection:
-            return connection.execute(with_placeholders(sql), parameters or None).rowcount
+def url_of(**members: Any) -> str:
+    """The URL of these members."""
+    password = f":{quote(members['password'], safe='')}" if members.get("password") else ""
+    return f"postgresql://{members['user']}{password}@{members['host']}:{members['port']}/{members['dbname']}"
 
 
 def name_of(data: Path) -> str:
@@ -252,6 +321,8 @@ def free_port() -> int:
 
 chosen = "sqlite"
 """What ``--engine`` said."""
+cluster_url = ""
+"""What ``--citus`` said."""
 
 
 @cache
@@ -259,7 +330,7 @@ def engine() -> Engine:
     """The engine of this run."""
     if chosen == "sqlite":
         return Sqlite()
-    made = Postgres(binaries())
+    made = Citus(cluster_url) if chosen == "citus" else Postgres(binaries())
     atexit.register(made.remove)
     return made
 

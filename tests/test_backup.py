@@ -21,7 +21,7 @@ import pytest
 
 from seneca import units
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
-from tests.engines import Postgres, engine, name_of
+from tests.engines import Databases, engine, name_of
 from tests.exchange import Shell, session, user
 from tests.exchange import course as a_course
 from tests.test_migrations import make_first_schema
@@ -48,7 +48,7 @@ def kept(data: Path) -> Kept:
 def back_up(data: Path, file: Path) -> None:
     """As docs/backup.md says for this engine."""
     used = engine()
-    if isinstance(used, Postgres):
+    if isinstance(used, Databases):
         command = [used.binaries / "pg_dump", "--format=custom", "--no-owner", f"--file={file}", used.url(data)]
         subprocess.run(command, check=True)
     else:
@@ -59,7 +59,7 @@ def back_up(data: Path, file: Path) -> None:
 def put_back(file: Path, data: Path, **environment: str) -> str:
     """As docs/backup.md says for this engine: on PostgreSQL no server may run. Returns what the command said."""
     used = engine()
-    if isinstance(used, Postgres):
+    if isinstance(used, Databases):
         with psycopg.connect(used.url(data).rsplit("/", 1)[0] + "/postgres", autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name_of(data)}")
             connection.execute(f"CREATE DATABASE {name_of(data)} ENCODING 'UTF8' TEMPLATE template0")
@@ -133,7 +133,7 @@ def test_the_drill(used: Path, tmp_path: Path):
         charlie.update(charlie.start(later), {"moduleName": "Equations"})
         charlie.update(charlie.start(course), {"moduleName": "Equations"})
         assert kept(used) != before
-        if isinstance(engine(), Postgres):
+        if isinstance(engine(), Databases):
             server.stop()
         put_back(file, used)
         assert kept(used) == before
@@ -216,7 +216,7 @@ def test_who_was_erased_since_is_erased_again(tmp_path: Path):
     line = {"id": alice.id, "erasedAt": "2026-11-23T13:42:55.919Z"}
     (data / "erased-accounts").write_text(json.dumps(line) + '\n{"id": "cut o')
     gone = {alice.id}
-    if not isinstance(engine(), Postgres):  # there the table is gone with the database
+    if not isinstance(engine(), Databases):  # there the table is gone with the database
         sql = "INSERT INTO erasures (bucket, account_id, erased_at) VALUES (1, :id, 2)"
         engine().change(data, sql, id=charlie.id)
         gone.add(charlie.id)

@@ -30,6 +30,7 @@ from tests.conftest import seneca as shell
 from tests.engines import Postgres, engine
 from tests.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
 from tests.statements import statements
+from tests.engines import Databases, engine
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -225,7 +226,7 @@ def test_a_database_without_citus_cannot_be_distributed(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.startswith("seneca: ")
     wanted = (
-        "CREATE EXTENSION citus" if isinstance(engine(), Postgres) else "SQLite is one file and cannot be distributed."
+        "CREATE EXTENSION citus" if isinstance(engine(), Databases) else "SQLite is one file and cannot be distributed."
     )
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr

@@ -32,6 +32,10 @@ from tests.exchange import (
     stored,
     user,
 )
+from seneca.transfer.importing import MANY
+from tests.conftest import make_course, running, seneca, sign_in
+from tests.engines import Databases, Postgres, engine
+from tests.exchange import ALICE_ID, BCRYPT, COURSE_ID, Line, Shell, course, module, session, user
 
 KEPT = {
     "sqlite": "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name",
@@ -44,7 +48,7 @@ KEPT = {
 
 def kept(data: Path) -> list[tuple[Any, ...]]:
     """Indexes, and on PostgreSQL constraints."""
-    return engine().rows(data, KEPT["postgres" if isinstance(engine(), Postgres) else "sqlite"])
+    return engine().rows(data, KEPT["postgres" if isinstance(engine(), Databases) else "sqlite"])
 
 
 def load(learners: int = 50) -> tuple[list[Line], list[Line]]:

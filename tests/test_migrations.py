@@ -11,7 +11,7 @@ from seneca import units
 from seneca.database import BrokenReference, migrations, open_database
 from seneca.tokens import Key, Keys
 from tests.conftest import Person, refused, running, seneca
-from tests.engines import Postgres, engine
+from tests.engines import Databases, engine
 
 KEY = "b4zX-first-key-of-this-installation-7Kq"
 CONTENTS = """
@@ -26,7 +26,7 @@ VALUES ({bucket}, '{alice}', '{going_on}', {now}, NULL), ({bucket}, '{alice}', '
 
 def make_first_schema(data: Path, **values: object) -> None:
     """A database as it was before the second migration."""
-    number, name, sql = migrations.known("postgres" if isinstance(engine(), Postgres) else "sqlite")[0]
+    number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
     ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     engine().script(data, sql + ledger + CONTENTS.format(**values))
 
