@@ -27,10 +27,9 @@ from seneca.errors import Unusable
 from seneca.transfer.importing import USERS_TOGETHER
 from tests.conftest import Server
 from tests.conftest import seneca as shell
-from tests.engines import Postgres, engine
+from tests.engines import Databases, engine
 from tests.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
 from tests.statements import statements
-from tests.engines import Databases, engine
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -109,12 +108,8 @@ SPANNING = {
     "seneca.sessions.reading.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
     "seneca.sessions.reading.PAGE_WITH_ID": "an administrator looks for a session by its id",
     "seneca.signins.recording.END_EVERYBODYS": "once, after a backup was restored",
-<<<<<<< HEAD
     "seneca.signins.recording.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
-=======
-    "seneca.signins.recording.ENDED": "every worker rereads all sign-ins that ended, every two seconds",
     "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
->>>>>>> sqlite
     "seneca.stats.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
     "seneca.stats.COURSE_NAMES": "and so are its names",
 }

@@ -18,7 +18,7 @@ from seneca import accounts
 from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
 from seneca.transfer.importing import INDEXES, MANY, READERS, TABLES
 from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
-from tests.engines import Postgres, engine
+from tests.engines import Databases, Postgres, engine
 from tests.exchange import (
     ALICE_ID,
     BCRYPT,
@@ -32,10 +32,6 @@ from tests.exchange import (
     stored,
     user,
 )
-from seneca.transfer.importing import MANY
-from tests.conftest import make_course, running, seneca, sign_in
-from tests.engines import Databases, Postgres, engine
-from tests.exchange import ALICE_ID, BCRYPT, COURSE_ID, Line, Shell, course, module, session, user
 
 KEPT = {
     "sqlite": "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name",

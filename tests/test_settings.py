@@ -36,12 +36,9 @@ GIVEN = {
     "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
     "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
     "SENECA_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
-<<<<<<< HEAD
     "SENECA_MAX_LEARNER_WRITES": ("5", 5),
     "SENECA_MAX_LEARNER_BYTES": ("1000", 1000),
-=======
     "SENECA_VACUUM_INTERVAL": ("60", 60),
->>>>>>> sqlite
     "SENECA_LOG_FORMAT": ("json", "json"),
 }
 

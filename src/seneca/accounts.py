@@ -16,7 +16,6 @@ from seneca.errors import (
     NoSuchAccount,
     RegistrationClosed,
 )
-from seneca.errors import LastAdministrator, NameTaken, NoSuchAccount, RegistrationClosed
 from seneca.text import Email, Username
 from seneca.units import Moment
 

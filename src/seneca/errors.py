@@ -245,7 +245,6 @@ class SessionFull(Refusal):
 class TooManyLearnerNames(Refusal):
     """One learner would have results under more module names than they may have in one course."""
 
-<<<<<<< HEAD
     status, code, title = 409, "too-many-names-of-learner", "Too many module names of one learner in one course"
 
 
@@ -253,9 +252,6 @@ class TooManyNames(Refusal):
     """The learners of a course would together have results under more module names than it may have."""
 
     status, code, title = 409, "too-many-names", "Too many module names in one course"
-=======
-    status, code, title = 409, "too-many-module-names", "Too many module names for one learner in one course"
->>>>>>> authz
 
 
 class OwnAccount(Refusal):
