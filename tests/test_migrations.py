@@ -127,7 +127,7 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
     titles = {"c1": f"Cafe{ACUTE}", "c2": f"Bio{ACUTE}", "c3": "Bió", "c4": " Art "}
     topics = f'[{{"topic":" Le{ACUTE}s ","modules":["a ","b"]}}]'
     twice = f'[{{"topic":"é","modules":[]}},{{"topic":"e{ACUTE}","modules":[]}}]'
-    number, name, sql = migrations.known("postgres" if isinstance(engine(), Postgres) else "sqlite")[0]
+    number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
     ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     contents = NAMES.format(
         accounts=", ".join(
