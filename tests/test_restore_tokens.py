@@ -99,7 +99,7 @@ def test_a_restore_made_while_the_clock_was_ahead_locks_nobody_out(tmp_path: Pat
     clock.move(0)
     with running(data, **clock.environment) as server, client_of(server) as client:
         for old in (tara, ahead):
-            refused(Person(client, old.token).get("/auth/me"), 401, "not-signed-in")
+            refused(Person(client, old.token).get("/auth/me"), 401, "signed-out")
         assert sign_in(client, tara.username).get("/users").status_code == 200
 
 
@@ -111,7 +111,7 @@ def test_two_restores_of_one_backup_are_two_generations(tmp_path: Path):
     for _ in range(2):
         put_back(file, data)
         with running(data) as server, client_of(server) as client:
-            refused(Person(client, tara.token).get("/auth/me"), 401, "not-signed-in")
+            refused(Person(client, tara.token).get("/auth/me"), 401, "signed-out")
             tara.token = sign_in(client, tara.username).token
             answer = client.post("/auth/login", json={"username": tara.username, "password": PASSWORD})
             tokens = client.post("/auth/refresh", json={"refreshToken": answer.json()["refreshToken"]}).json()

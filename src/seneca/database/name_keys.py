@@ -4,6 +4,7 @@ Keys of accounts and the search keys of courses become NFKC_Casefold, titles and
 What recorded sessions hold stays as it was sent.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Final, Protocol
@@ -29,7 +30,9 @@ ON CONFLICT (name_key) DO UPDATE SET account_id = excluded.account_id
 """
 COURSES: Final = "SELECT id, title, qualification, topics, search_key FROM courses ORDER BY created_at, id"
 COURSE_WITH_TITLE: Final = "SELECT id FROM courses WHERE title = :title"
-SET_COURSE: Final = "UPDATE courses SET title = :title, topics = :topics, search_key = :search_key WHERE id = :id"
+SET_COURSE: Final = """
+UPDATE courses SET title = :title, topics = :topics, topics_hash = :topics_hash, search_key = :search_key WHERE id = :id
+"""
 
 
 class Schema(Protocol):
@@ -99,7 +102,10 @@ def _courses(tx: Schema) -> Iterator[str]:
             "search_key": f"{text.key(normal)}\n{text.key(str(qualification))}",
         }
         if new != {"title": title, "topics": topics, "search_key": search_key}:
-            tx.run(SET_COURSE, id=course_id, **new)
+            topics_hash = hashlib.blake2b(
+                new["topics"].encode(), digest_size=16
+            ).hexdigest()  # as ``courses.topics_hash``
+            tx.run(SET_COURSE, id=course_id, topics_hash=topics_hash, **new)
 
 
 def _topics(stored: str) -> str:

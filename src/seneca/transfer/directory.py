@@ -28,7 +28,8 @@ def ids_of_sessions(tx: Transaction, ids: Sequence[str]) -> set[str]:
 TITLE_IN_USE = "SELECT 1 FROM courses WHERE title = :title AND id <> :id"
 REPLACE_COURSE = """
 UPDATE courses
-SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key, created_at = :created_at
+SET title = :title, qualification = :qualification, topics = :topics, topics_hash = :topics_hash, search_key = :search_key,
+    created_at = :created_at
 WHERE id = :id
 """
 
@@ -77,6 +78,7 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
         title=new.course_title,
         qualification=new.qualification,
         topics=topics_and_modules,
+        topics_hash=courses.topics_hash(topics_and_modules.encode()),
         search_key=courses.search_key(new.course_title, new.qualification),
         created_at=created_at if course.created_at is None else course.created_at,
     )

@@ -16,7 +16,3 @@ ALTER TABLE familiar_addresses ADD CONSTRAINT familiar_addresses_account_id_fkey
 ALTER TABLE sessions DROP CONSTRAINT sessions_learner_id_fkey;
 ALTER TABLE sessions ADD CONSTRAINT sessions_learner_id_fkey
     FOREIGN KEY (bucket, learner_id) REFERENCES accounts (bucket, id);
-
--- What an account has done, and what was done to it: everybody may export that about themselves.
-CREATE INDEX audit_of_subject ON audit (subject, at, id);
-CREATE INDEX audit_of_actor ON audit (actor, at, id) WHERE actor IS NOT NULL;

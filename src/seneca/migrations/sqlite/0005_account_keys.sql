@@ -15,7 +15,3 @@ SET sql = replace(replace(sql, 'learner_id TEXT NOT NULL REFERENCES accounts (id
 WHERE type = 'table' AND name = 'sessions';
 PRAGMA writable_schema = RESET;  -- read the definitions again
 CREATE UNIQUE INDEX accounts_by_bucket ON accounts (bucket, id);  -- what they refer to; tells other connections, too
-
--- What an account has done, and what was done to it: everybody may export that about themselves.
-CREATE INDEX audit_of_subject ON audit (subject, at, id);
-CREATE INDEX audit_of_actor ON audit (actor, at, id) WHERE actor IS NOT NULL;
