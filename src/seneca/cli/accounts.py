@@ -90,7 +90,7 @@ def forget_keys(data: Data = None, url: Url = None) -> None:
         tokens.forget(tx)
         audit.record(tx, None, "keys.forgotten", audit.NOBODY, now)
 
-    with opened(data, url) as (_, database):
+    with opened(data, url, create=False) as (_, database):
         write(database, forget, now())
     print("The next server may bring another signing key.", file=sys.stderr)
 
