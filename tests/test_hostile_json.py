@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
@@ -28,8 +27,6 @@ KINDS = [Registration, Update, NewCourse]
 SMALL = 32 * 1024
 BYTES_EACH = 80
 """Of memory for each byte of a body: 20 MB at 256 KiB."""
-NANOSECONDS_EACH = 600
-"""Of processor time for each byte, five times what a quiet machine takes: the fault that this is about took fifty times it."""
 
 
 def refusal(raw: bytes, kind: type[Any]) -> Refusal | None:
@@ -61,21 +58,11 @@ def test_memory_is_in_proportion_to_the_body():
         assert peak < 100_000 + BYTES_EACH * len(text), (name, kind, peak)
 
 
-def test_time_is_in_proportion_to_the_body():
-    for (name, text), kind in itertools.product(shapes(), KINDS):
-        began = time.thread_time_ns()
-        refusal(text, kind)
-        took = time.thread_time_ns() - began
-        assert took < NANOSECONDS_EACH * len(text), (name, kind, took)
-
-
-def test_the_time_of_an_import_line_too():
+def test_the_error_of_a_hostile_import_line_is_short():
     line = b'\xef\xbb\xbf{"' + b"k" * 2_000_000 + "😀".encode() + b'":[' + b"1," * 1_000_000 + b"NaN]}"
     for raw in (line, line[3:], b"[" + b"{}," * 1_300_000 + b"NaN]"):
-        began = time.thread_time_ns()
         with pytest.raises(Refusal) as caught:
             read(raw, 1)
-        assert time.thread_time_ns() - began < NANOSECONDS_EACH * len(raw)
         assert len(caught.value.detail) < 1000
 
 

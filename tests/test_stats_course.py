@@ -61,7 +61,7 @@ def test_other_courses_do_not_count(tara: Person, alice: Person, course, path: s
 
 def test_names_are_distinct_and_in_the_order_of_code_points(tara: Person, alice: Person, course, path: str):
     # in UTF-16 the surrogates of 𝒜 and 🎓 would come before U+E000 and U+FF5A; in no locale would Z come before a
-    names = [" ", "0", "10", "2", "Z", "Zz", "a", "e\u0301", "z", "É", "é", "е", "数", "\ue000", "ｚ", "𝒜", "🎓"]
+    names = ["0", "10", "2", "Z", "Zz", "a", "z", "É", "é", "е", "数", "\ue000", "ｚ", "𝒜", "🎓"]
     assert names == sorted(names)
     new_session(alice, course, *(module(name, 1) for name in reversed(names[::2])))
     new_session(alice, course, *(module(name, 1) for name in names[::-1]))

@@ -289,6 +289,7 @@ def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
     sign_ins = verifying.SignIns(database, Keys([Key.of(secrets.token_hex(32))]), database.buckets)
 
     async def looks_again() -> bool:
+        await sign_ins.look()  # all of them, on another thread
         await sign_ins.look()
         database._reader.connection.close()
         watch = asyncio.create_task(sign_ins.watch())
