@@ -101,7 +101,7 @@ class Store:
 
     def export(self) -> list[Line]:
         file = self.data / "out.jsonl"
-        export_lines(self.database, file, progress=silently)
+        export_lines(self.database, file, overwrite=True, progress=silently)
         return [json.loads(line) for line in file.read_bytes().splitlines()]
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

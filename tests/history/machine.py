@@ -270,7 +270,7 @@ class History(RuleBasedStateMachine):
             (learner, "PUT", "updateSession", update | {"moduleStats": [good, good]}, 400, "invalid-input"),
             (learner, "PUT", "updateSession", update | {"moduleStats": []}, 400, "invalid-input"),
             (learner, "PUT", "updateSession", bad_score(update, "1e400"), 400, "invalid-input"),
-            (learner, "PUT", "updateSession", bad_score(update, "0.0001"), 400, "invalid-input"),
+            (learner, "PUT", "updateSession", bad_score(update, "-1000000.0006"), 400, "invalid-input"),
             (learner, "PUT", "updateSession", bad_score(update, "1000000.001"), 400, "invalid-input"),
             (learner, "POST", "startSession", start | {"topic": "None"}, 404, "no-such-topic"),
             (learner, "POST", "startSession", start | {"courseIdentifier": "None"}, 404, "no-such-course"),
