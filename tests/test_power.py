@@ -96,7 +96,7 @@ async def client(database: Sqlite, journal: Journal, learner: Learner, writes: i
             journal.append(replace(known))
 
         note()
-        await database.write(recording.start, learner, Start(COURSE, "Number", UUID(known.id)), NOW)
+        await database.write(recording.start, learner, Start(COURSE, "Number", known.id), NOW)
         note(started=True)
         steps = random.randrange(1, 12)
         for number in range(1, steps + 1):

@@ -16,6 +16,7 @@ import pytest
 
 from seneca.database import open_database
 from seneca.database.postgres.transaction import any_of
+from seneca.transfer.directory import CREATE_IMPORTED
 from tests import engines
 from tests.statements import statements
 
@@ -31,13 +32,12 @@ BY_HAND = {
 }
 """Modules whose statements only shell commands run."""
 SCANS = {
+    "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.accounts.PAGE": "with q an administrator searches the names of all accounts",
     "seneca.erasures.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
-    "seneca.erasures.AMONG": "an import asks which of a thousand accounts were erased",
     "seneca.signins.recording.END_EVERYBODYS": "after a restore everybody is signed out",
 }
 """Other statements that look through a table, and why they may."""
-TEMPORARY = "CREATE TEMPORARY TABLE made (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}
 """What a column holds in row number i; else a column of integers holds i, one of text its name's first letter and i."""
 SHARED = {"learner_id": "i / 10", "account_id": "i / 10", "course_id": "i / 64"}
@@ -73,7 +73,7 @@ class SqlitePlans:
             for table in self.tables
             for (name,) in self.connection.execute(f"SELECT name FROM pragma_index_list('{table}') WHERE partial")
         }
-        self.connection.execute(TEMPORARY)
+        self.connection.execute(CREATE_IMPORTED)
 
     def scanned(self, sql: str) -> set[str]:
         """The growing tables through which this statement looks."""
@@ -128,7 +128,7 @@ class PostgresPlans:
         for table in self.tables:
             self.connection.execute(filling(table, columns[table]).encode())
         self.partial_indexes = {row[0] for row in self.connection.execute(PARTIAL_INDEXES)}
-        self.connection.execute(TEMPORARY)
+        self.connection.execute(CREATE_IMPORTED)
         self.connection.execute("ANALYZE")
 
     def scanned(self, sql: str) -> set[str]:
