@@ -58,8 +58,9 @@ def opened(
     """
     told = read_settings(data, url)
     database = open_database(told.database, create=create, migrate=migrate)
-    for warning in database.warnings:
-        print(f"Warning: {warning}", file=sys.stderr)
+    if database.applied and not database.is_new:  # what a migration could not decide by itself
+        for warning in database.warnings:
+            print(f"Warning: {warning}", file=sys.stderr)
     try:
         yield told, database
     finally:
