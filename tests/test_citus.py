@@ -99,8 +99,9 @@ WHOLE = {
 SPANNING = {
     "seneca.audit.PAGE": "an administrator reads what was done to anybody",
     "seneca.audit.ABOUT": "what was done by somebody stands with those it was done to",
-    "seneca.course_names.COUNT": "a course's names are a sum over every bucket: asked where one is new to its bucket",
-    "seneca.course_names.IN_COURSE": "and whether any learner of the course has such a name",
+    "seneca.course_names.COUNT": "a course's names are a sum over every bucket",
+    "seneca.course_names.ADD_NEW_TO_COURSE": "a name is new to the course where no bucket has it",
+    "seneca.course_names.IN_COURSE": "asked of a course that is nearly full",
     "seneca.course_names.IN_OTHER_BUCKETS": "likewise, when an import brings names, or an erasure takes the last in a bucket",
     "seneca.course_names.NAMES": "an import compares with all names of a course that is nearly full",
     "seneca.erasures.ALL": "a restore erases everybody again",

@@ -1,68 +1,94 @@
 """How many distinct module names a course has results under: counted where a name is new to it, and bounded.
 
 ``course_names`` has a row for each name and bucket of learners; ``course_totals.names``, summed over the buckets, counts
-each name once. Both change under a lock of the course's row, so that the sum is exact.
+each name once. The sum is exact, since both change under a lock of the course's row.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct
-
-from seneca.database import Answer, Transaction
+from seneca.database import MOST_TOGETHER, Answer, Transaction
 from seneca.errors import TooManyNames
 
 MAX_NAMES: Final = 20_000
 
-IN_BUCKET = """
+NEW_TO_LEARNER_IN_BUCKET = """
+SELECT module_name FROM course_names
+WHERE bucket = :bucket AND module_name IN (:values) AND course_id = (
+    SELECT course_id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id)
+AND NOT EXISTS (
+    SELECT 1 FROM learner_names l WHERE l.bucket = :bucket AND l.learner_id = :learner_id
+        AND l.course_id = course_names.course_id AND l.module_name = course_names.module_name)
+ORDER BY module_name
+"""
+COUNT_IN_COURSE_OF_SESSION = """
+SELECT coalesce(sum(names), 0) FROM course_totals WHERE course_id = (
+    SELECT course_id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id)
+"""
+IN_COURSE = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id AND module_name IN (:values)"
+
+
+class Names:
+    """Asks of a session's course how many names it has, and which of these the learners of the bucket have.
+
+    Names that are new to the learner, but not to the bucket, are locked: nobody removes them before this one is counted.
+    """
+
+    def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
+        self._tx = tx
+        self._in_bucket = tx.lock(NEW_TO_LEARNER_IN_BUCKET, values=sorted(names), **key)
+        self._count = tx.ask(COUNT_IN_COURSE_OF_SESSION, **key)
+
+    def new_to_bucket(self, course_id: str, names: Sequence[str]) -> list[str]:
+        """Of names that are new to the learner, those that are new to the bucket: ``add`` is to count them.
+
+        Raises:
+            TooManyNames: with them the course would have too many.
+
+        """
+        in_bucket = _texts(self._in_bucket)
+        new = sorted(name for name in names if name not in in_bucket)
+        if new and (count := _number(self._count)) + len(new) > MAX_NAMES:
+            in_course = _texts(self._tx.ask(IN_COURSE, course_id=course_id, values=new))
+            new_to_course = len(new) - len(in_course)
+            if new_to_course and count + new_to_course > MAX_NAMES:
+                raise TooManyNames(f"A course holds results under at most {MAX_NAMES:,} distinct module names.")
+        return new
+
+
+LOCK_COURSE = "SELECT id FROM courses WHERE id = :course_id"
+LOCK_IN_BUCKET = """
 SELECT module_name FROM course_names
 WHERE bucket = :bucket AND course_id = :course_id AND module_name IN (:values)
 ORDER BY module_name
 """
-LOCK_COURSE = "SELECT id FROM courses WHERE id = :course_id"
-IN_COURSE = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id AND module_name IN (:values)"
+ADD_NEW_TO_COURSE = """
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
+SELECT :course_id, :bucket, 0, 0, 0, 0, :names - count(DISTINCT module_name), :names
+FROM course_names WHERE course_id = :course_id AND module_name IN (:values)
+ON CONFLICT (course_id, bucket) DO UPDATE SET
+    names = course_totals.names + excluded.names, name_changes = course_totals.name_changes + excluded.name_changes
+"""
+
+
+def add(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> None:
+    """Count names that a bucket is about to get: as changes of it, and in the course where no other bucket has them.
+
+    Rows of names that came since ``Names`` looked are locked before the totals, in the order of everybody else.
+    """
+    if not names:
+        return
+    tx.lock(LOCK_COURSE, course_id=course_id)
+    tx.lock(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=names)
+    for start in range(0, len(names), MOST_TOGETHER):
+        part = names[start : start + MOST_TOGETHER]
+        tx.put(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(part), values=part)
+
+
 IN_OTHER_BUCKETS = """
 SELECT DISTINCT module_name FROM course_names
 WHERE course_id = :course_id AND bucket <> :bucket AND module_name IN (:values)
 """
-COUNT = "SELECT coalesce(sum(names), 0) FROM course_totals WHERE course_id = :course_id"
-
-
-class NewNames(Struct, frozen=True):
-    """How many of some names are new to their learner, to the bucket's learners, and to the course."""
-
-    to_learner: int = 0
-    to_bucket: int = 0
-    to_course: int = 0
-
-
-NO_NEW_NAMES: Final = NewNames()
-
-
-def check(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> NewNames:
-    """Look which of the names that are new to a learner are also new to the course.
-
-    Names that a learner of the same bucket has are looked up by key, and that is all; for others the course is locked.
-
-    Raises:
-        TooManyNames: the course would have too many.
-
-    """
-    if not names:
-        return NO_NEW_NAMES
-    known = _texts(tx.lock(IN_BUCKET, bucket=bucket, course_id=course_id, values=sorted(names)))
-    to_bucket = [name for name in names if name not in known]
-    if not to_bucket:
-        return NewNames(len(names))
-    locked = tx.lock(LOCK_COURSE, course_id=course_id)
-    in_course = tx.ask(IN_COURSE, course_id=course_id, values=to_bucket)
-    count = tx.ask(COUNT, course_id=course_id)
-    locked.fetchone()
-    known = _texts(in_course)
-    to_course = sum(name not in known for name in to_bucket)
-    if to_course and _number(count) + to_course > MAX_NAMES:
-        raise TooManyNames(f"A course holds results under at most {MAX_NAMES:,} distinct module names.")
-    return NewNames(len(names), len(to_bucket), to_course)
 
 
 def gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> int:
@@ -75,6 +101,7 @@ def gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> 
 
 # -- many at once, where nobody else writes ----------------------------------------------------
 
+COUNT = "SELECT coalesce(sum(names), 0) FROM course_totals WHERE course_id = :course_id"
 NAMES = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id"
 
 

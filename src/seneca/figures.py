@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from seneca import course_names
-from seneca.course_names import NO_NEW_NAMES, NewNames
 from seneca.database import Answer, Transaction
 
 
@@ -67,8 +66,8 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = NO_NEW_NAMES) -> None:
-    """Add a difference, and how many module names are new, to the learner's totals and to the course's."""
+def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 0) -> None:
+    """Add a difference to the learner's totals and the course's; to the learner's, how many module names are new there."""
     parameters = {
         "bucket": study.bucket,
         "course_id": study.course_id,
@@ -77,8 +76,8 @@ def add(tx: Transaction, study: Study, difference: Difference, new: NewNames = N
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new.to_learner, name_changes=new.to_learner, **parameters)
-    tx.put(ADD_TO_COURSE, names=new.to_course, name_changes=new.to_bucket, **parameters)
+    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, name_changes=new_names, **parameters)
+    tx.put(ADD_TO_COURSE, names=0, name_changes=0, **parameters)
 
 
 NAMES_IN_COURSE_OF_SESSION = """
@@ -128,8 +127,11 @@ RETURNING learners
 """
 
 
-def add_names(tx: Transaction, study: Study, names: Sequence[str], new: Sequence[str]) -> None:
-    """Count one more result of the learner under each name; some of the names are new to the learner."""
+def add_names(
+    tx: Transaction, study: Study, names: Sequence[str], new: Sequence[str], new_to_bucket: Sequence[str]
+) -> None:
+    """Count one more result of the learner under each name; some are new to the learner, of those some to the bucket."""
+    course_names.add(tx, study.bucket, study.course_id, new_to_bucket)
     key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
     tx.put_rows(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
     if new:

@@ -189,6 +189,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     session = tx.lock(OPEN_SESSION, **key)
     stored = tx.ask(STORED_RESULTS, values=names, **key)
     known = figures.Names(tx, names, **key)
+    of_course = course_names.Names(tx, names, **key)
     row = session.fetchone()
     if row is None:
         raise NoSuchSession
@@ -199,7 +200,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     points += merge.points
     check_room(results + len(merge.fresh), size + merge.bytes)
     new = new_names(known, merge.fresh) if merge.fresh else []
-    counted = course_names.check(tx, learner.bucket, course_id, new)
+    new_to_bucket = of_course.new_to_bucket(course_id, new) if new else []
     tx.put(
         PUT_FIGURES,
         results=results + len(merge.fresh),
@@ -210,9 +211,9 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     tx.put_rows(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
     study = Study(learner.bucket, learner.id, course_id)
     if merge.fresh:
-        figures.add_names(tx, study, merge.fresh, new)
+        figures.add_names(tx, study, merge.fresh, new, new_to_bucket)
     if merge.fresh or merge.points:
-        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), counted)
+        figures.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), len(new))
     return Recorded(points, [result.shown() for result in merge.merged])
 
 
