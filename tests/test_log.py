@@ -304,6 +304,13 @@ def test_workers_ids_differ(tmp_path: Path):
             assert line_of(server, answer)["status"] == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_last_request_before_a_stop_has_its_line(tmp_path: Path, workers: str):
+    with running(tmp_path, "--workers", workers) as server:
+        answer = httpx.get(f"{server.url}/health")
+    assert line_of(server, answer)["status"] == 200
+
+
 def test_text_where_it_is_asked_for(tmp_path: Path):
     with running(tmp_path, SENECA_LOG_FORMAT="text") as server:
         answer = httpx.get(f"{server.url}/health")

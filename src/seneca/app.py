@@ -5,7 +5,7 @@ import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -60,9 +60,9 @@ class Application(Litestar):
 def from_environment() -> ASGIApp:
     """The application of a worker process: its settings come from the environment."""
     told = settings.read()
-    logs.configure(told.log_format)
+    flush_log = logs.configure(told.log_format)
     try:
-        return create_app(told, float(os.environ[STARTED]))
+        return create_app(told, float(os.environ[STARTED]), flush_log)
     except Unusable as error:
         log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason says it all
     except Exception:
@@ -70,12 +70,13 @@ def from_environment() -> ASGIApp:
     raise SystemExit(1)
 
 
-def create_app(told: Settings, started: float) -> ASGIApp:
+def create_app(told: Settings, started: float, flush_log: Callable[[], None] = lambda: None) -> ASGIApp:
     """An application that answers requests as these settings say.
 
     Args:
         told: the settings.
         started: when the server started, by ``time.monotonic()``.
+        flush_log: writes the log lines that still wait.
 
     Raises:
         Unusable: the database or the signing key cannot be used.
@@ -105,7 +106,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
             before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problems.HANDLERS,
             state=State({"services": shared}),
-            lifespan=[living(shared)],
+            lifespan=[living(shared, flush_log)],
             cors_config=cors(told.origins),
             openapi_config=None,
             logging_config=None,
@@ -115,7 +116,7 @@ def create_app(told: Settings, started: float) -> ASGIApp:
 
 
 @asynccontextmanager
-async def living(shared: Services) -> AsyncIterator[None]:
+async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
     await shared.sign_ins.read_all()
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
@@ -136,6 +137,7 @@ async def living(shared: Services) -> AsyncIterator[None]:
                 await task
         shared.password_hashers.close()
         await asyncio.get_running_loop().run_in_executor(None, shared.database.close)
+        flush_log()  # a worker's process ends without calling what is registered for its exit
 
 
 async def follow() -> None:

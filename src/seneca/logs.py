@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -53,8 +54,14 @@ class Lines:
 Form = Literal["auto", "json", "text"]
 
 
-def configure(form: Form) -> None:
-    """Write log lines to standard error: as JSON, as text, or (auto) as text where a person looks on."""
+def configure(form: Form) -> Callable[[], None]:
+    """Write log lines to standard error: as JSON, as text, or (auto) as text where a person looks on.
+
+    Returns:
+        What a worker calls last: it writes the lines that still wait.
+
+    """
+    flush: Callable[[], None] = sys.stderr.flush
     if is_text(form):
         processors: list[Any] = [
             structlog.processors.add_log_level,
@@ -64,7 +71,7 @@ def configure(form: Form) -> None:
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
         lines = Lines(sys.stderr.fileno())
-        processors, factory = [render], lambda *_: lines
+        processors, factory, flush = [render], lambda *_: lines, lines.write_out
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger("info"),
@@ -72,6 +79,7 @@ def configure(form: Form) -> None:
         cache_logger_on_first_use=True,
     )
     logging.captureWarnings(True)  # noqa: FBT003
+    return flush
 
 
 def is_text(form: Form) -> bool:
