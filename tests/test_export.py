@@ -215,7 +215,7 @@ def sessions(draw: st.DrawFn) -> dict[str, Any]:
         id=str(draw(st.uuids())),
         userId=draw(st.sampled_from([ALICE_ID, CHARLIE_ID])),
         courseId=draw(st.sampled_from([COURSE_ID, FIRST])),
-        topic=draw(TEXT),
+        topic=draw(NAMES),
         sessionStart=units.iso(start),
         sessionEnd=units.iso(end) if is_end or draw(st.booleans()) else None,
         isEnd=is_end,

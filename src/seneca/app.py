@@ -25,7 +25,7 @@ from seneca.api.fair_slots import FairSlots
 from seneca.api.methods import options_routes
 from seneca.api.services import Services
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
-from seneca.errors import Unusable
+from seneca.errors import Unavailable, Unusable
 from seneca.learner_quotas import Amount, LearnerQuotas
 from seneca.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.password_policy import PasswordPolicy
@@ -63,7 +63,7 @@ def from_environment() -> ASGIApp:
     flush_log = logs.configure(told.log_format)
     try:
         return create_app(told, float(os.environ[STARTED]), flush_log)
-    except Unusable as error:
+    except (Unusable, Unavailable) as error:
         log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason says it all
     except Exception:
         log.exception("worker cannot start")
@@ -80,15 +80,16 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
 
     Raises:
         Unusable: the database or the signing key cannot be used.
+        Unavailable: the database cannot be used now.
 
     """
     database = open_database(told.database, told.connections)
-    for warning in database.warnings:
-        log.warning(warning)
+    sign_ins = SignIns(database, load_keys(told), database.buckets)
+    sign_ins.read_first()
     shared = Services(
         settings=told,
         database=database,
-        sign_ins=SignIns(database, load_keys(told), database.buckets),
+        sign_ins=sign_ins,
         password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
         sign_ins_at_once=asyncio.Semaphore(max(1, told.connections // 2)),
@@ -118,7 +119,6 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
 @asynccontextmanager
 async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
-    await shared.sign_ins.read_all()
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
     watches = (
         shared.sign_ins.watch(),

@@ -46,8 +46,6 @@ def serve(told: Settings) -> None:
     keys = load_keys(told)
     PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
     database = open_database(told.database)
-    for warning in database.warnings:  # of migrations: the workers find none to apply
-        log.warning(warning)
     try:
         agree(database, keys)
         token = setup.prepare(database, told.data)
@@ -64,6 +62,8 @@ def serve(told: Settings) -> None:
         address=address_of(told),
         workers=told.processes,
     )
+    for warning in database.warnings:
+        log.warning(warning)
     welcome(told, token)
     connections = admit()
     os.register_at_fork(before=defer_stopping, after_in_parent=hear_of_stopping)  # a new worker hears when it listens

@@ -105,12 +105,27 @@ class SignIns:
         self._read_until = now
         self._looked = self._began_to_look = began
 
+    def read_first(self) -> None:
+        """As ``read_all``, before this worker answers anybody.
+
+        Raises:
+            Unavailable: the database cannot be used now.
+
+        """
+        began, now = time.monotonic(), _now()
+        with self._database.reading() as tx:
+            ended, generation = recording.ended_in_all(tx, _since(now))
+        self._replace(ended, generation, 0, began, now)
+
     async def read_all(self) -> None:
         """Read which sign-ins have ended of which a token may still be good, and let go of all others."""
         began, now = time.monotonic(), _now()
         superseded = len(self._ended)
         self._ended.append(set())
-        ended, generation = await self._database.scan(recording.ended_in_all, now - (LIFETIME + 60) * 1000)
+        ended, generation = await self._database.scan(recording.ended_in_all, _since(now))
+        self._replace(ended, generation, superseded, began, now)
+
+    def _replace(self, ended: set[str], generation: str, superseded: int, began: float, now: int) -> None:
         self._ended = [ended, *self._ended[superseded:]]
         self._generation = max(self._generation, generation)
         self._read_until = max(self._read_until or 0, now)
@@ -123,6 +138,11 @@ class SignIns:
     async def watch_all(self) -> None:
         """Read all again and again, until cancelled."""
         await _again_and_again(self.read_all, READ_ALL_SECONDS, asyncio.Event())
+
+
+def _since(now: int) -> int:
+    """The moment since when a sign-in must have ended for one of its tokens to be good otherwise."""
+    return now - (LIFETIME + 60) * 1000
 
 
 def _now() -> int:
