@@ -25,6 +25,8 @@ from urllib.parse import quote
 import apsw
 import psycopg
 
+from seneca.database.postgres import citus
+
 ENGINES = ("sqlite", "postgres", "postgres-15", "citus")
 INSTALLED_15 = Path("/usr/lib/postgresql/15/bin")
 NOBODY = 65534  # PostgreSQL refuses to run as root
@@ -265,7 +267,7 @@ class Citus(Databases):
 
     def create(self, name: str, template: str) -> None:
         """Create a database on every node, and spread Seneca's tables over them."""
-        assert template == "template0", "a distributed database cannot be copied"
+        assert template == "template0", "a distributed database is no template"
         for host, port in self._nodes:
             place = self._url | {"host": host, "port": port}
             with psycopg.connect(url_of(**place), autocommit=True) as connection:
@@ -281,6 +283,19 @@ class Citus(Databases):
         command = [sys.executable, "-m", "seneca", "migrate", "--distribute", "--database", self.server(name)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+    def copy(self, data: Path, target: Path) -> None:
+        """Copy every row, since a distributed database is no template."""
+        with psycopg.connect(self.url(data)) as source, psycopg.connect(self.url(target)) as copy:
+            for table in reversed((*citus.REFERENCE, *citus.DISTRIBUTED)):
+                copy.execute(f"DELETE FROM {table}")
+            for table in (*citus.REFERENCE, *citus.DISTRIBUTED):
+                with (
+                    source.cursor().copy(f"COPY {table} TO STDOUT") as rows,
+                    copy.cursor().copy(f"COPY {table} FROM STDIN") as stored,
+                ):
+                    for chunk in rows:
+                        stored.write(chunk)
 
     def remove(self) -> None:
         """Drop every database that was made."""

@@ -3,6 +3,7 @@
 Citus itself is not needed here: the rules are its documentation's, the facts are the catalog's of a PostgreSQL.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -263,3 +264,19 @@ def test_rows_that_break_a_dropped_foreign_key_are_reported_and_it_is_tried_agai
         connection.execute("DELETE FROM passwords")
         add_foreign_keys(connection)
         assert foreign_keys(connection) == before
+
+
+# -- connections -------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_who_may_write_a_reference_table_asks_each_node_on_one_connection(server: Server):
+    """After a query of many nodes on several connections to each, Citus lets nobody write a reference table."""
+    setting = "SELECT current_setting('citus.multi_shard_modify_mode', true)"
+    database = open_database(engine().url(server.data))
+    try:
+        assert asyncio.run(database.write(lambda tx: tx.one(setting))) == ("sequential",)
+        with database.writing() as tx:
+            assert tx.one(setting) == ("sequential",)
+    finally:
+        database.close()

@@ -21,7 +21,7 @@ T = TypeVar("T")
 CLIENTS = 64
 RESULTS_OF_COURSE = """
 SELECT count(*), sum(coalesce(adaptive_score, 0) + coalesce(quiz_score, 0))
-FROM sessions s JOIN results r ON r.learner_id = s.learner_id AND r.session_id = s.id
+FROM sessions s JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
 WHERE s.course_id = :id
 """
 TIME_OF_COURSE = "SELECT count(*), sum(ended_at - started_at) FROM sessions WHERE course_id = :id"

@@ -187,6 +187,7 @@ INSERT INTO course_names (course_id, module_name, bucket, learners) VALUES ('c',
 """
 
 
+@pytest.mark.old_schema
 def test_names_of_an_older_database_are_counted_when_it_is_migrated(tmp_path: Path):
     by_bucket = {units.bucket_of(id_, 64): id_ for id_ in LEARNERS}
     assert len(by_bucket) > 3

@@ -13,6 +13,8 @@ from seneca.tokens import Key, Keys
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Databases, engine
 
+pytestmark = pytest.mark.old_schema
+
 KEY = "b4zX-first-key-of-this-installation-7Kq"
 CONTENTS = """
 INSERT INTO properties (name, value) VALUES ('buckets', '64'), ('bucket-hash', 'crc32');

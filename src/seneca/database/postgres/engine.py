@@ -33,7 +33,10 @@ MIGRATING: Final = 0x5E4ECA  # the advisory lock of who brings the schema up to 
 
 ALWAYS: Final = "-c timezone=UTC -c default_transaction_isolation=read\\ committed"
 SERVING: Final = f"{ALWAYS} -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s"
-SHELL: Final = f"{ALWAYS} -c lock_timeout=30s"
+SEQUENTIAL: Final = "-c citus.multi_shard_modify_mode=sequential"
+"""On Citus, a reference table cannot be written after a query of many nodes unless it was run on one connection to each."""
+WRITING: Final = f"{SERVING} {SEQUENTIAL}"
+SHELL: Final = f"{ALWAYS} {SEQUENTIAL} -c lock_timeout=30s"
 
 logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what follows when a pipeline fails, which we raise
 
@@ -72,13 +75,13 @@ class Postgres:
         self.applied = self.pending = 0
         self._start(create=create, migrate=migrate)
         self._runner = Runner(self.buckets, self.memory)
-        self._writers = self._pool("write", connections)
+        self._writers = self._pool("write", connections, WRITING)
         self._readers = self._pool("read", connections)
         self._scanners = self._pool("scan", SCANNERS)
         self._poller = self._pool("poll", 1)
 
-    def _pool(self, kind: str, size: int) -> ConnectionPool:
-        return ConnectionPool(kind, size, lambda: self._connect(SERVING))
+    def _pool(self, kind: str, size: int, options: str = SERVING) -> ConnectionPool:
+        return ConnectionPool(kind, size, lambda: self._connect(options))
 
     def _connect(self, options: str) -> Connection:
         return psycopg.connect(
