@@ -287,6 +287,7 @@ class Citus(Databases):
     def copy(self, data: Path, target: Path) -> None:
         """Copy every row, since a distributed database is no template."""
         with psycopg.connect(self.url(data)) as source, psycopg.connect(self.url(target)) as copy:
+            copy.execute("SET citus.multi_shard_modify_mode = 'sequential'")
             for table in reversed((*citus.REFERENCE, *citus.DISTRIBUTED)):
                 copy.execute(f"DELETE FROM {table}")
             for table in (*citus.REFERENCE, *citus.DISTRIBUTED):
