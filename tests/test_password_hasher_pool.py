@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -88,6 +89,18 @@ def test_an_account_and_an_address_have_few_slots_at_once(limit: int, account):
     assert pool._waiting == 0
     assert not pool._of_account
     assert not pool._of_address
+    pool.close()
+
+
+def test_who_floods_an_account_from_elsewhere_takes_no_slot_of_its_owner():
+    pool = PasswordHasherPool()
+    with ExitStack() as flood:
+        for _ in range(MAX_OF_ACCOUNT):
+            flood.enter_context(pool.slot("elsewhere", "alice"))
+        with pytest.raises(TooManyTries), pool.slot("elsewhere", "alice"):
+            pass
+        with pool.slot("here", "alice"):
+            pass
     pool.close()
 
 

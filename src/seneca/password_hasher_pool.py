@@ -5,7 +5,7 @@ Addresses take turns, and so do the accounts of one address: whoever sends many 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,10 +15,11 @@ from seneca import passwords
 from seneca.errors import TooManyTries, Unavailable
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 MAX_THREADS: Final = 2
 MAX_WAITING: Final = 256
-MAX_OF_ACCOUNT: Final = 4
+MAX_OF_ACCOUNT: Final = 4  # at one address
 MAX_OF_ADDRESS: Final = MAX_WAITING // 2  # several classes behind one address, and room for everybody else
 RETRY_MS: Final = 1000
 
@@ -63,7 +64,8 @@ class PasswordHasherPool:
         self._idle = threads
         self._queue = FairQueue()
         self._waiting = 0
-        self._of_account: Counter[str] = Counter()
+        self._of_account: Counter[tuple[str, str]] = Counter()
+        """At each address: who floods an account from elsewhere must not take its owner's slots."""
         self._of_address: Counter[str] = Counter()
         self._dummy_hash = passwords.hash_password("nobody's")
 
@@ -76,11 +78,11 @@ class PasswordHasherPool:
             account: whose password is verified: the name's key.
 
         Raises:
-            TooManyTries: too many of this account, or of this address, are in progress.
+            TooManyTries: too many of this account at this address, or of this address, are in progress.
             Unavailable: too many are in progress.
 
         """
-        if self._of_account[account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
+        if self._of_account[address, account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
             raise TooManyTries(RETRY_MS)
         with self._counted(address, account):
             yield HashingSlot(self, address, account)
@@ -141,10 +143,8 @@ class PasswordHasherPool:
 
     def _add(self, address: str, account: str, number: int) -> None:
         self._waiting += number
-        for counter, key in ((self._of_account, account), (self._of_address, address)):
-            counter[key] += number
-            if not counter[key]:
-                del counter[key]
+        _change(self._of_account, (address, account), number)
+        _change(self._of_address, address, number)
 
     @contextmanager
     def not_counted(self, address: str, account: str) -> Iterator[None]:
@@ -158,6 +158,12 @@ class PasswordHasherPool:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
+
+
+def _change(counter: "Counter[K]", key: K, number: int) -> None:
+    counter[key] += number
+    if not counter[key]:
+        del counter[key]
 
 
 class HashingSlot:
