@@ -104,18 +104,16 @@ def test_who_floods_an_account_from_elsewhere_takes_no_slot_of_its_owner():
     pool.close()
 
 
-def test_who_sleeps_in_a_slot_is_not_counted():
-    async def use() -> None:
-        with pool.slot("here", "alice") as slot:
-            sleeping = asyncio.create_task(slot.sleep(0.2))
-            await asyncio.sleep(0)
-            assert pool._waiting == 0
-            await sleeping
-            assert pool._waiting == 1
-
+def test_of_an_account_at_an_address_few_take_a_turn_at_once():
     pool = PasswordHasherPool()
-    asyncio.run(use())
-    assert pool._waiting == 0
+    with ExitStack() as flood:
+        for _ in range(MAX_OF_ACCOUNT):
+            flood.enter_context(pool.turn("elsewhere", "alice"))
+        with pytest.raises(TooManyTries), pool.turn("elsewhere", "alice"):
+            pass
+        with pool.turn("here", "alice"), pool.turn("elsewhere", "bob"):
+            pass
+    assert not pool._turns
     pool.close()
 
 

@@ -67,11 +67,12 @@ class PasswordHasherPool:
         self._of_account: Counter[tuple[str, str]] = Counter()
         """At each address: who floods an account from elsewhere must not take its owner's slots."""
         self._of_address: Counter[str] = Counter()
+        self._turns: Counter[tuple[str, str]] = Counter()
         self._dummy_hash = passwords.hash_password("nobody's")
 
     @contextmanager
     def slot(self, address: str, account: str) -> Iterator["HashingSlot"]:
-        """Reserve a slot for a sign-in: before anything is looked up, so that an error costs nothing.
+        """Reserve a slot for a sign-in that may verify its password.
 
         Args:
             address: the client's network address.
@@ -86,6 +87,24 @@ class PasswordHasherPool:
             raise TooManyTries(RETRY_MS)
         with self._counted(address, account):
             yield HashingSlot(self, address, account)
+
+    @contextmanager
+    def turn(self, address: str, account: str) -> Iterator[None]:
+        """Let a sign-in be counted, which comes before its slot: few of an account at once, or each costs the database a look.
+
+        However many of an address come at once, none is refused here for another account's: it waits.
+
+        Raises:
+            TooManyTries: too many of this account at this address are being counted.
+
+        """
+        if self._turns[address, account] >= MAX_OF_ACCOUNT:
+            raise TooManyTries(RETRY_MS)
+        _change(self._turns, (address, account), 1)
+        try:
+            yield
+        finally:
+            _change(self._turns, (address, account), -1)
 
     async def hash(self, password: str, address: str = "", account: str = "") -> str:
         """As ``passwords.hash_password``, on a thread, for a new password. Raises Unavailable when too many wait."""
@@ -146,15 +165,6 @@ class PasswordHasherPool:
         _change(self._of_account, (address, account), number)
         _change(self._of_address, address, number)
 
-    @contextmanager
-    def not_counted(self, address: str, account: str) -> Iterator[None]:
-        """Do not count a slot while its holder sleeps."""
-        self._add(address, account, -1)
-        try:
-            yield
-        finally:
-            self._add(address, account, 1)
-
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
@@ -181,8 +191,3 @@ class HashingSlot:
     async def verify(self, stored: str | None, password: str) -> bool:
         """As ``PasswordHasherPool.verify``."""
         return await self._pool.verify(self._address, self._account, stored, password)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait without being counted among those in progress."""
-        with self._pool.not_counted(self._address, self._account):
-            await asyncio.sleep(seconds)
