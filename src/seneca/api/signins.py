@@ -192,12 +192,19 @@ async def login(request: AnyRequest) -> Reply:
 
     try:
         return await prove(request, given.username.strip(), given.password, start)
-    except (TooManyTries, Unavailable) as refusal:  # the log says whom it kept out
-        if refusal.account is None:
-            with suppress(Unavailable):
-                account = await shared.database.read(accounts.credentials, given.username.strip())
-                refusal.account = account.id if account else None
+    except (TooManyTries, Unavailable) as refusal:
+        await find_account(shared, given.username.strip(), refusal)
         raise
+
+
+async def find_account(shared: Services, name: str, refusal: Refusal) -> None:
+    """Note in a refusal whom it keeps out, for the log.
+
+    It is asked for each time, also where it is known already: or names that are nobody's would be told by the time.
+    """
+    with suppress(Unavailable):
+        account = await shared.database.read(accounts.credentials, name)
+        refusal.account = account.id if account else None
 
 
 @post(
