@@ -7,7 +7,14 @@ from contextlib import ExitStack
 import pytest
 
 from seneca.errors import TooManyTries, Unavailable
-from seneca.password_hasher_pool import MAX_OF_ACCOUNT, MAX_OF_ADDRESS, MAX_WAITING, FairQueue, PasswordHasherPool
+from seneca.password_hasher_pool import (
+    MAX_HASHES_OF_ADDRESS,
+    MAX_OF_ACCOUNT,
+    MAX_OF_ADDRESS,
+    MAX_WAITING,
+    FairQueue,
+    PasswordHasherPool,
+)
 
 pytestmark = pytest.mark.no_database
 
@@ -101,6 +108,28 @@ def test_who_floods_an_account_from_elsewhere_takes_no_slot_of_its_owner():
             pass
         with pool.slot("here", "alice"):
             pass
+    pool.close()
+
+
+def test_registrations_of_one_address_leave_room_for_sign_ins():
+    async def use() -> None:
+        flood = [asyncio.create_task(pool.hash(str(number), "flood")) for number in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        with ExitStack() as others:
+            for number in range(MAX_OF_ADDRESS):
+                others.enter_context(pool.slot("flood", f"learner-{number}"))
+            with pool.slot("elsewhere", "alice"):
+                pass
+        assert await pool.hash("secret", "elsewhere")
+        for task in flood:
+            task.cancel()
+        ends = await asyncio.gather(*flood, return_exceptions=True)
+        assert sum(isinstance(end, Unavailable) for end in ends) == MAX_WAITING - MAX_HASHES_OF_ADDRESS
+
+    pool = PasswordHasherPool(1)
+    asyncio.run(use())
+    assert pool._waiting == 0
+    assert not pool._hashes
     pool.close()
 
 

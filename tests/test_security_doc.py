@@ -135,6 +135,7 @@ NUMBERS = [
     f"may fail {Settings().most_failures} times in {MINUTES} minutes (`SENECA_MOST_FAILURES`)",
     f"one attempt each {login_throttle.SLOW_INTERVAL_MS} ms, and more than {login_throttle.MAX_SLOW_QUEUE_MS // 1000} seconds",
     f"At most {password_hasher_pool.MAX_OF_ACCOUNT} sign-ins of one account at one address and {password_hasher_pool.MAX_OF_ADDRESS} of one",
+    f"At most {password_hasher_pool.MAX_HASHES_OF_ADDRESS} new passwords of one address wait",
     f"An account may have {recording.MAX_SIGN_INS} sign-ins at once",
     f"{Settings().most_registrations} in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",

@@ -21,6 +21,7 @@ MAX_THREADS: Final = 2
 MAX_WAITING: Final = 256
 MAX_OF_ACCOUNT: Final = 4  # at one address
 MAX_OF_ADDRESS: Final = MAX_WAITING // 2  # several classes behind one address, and room for everybody else
+MAX_HASHES_OF_ADDRESS: Final = MAX_WAITING // 4  # of new passwords: with its sign-ins it does not fill the queue
 RETRY_MS: Final = 1000
 
 
@@ -68,6 +69,7 @@ class PasswordHasherPool:
         """At each address: who floods an account from elsewhere must not take its owner's slots."""
         self._of_address: Counter[str] = Counter()
         self._turns: Counter[tuple[str, str]] = Counter()
+        self._hashes: Counter[str] = Counter()
         self._dummy_hash = passwords.hash_password("nobody's")
 
     @contextmanager
@@ -107,13 +109,22 @@ class PasswordHasherPool:
             _change(self._turns, (address, account), -1)
 
     async def hash(self, password: str, address: str = "", account: str = "") -> str:
-        """As ``passwords.hash_password``, on a thread, for a new password. Raises Unavailable when too many wait."""
+        """As ``passwords.hash_password``, on a thread, for a new password.
+
+        Raises:
+            Unavailable: too many wait, of this address or in all.
+
+        """
         self._check_waiting()
+        if self._hashes[address] >= MAX_HASHES_OF_ADDRESS:
+            raise Unavailable("Too many new passwords of this address are waiting. Try again.", retry_after=5)
         self._waiting += 1
+        _change(self._hashes, address, 1)
         try:
             return await self.run(address, account, passwords.hash_password, password)
         finally:
             self._waiting -= 1
+            _change(self._hashes, address, -1)
 
     async def verify(self, address: str, account: str, stored: str | None, password: str) -> bool:
         """As ``passwords.verify``, on a thread. Without a stored hash it takes as long and says no."""
