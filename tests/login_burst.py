@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
 
-from tests.conftest import Server
+from tests.conftest import Server, unique
 
 Credentials = tuple[str, str]
 WRONG = "wrong-password"
@@ -40,3 +42,30 @@ async def _burst(port: int, attempts: Sequence[Credentials], address: str) -> li
         return int(line.split()[1])
 
     return list(await asyncio.gather(*(attempt(*credentials) for credentials in attempts)))
+
+
+@contextmanager
+def flood(server: Server, connections: int) -> Iterator[None]:
+    """Guess at invented names on so many connections, without pause, while the block runs."""
+    is_over = Event()
+    thread = Thread(target=lambda: asyncio.run(_flood(server.port, connections, is_over)))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+async def _flood(port: int, connections: int, is_over: Event) -> None:
+    async def guess() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not is_over.is_set():
+            body = json.dumps({"username": unique("nobody"), "password": WRONG}).encode()
+            head = f"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(answer.lower().partition(b"content-length:")[2].split()[0]))
+        writer.close()
+
+    await asyncio.gather(*(guess() for _ in range(connections)))

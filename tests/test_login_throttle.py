@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from seneca import login_throttle
+from seneca.password_hasher_pool import MAX_OF_ADDRESS
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
 from tests.engines import engine
-from tests.login_burst import WRONG, burst, statuses
+from tests.login_burst import WRONG, burst, flood, statuses
 
 pytestmark = pytest.mark.slow
 
@@ -390,6 +391,13 @@ def test_failures_on_other_names_do_not_hold_a_pupil(places: Places, pupil: Pers
     assert found[429] > 0, "the address is slowed"
     assert time.monotonic() - began > 5
     assert places.login(SCHOOL, pupil.username, PASSWORD).status_code == 200
+
+
+def test_a_flood_from_their_own_address_does_not_hold_a_pupil(places: Places, pupil: Person):
+    engine().change(places.server.data, "DELETE FROM throttles")
+    with flood(places.server, 2 * MAX_OF_ADDRESS):
+        time.sleep(2)
+        assert [places.login(SCHOOL, pupil.username, PASSWORD).status_code for _ in range(4)] == 4 * [200]
 
 
 def test_their_own_failures_there_do(places: Places, pupil: Person):

@@ -2,11 +2,19 @@
 
 import asyncio
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from seneca.errors import TooManyTries, Unavailable
-from seneca.password_hasher_pool import MAX_OF_ACCOUNT, MAX_OF_ADDRESS, MAX_WAITING, FairQueue, PasswordHasherPool
+from seneca.password_hasher_pool import (
+    MAX_HASHES_OF_ADDRESS,
+    MAX_OF_ACCOUNT,
+    MAX_OF_ADDRESS,
+    MAX_WAITING,
+    FairQueue,
+    PasswordHasherPool,
+)
 
 pytestmark = pytest.mark.no_database
 
@@ -91,18 +99,50 @@ def test_an_account_and_an_address_have_few_slots_at_once(limit: int, account):
     pool.close()
 
 
-def test_who_sleeps_in_a_slot_is_not_counted():
-    async def use() -> None:
-        with pool.slot("here", "alice") as slot:
-            sleeping = asyncio.create_task(slot.sleep(0.2))
-            await asyncio.sleep(0)
-            assert pool._waiting == 0
-            await sleeping
-            assert pool._waiting == 1
-
+def test_who_floods_an_account_from_elsewhere_takes_no_slot_of_its_owner():
     pool = PasswordHasherPool()
+    with ExitStack() as flood:
+        for _ in range(MAX_OF_ACCOUNT):
+            flood.enter_context(pool.slot("elsewhere", "alice"))
+        with pytest.raises(TooManyTries), pool.slot("elsewhere", "alice"):
+            pass
+        with pool.slot("here", "alice"):
+            pass
+    pool.close()
+
+
+def test_registrations_of_one_address_leave_room_for_sign_ins():
+    async def use() -> None:
+        flood = [asyncio.create_task(pool.hash(str(number), "flood")) for number in range(MAX_WAITING)]
+        await asyncio.sleep(0)
+        with ExitStack() as others:
+            for number in range(MAX_OF_ADDRESS):
+                others.enter_context(pool.slot("flood", f"learner-{number}"))
+            with pool.slot("elsewhere", "alice"):
+                pass
+        assert await pool.hash("secret", "elsewhere")
+        for task in flood:
+            task.cancel()
+        ends = await asyncio.gather(*flood, return_exceptions=True)
+        assert sum(isinstance(end, Unavailable) for end in ends) == MAX_WAITING - MAX_HASHES_OF_ADDRESS
+
+    pool = PasswordHasherPool(1)
     asyncio.run(use())
     assert pool._waiting == 0
+    assert not pool._hashes
+    pool.close()
+
+
+def test_of_an_account_at_an_address_few_take_a_turn_at_once():
+    pool = PasswordHasherPool()
+    with ExitStack() as flood:
+        for _ in range(MAX_OF_ACCOUNT):
+            flood.enter_context(pool.turn("elsewhere", "alice"))
+        with pytest.raises(TooManyTries), pool.turn("elsewhere", "alice"):
+            pass
+        with pool.turn("here", "alice"), pool.turn("elsewhere", "bob"):
+            pass
+    assert not pool._turns
     pool.close()
 
 

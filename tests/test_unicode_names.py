@@ -73,6 +73,10 @@ def test_names_that_are_one(alike: tuple[str, ...]):
         "\ufe0f",
         "\U000e0041\U000e007f",
         "\u2800\u3164",
+        "\ufff9\ufffb",
+        "\U00013430",
+        "\U00016fe4",
+        "\U0001d159",
         "",
     ],
 )

@@ -5,7 +5,7 @@ Addresses take turns, and so do the accounts of one address: whoever sends many 
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +15,13 @@ from seneca import passwords
 from seneca.errors import TooManyTries, Unavailable
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 MAX_THREADS: Final = 2
 MAX_WAITING: Final = 256
-MAX_OF_ACCOUNT: Final = 4
+MAX_OF_ACCOUNT: Final = 4  # at one address
 MAX_OF_ADDRESS: Final = MAX_WAITING // 2  # several classes behind one address, and room for everybody else
+MAX_HASHES_OF_ADDRESS: Final = MAX_WAITING // 4  # of new passwords: with its sign-ins it does not fill the queue
 RETRY_MS: Final = 1000
 
 
@@ -63,36 +65,66 @@ class PasswordHasherPool:
         self._idle = threads
         self._queue = FairQueue()
         self._waiting = 0
-        self._of_account: Counter[str] = Counter()
+        self._of_account: Counter[tuple[str, str]] = Counter()
+        """At each address: who floods an account from elsewhere must not take its owner's slots."""
         self._of_address: Counter[str] = Counter()
+        self._turns: Counter[tuple[str, str]] = Counter()
+        self._hashes: Counter[str] = Counter()
         self._dummy_hash = passwords.hash_password("nobody's")
 
     @contextmanager
     def slot(self, address: str, account: str) -> Iterator["HashingSlot"]:
-        """Reserve a slot for a sign-in: before anything is looked up, so that an error costs nothing.
+        """Reserve a slot for a sign-in that may verify its password.
 
         Args:
             address: the client's network address.
             account: whose password is verified: the name's key.
 
         Raises:
-            TooManyTries: too many of this account, or of this address, are in progress.
+            TooManyTries: too many of this account at this address, or of this address, are in progress.
             Unavailable: too many are in progress.
 
         """
-        if self._of_account[account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
+        if self._of_account[address, account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
             raise TooManyTries(RETRY_MS)
         with self._counted(address, account):
             yield HashingSlot(self, address, account)
 
+    @contextmanager
+    def turn(self, address: str, account: str) -> Iterator[None]:
+        """Let a sign-in be counted, which comes before its slot: few of an account at once, or each costs the database a look.
+
+        However many of an address come at once, none is refused here for another account's: it waits.
+
+        Raises:
+            TooManyTries: too many of this account at this address are being counted.
+
+        """
+        if self._turns[address, account] >= MAX_OF_ACCOUNT:
+            raise TooManyTries(RETRY_MS)
+        _change(self._turns, (address, account), 1)
+        try:
+            yield
+        finally:
+            _change(self._turns, (address, account), -1)
+
     async def hash(self, password: str, address: str = "", account: str = "") -> str:
-        """As ``passwords.hash_password``, on a thread, for a new password. Raises Unavailable when too many wait."""
+        """As ``passwords.hash_password``, on a thread, for a new password.
+
+        Raises:
+            Unavailable: too many wait, of this address or in all.
+
+        """
         self._check_waiting()
+        if self._hashes[address] >= MAX_HASHES_OF_ADDRESS:
+            raise Unavailable("Too many new passwords of this address are waiting. Try again.", retry_after=5)
         self._waiting += 1
+        _change(self._hashes, address, 1)
         try:
             return await self.run(address, account, passwords.hash_password, password)
         finally:
             self._waiting -= 1
+            _change(self._hashes, address, -1)
 
     async def verify(self, address: str, account: str, stored: str | None, password: str) -> bool:
         """As ``passwords.verify``, on a thread. Without a stored hash it takes as long and says no."""
@@ -141,23 +173,18 @@ class PasswordHasherPool:
 
     def _add(self, address: str, account: str, number: int) -> None:
         self._waiting += number
-        for counter, key in ((self._of_account, account), (self._of_address, address)):
-            counter[key] += number
-            if not counter[key]:
-                del counter[key]
-
-    @contextmanager
-    def not_counted(self, address: str, account: str) -> Iterator[None]:
-        """Do not count a slot while its holder sleeps."""
-        self._add(address, account, -1)
-        try:
-            yield
-        finally:
-            self._add(address, account, 1)
+        _change(self._of_account, (address, account), number)
+        _change(self._of_address, address, number)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(cancel_futures=True)
+
+
+def _change(counter: "Counter[K]", key: K, number: int) -> None:
+    counter[key] += number
+    if not counter[key]:
+        del counter[key]
 
 
 class HashingSlot:
@@ -175,8 +202,3 @@ class HashingSlot:
     async def verify(self, stored: str | None, password: str) -> bool:
         """As ``PasswordHasherPool.verify``."""
         return await self._pool.verify(self._address, self._account, stored, password)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait without being counted among those in progress."""
-        with self._pool.not_counted(self._address, self._account):
-            await asyncio.sleep(seconds)

@@ -25,7 +25,11 @@ DEFAULT_IGNORABLE: Final = (
     (0x1D173, 0x1D17A),  # musical format controls
     (0xE0000, 0xE0FFF),  # tags, variation selectors, reserved
 )
-BRAILLE_BLANK: Final = "\u2800"  # a letter-like symbol that leaves no ink
+BLANK: Final = (
+    "\u2800\U00016fe4\U0001d159"  # a Braille pattern, a Khitan filler, a note without a head: they leave no ink
+)
+INVISIBLE: Final = ("Cc", "Cf")
+"""Categories of controls and format characters. A few of the latter can be seen, but say nothing alone."""
 SCRIPTS: Final = {"LATIN", "GREEK", "CYRILLIC"}
 """Scripts that share the shapes of many letters."""
 
@@ -64,9 +68,7 @@ def _nfkc_casefold_of_one(character: str) -> str:
 def is_visible(text: str) -> bool:
     """Whether something of a text can be seen."""
     return any(
-        not (
-            each.isspace() or each == BRAILLE_BLANK or is_default_ignorable(each) or unicodedata.category(each) == "Cc"
-        )
+        not (each.isspace() or each in BLANK or is_default_ignorable(each) or unicodedata.category(each) in INVISIBLE)
         for each in text
     )
 

@@ -111,7 +111,7 @@ async def write_as_admin(
         authorise(tx, caller, "admin", subject=subject)
         return work(tx, moment)
 
-    async with shared.sign_ins_at_once:
+    async with shared.sign_in_slots.slot(caller.id):
         return await shared.database.write(checked, now())
 
 

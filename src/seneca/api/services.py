@@ -1,6 +1,5 @@
 """What the routes of one worker share."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -25,8 +24,8 @@ class Services(Struct, frozen=True):
     sign_ins: SignIns
     password_hashers: PasswordHasherPool
     password_policy: PasswordPolicy
-    sign_ins_at_once: asyncio.Semaphore
-    """To be held while a sign-in is at the database: it leaves half of the connections for writes to others."""
+    sign_in_slots: FairSlots
+    """To be held while a sign-in is at the database, by its address: they leave half of the connections for writes to others."""
     aftermath: Aftermath
     quotas: LearnerQuotas
     list_slots: FairSlots

@@ -93,15 +93,14 @@ async def prove(
     began = time.monotonic()
     shared, address = services(request), client_address(request)
     try:
-        with shared.password_hashers.slot(address, text.key(name)) as slot:
-            attempt = await _reserve(shared, name, address)
-            if attempt.delay_ms:
-                await slot.sleep(attempt.delay_ms / 1000)
-            try:
+        attempt = await _reserve(shared, name, address)
+        await asyncio.sleep(attempt.delay_ms / 1000)
+        try:
+            with shared.password_hashers.slot(address, text.key(name)) as slot:
                 done = await _verified(shared, attempt, password, slot, work)
-            except Refusal:  # the password was right, or could not be verified
-                await _take_back(shared, attempt)
-                raise
+        except Refusal:  # the password was right, or could not be verified
+            await _take_back(shared, attempt)
+            raise
     except TooManyTries as error:
         _log_failure(request, error.account, address, error.code)
         raise
@@ -115,9 +114,17 @@ async def prove(
 
 
 async def _reserve(shared: Services, name: str, address: str) -> LoginAttempt:
-    """Count an attempt before it is made. Raises TooManyTries."""
-    async with shared.sign_ins_at_once:
-        return await shared.database.write(login_throttle.reserve, name, address, shared.settings.most_failures, now())
+    """Count an attempt before it is made: it waits for its turn at the database behind those of its own address only.
+
+    Raises:
+        TooManyTries: not yet, or too many at this name are being counted.
+
+    """
+    with shared.password_hashers.turn(address, text.key(name)):
+        async with shared.sign_in_slots.slot(address):
+            return await shared.database.write(
+                login_throttle.reserve, name, address, shared.settings.most_failures, now()
+            )
 
 
 async def _take_back(shared: Services, attempt: LoginAttempt) -> None:
@@ -176,7 +183,7 @@ async def login(request: AnyRequest) -> Reply:
         renewed = None
         if not passwords.is_current(verified.password_hash or ""):
             renewed = await slot.hash(given.password)
-        async with shared.sign_ins_at_once:
+        async with shared.sign_in_slots.slot(verified.id):
             started = await shared.database.write(recording.start, verified, renewed, attempt, now())
         if started is None:
             return None
@@ -185,12 +192,19 @@ async def login(request: AnyRequest) -> Reply:
 
     try:
         return await prove(request, given.username.strip(), given.password, start)
-    except (TooManyTries, Unavailable) as refusal:  # the log says whom it kept out
-        if refusal.account is None:
-            with suppress(Unavailable):
-                account = await shared.database.read(accounts.credentials, given.username.strip())
-                refusal.account = account.id if account else None
+    except (TooManyTries, Unavailable) as refusal:
+        await find_account(shared, given.username.strip(), refusal)
         raise
+
+
+async def find_account(shared: Services, name: str, refusal: Refusal) -> None:
+    """Note in a refusal whom it keeps out, for the log.
+
+    It is asked for each time, also where it is known already: or names that are nobody's would be told by the time.
+    """
+    with suppress(Unavailable):
+        account = await shared.database.read(accounts.credentials, name)
+        refusal.account = account.id if account else None
 
 
 @post(

@@ -1,0 +1,56 @@
+"""Reads that wait for their turn are authorised when it comes."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from seneca.api import long_reads
+from seneca.api.caller import SIGNED_IN
+from seneca.api.fair_slots import FairSlots
+from seneca.errors import Unauthenticated
+from seneca.tokens import Caller
+
+pytestmark = pytest.mark.no_database
+
+
+@pytest.mark.parametrize("read", [long_reads.scan, long_reads.export])
+def test_who_is_signed_out_while_waiting_for_a_turn_reads_nothing(read: Any):
+    async def use() -> None:
+        slots = FairSlots(1)
+        ended: list[str] = []
+        was_read: list[str] = []
+        amy = Caller("amy", "admin", 0, "her-sign-in")
+
+        def caller(_token: str) -> Caller:
+            if ended:
+                raise Unauthenticated("signed-out")
+            return amy
+
+        async def scan(*_: object) -> None:
+            was_read.append("all")
+
+        shared = SimpleNamespace(
+            list_slots=slots,
+            export_slots=slots,
+            sign_ins=SimpleNamespace(caller=caller),
+            database=SimpleNamespace(scan=scan),
+        )
+        scope = {
+            SIGNED_IN: amy,
+            "headers": [(b"authorization", b"Bearer hers")],
+            "litestar_app": SimpleNamespace(state={"services": shared}),
+        }
+        request = cast("Any", SimpleNamespace(scope=scope))
+        async with slots.slot("bob"):
+            waiting = asyncio.create_task(read(request, lambda _: None))
+            await asyncio.sleep(0)
+            ended.append("her-sign-in")
+        with pytest.raises(Unauthenticated):
+            await waiting
+        assert not was_read
+        async with asyncio.timeout(1), slots.slot("carol"):
+            pass
+
+    asyncio.run(use())
