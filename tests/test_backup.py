@@ -574,6 +574,23 @@ def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_pa
 
 
 @embedded
+def test_an_older_schema_is_backed_up_as_it_is(tmp_path: Path):
+    data, file = tmp_path / "data", tmp_path / "backup"
+    data.mkdir()
+    alice = units.new_id()
+    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
+    make_first_schema(data, **values, going_on=units.new_id(), ended=units.new_id())
+    done = seneca("backup", file, "--data", data)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Backed up 1 accounts, 0 courses, 0 sessions" in done.stderr
+    for path in (data / "seneca.db", file):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        assert connection.execute("SELECT max(number) FROM migrations").fetchall() == [(1,)], path
+        assert connection.execute("SELECT username FROM accounts").fetchall() == [("alice",)], path
+        connection.close()
+
+
+@embedded
 def test_the_database_itself_is_no_backup(shell: Shell):
     done = seneca("restore", shell.data / "seneca.db", "--yes", "--data", shell.data)
     assert (done.returncode, done.stderr) == (1, f"seneca: {shell.data / 'seneca.db'} is the database itself.\n")

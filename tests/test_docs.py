@@ -9,11 +9,13 @@ from typing import Literal
 
 import httpx
 import pytest
+import typer
 from bench.capacity import Assumed, tables
 from playwright.sync_api import sync_playwright
 
 from seneca import errors
 from seneca.app import ROUTES
+from seneca.cli import app
 from seneca.errors import Refusal
 from seneca.settings import Settings, variable
 from tests.conftest import Server, free_port, running, seneca
@@ -35,6 +37,18 @@ def first_cells(heading: str) -> list[str]:
 
 def test_every_setting_is_documented_and_no_other():
     assert first_cells("Settings") == [variable(name) for name in Settings.__struct_fields__]
+
+
+def test_an_option_is_a_setting_or_documented_as_of_one_command_only():
+    section = REFERENCE.split("\nOptions that say")[1].split("\n\n")[0]
+    of_one_command = set(re.findall(r"`(--[\w-]+)`", section))
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined] a group
+    leaves = [leaf for command in commands for leaf in getattr(command, "commands", {"": command}).values()]
+    options = [option for leaf in leaves for option in leaf.params if option.param_type_name == "option"]
+    assert len(options) > 30
+    settings = {variable(name) for name in Settings.__struct_fields__}
+    assert {option.envvar for option in options if option.envvar} <= settings
+    assert {option.opts[0] for option in options if not option.envvar} == of_one_command
 
 
 def commands(*group: str) -> set[str]:
@@ -86,13 +100,23 @@ def test_every_dependency_has_its_reason():
     assert names == {name for row in rows for name in row.split(", ")} - {"package", "---"}
 
 
+def anchors(page: Path) -> set[str]:
+    """What links may name of a page: its headings, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize(
-    "document", [p.relative_to(ROOT) for p in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]], ids=str
+    "document", [p.relative_to(ROOT) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]], ids=str
 )
 def test_links_lead_somewhere(document: Path):
-    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
+    page = ROOT / document
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if not target.startswith("https://"):
-            assert (ROOT / document).parent.joinpath(target).exists(), target
+            path, _, anchor = target.partition("#")
+            file = page.parent.joinpath(path) if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
 
 
 def blocks(language: str) -> list[str]:

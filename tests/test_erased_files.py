@@ -28,7 +28,6 @@ pytestmark = pytest.mark.embedded
 
 AT_ONCE = {"SENECA_VACUUM_INTERVAL": "0"}
 """The file is rewritten after each erasure."""
-Story = tuple[Server, Person, list[Person]]
 
 
 def word(chance: random.Random) -> str:

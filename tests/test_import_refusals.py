@@ -253,3 +253,4 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path, raw: bytes
     done = seneca("import", file, "--data", tmp_path, "--skip-bad")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"seneca: {file} cannot be read: ")
+    assert "Errno" not in done.stderr, "the reason alone, as other commands say it"

@@ -246,7 +246,7 @@ def test_two_servers_work_on_one_data_directory(tmp_path: Path):
 
 
 def test_start_to_first_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Printed, not asserted: the machine's other work counts too."""
+    """Printed, since the machine's other work counts too; ten seconds are too many whatever else it does."""
     start_server(tmp_path).stop()
     began = time.monotonic()
     server = start_server(tmp_path)
@@ -254,3 +254,4 @@ def test_start_to_first_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str
     server.stop()
     with capsys.disabled():
         print(f"\nstart to first answer: {seconds:.2f} s")  # noqa: T201 this is what the test is for
+    assert seconds < 10

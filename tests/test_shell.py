@@ -168,6 +168,15 @@ def test_a_database_that_cannot_be_opened_is_one_clear_line(tmp_path: Path, comm
     )
 
 
+@pytest.mark.embedded
+def test_a_data_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    data = tmp_path / "file" / "data"
+    assert one_line(seneca("migrate", "--data", data)) == (
+        f"seneca: The database {data}/seneca.db cannot be used: Not a directory.\n"
+    )
+
+
 @pytest.mark.no_database
 @pytest.mark.parametrize("command", [(), ("admin",), ("stats",), ("unknown",)], ids=name)
 def test_no_command_is_wrong_usage(command: tuple[str, ...]):

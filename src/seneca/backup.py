@@ -24,6 +24,10 @@ COUNTS = """
 SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
     (SELECT count(*) FROM accounts WHERE role = 'admin')
 """
+COUNTS_OF_ANY_SCHEMA = """
+SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
+    (SELECT count(*) FROM accounts WHERE role = 'admin')
+"""
 
 
 class Content(Struct, frozen=True):
@@ -55,12 +59,17 @@ def content(tx: Transaction) -> Content:
     return Content(*tx.all(COUNTS)[0])
 
 
+def content_of_any_schema(tx: Transaction) -> Content:
+    """How much there is in a database that lacks migrations; accounts that are being erased are counted."""
+    return Content(*tx.all(COUNTS_OF_ANY_SCHEMA)[0])
+
+
 def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> Content:
     """Back everything up, as it is at this moment, while others write; returns what is in the backup.
 
     Raises as ``Database.backup`` does.
     """
-    return database.backup(path, content, progress, force=force)
+    return database.backup(path, content_of_any_schema if database.pending else content, progress, force=force)
 
 
 def doubt(path: Path) -> str | None:

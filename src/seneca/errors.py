@@ -335,6 +335,11 @@ class Unusable(Refusal):
     status, code, title = 500, "unusable", "Seneca cannot work with this"
 
 
+def reason(error: Exception) -> str:
+    """What an error says, without the number and the file name that Python puts around what the system says."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class FiguresDiffer(Refusal):
     """Kept figures are not what the recorded rows say."""
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from threading import Lock
 from typing import Final
 
@@ -48,18 +48,3 @@ class Memory:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= entry[2]
-
-    def recall(self, key: Hashable, version: Hashable, read: Callable[[], list[str]]) -> list[str]:
-        """The list under this key at this version, read if another version, or none, is remembered.
-
-        Args:
-            key: what the list is of.
-            version: which state of it is asked for: read in the same transaction in which ``read`` would be called.
-            read: reads the list.
-
-        """
-        texts = self.find(key, version)
-        if texts is None:
-            texts = read()
-            self.keep(key, version, texts)
-        return texts

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from seneca import audit
 from seneca.database import Database, Transaction
-from seneca.errors import Invalid, Refusal, Unusable
+from seneca.errors import Invalid, Refusal, Unusable, reason
 from seneca.transfer import Progress
 from seneca.transfer.accounts_batch import store_users
 from seneca.transfer.directory import CREATE_IMPORTED, DROP_IMPORTED, ids_of_sessions, store_course
@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[Source]:
             check_format(path, lines.peek(HEAD)[:HEAD])
             yield Source(cast("BinaryIO", lines), file.tell if size is not None else lambda: 0, size)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"{path} cannot be read: {error}.") from error
+        raise Unusable(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def import_lines(

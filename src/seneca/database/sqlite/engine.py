@@ -22,7 +22,7 @@ from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate
 from seneca.database.sqlite.scouring import empty_log, vacuum
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.writer import Writer
-from seneca.errors import Unusable
+from seneca.errors import Unusable, reason
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Sqlite:
                 )
             self._open(migrate=migrate)
         except (OSError, apsw.Error) as error:
-            raise Unusable(f"The database {path} cannot be used: {error}.") from error
+            raise Unusable(f"The database {path} cannot be used: {reason(error)}.") from error
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
