@@ -28,6 +28,11 @@ def test_the_peer_is_the_client_where_there_is_no_proxy():
     assert seen("203.0.113.9") == "203.0.113.9"
 
 
+def test_of_a_list_that_a_client_made_long_the_last_few_are_looked_at():
+    assert seen("10.0.0.1", ", ".join(["198.51.100.7", *["10.0.0.1"] * 10_000])) == "10.0.0.1"
+    assert seen("10.0.0.1", ", ".join(["198.51.100.7", *["10.0.0.1"] * 20])) == "198.51.100.7"
+
+
 @pytest.mark.parametrize("forwarded", ["198.51.100.7", "10.0.0.1", "127.0.0.1", "10.0.0.1, 192.0.2.1", "rubbish"])
 def test_what_a_client_says_of_itself_is_ignored(forwarded: str):
     assert seen("203.0.113.9", forwarded) == "203.0.113.9"

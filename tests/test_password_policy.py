@@ -66,6 +66,7 @@ def test_common(password: str):
         *("alice.smith", "ALICE.SMITH", "ａlice.smith", "alice@example.org", "ALICE@EXAMPLE.ORG"),
         *(
             "alice.smith1",
+            "Smith1998",
             "2026alice.smith!",
             "example.org1",
             "alice2026",

@@ -16,7 +16,7 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
-from seneca import listening, logs, settings
+from seneca import listening, logs, password_policy, settings
 from seneca.api import accounts, audit, courses, privacy, probes, problems, sessions, signins, stats
 from seneca.api.caller import guard
 from seneca.api.documentation import documentation
@@ -127,7 +127,7 @@ async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterat
         follow(),
         listening.begin(),
     )
-    tasks = [asyncio.create_task(watch) for watch in watches]
+    tasks = [asyncio.create_task(watch) for watch in (*watches, asyncio.to_thread(password_policy.load_lists))]
     try:
         yield
     finally:

@@ -6,11 +6,14 @@ form of IPv6, and rewrites the peer for everybody, also for those who need to kn
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from seneca.api.services import Connection, services
 from seneca.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_HOPS: Final = 32  # proxies that a request passes
 
 
 def client_address(connection: Connection) -> str:
@@ -40,9 +43,9 @@ def address_of(peer: str, headers: Iterable[tuple[bytes, bytes]], proxies: Seque
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[Address]:
-    """The addresses of X-Forwarded-For, the last first, up to the first that is none."""
+    """The addresses of X-Forwarded-For, the last first, up to the first that is none; of a long list the last few."""
     values = [value for name, value in headers if name == b"x-forwarded-for"]
-    for text in reversed(b",".join(values).decode("latin-1").split(",")):
+    for text in reversed(b",".join(values).decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         address = read_address(text.strip())
         if address is None:
             return
