@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from seneca.settings import Settings
 from tests import engines
 from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
 from tests.exchange import course, session, user, write
+from tests.wire import module
 
 pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
 
@@ -187,3 +189,27 @@ def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path):
         done = seneca("export", tmp_path / "out.jsonl", "--data", tmp_path)
     assert (done.returncode, done.stderr) == (1, "seneca: The database is busy with another write. Try again.\n")
     assert not (tmp_path / "out.jsonl").exists()
+
+
+# -- courses -------------------------------------------------------------------------------------
+
+DELETE_COURSE = "DELETE FROM courses WHERE id = %s"
+
+
+def test_who_deletes_a_course_and_who_removes_its_sessions_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
+        made = make_course(tara)
+        alice.update(alice.start(made), module("Integers", 1))
+        with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
+            another.execute("SELECT 1 FROM courses WHERE id = %s FOR UPDATE", (made["id"],))  # as DELETE does
+            erased = thread.submit(tara.delete, f"/users/{alice.id}")
+            wait_until_waiting(url, 1)
+            with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                another.execute(DELETE_COURSE, (made["id"],))
+            another.rollback()
+            assert erased.result().status_code == 204
+        assert tara.delete(f"/course/{made['id']}").status_code == 204
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)
