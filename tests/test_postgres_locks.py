@@ -13,7 +13,9 @@ import httpx
 import psycopg
 import pytest
 
+from seneca.cli import transferring
 from seneca.database import open_database
+from seneca.errors import Unavailable
 from seneca.settings import Settings
 from tests import engines
 from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
@@ -181,13 +183,14 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
         assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(len(removed),)]
 
 
-def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path):
+def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transferring, "PATIENCE", 0.0)
     url = engines.engine().url(tmp_path)
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE audit")
-        done = seneca("export", tmp_path / "out.jsonl", "--data", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "seneca: The database is busy with another write. Try again.\n")
+        with pytest.raises(Unavailable, match="busy with another write"):
+            transferring.export_file(tmp_path / "out.jsonl", data=tmp_path, url=url)
     assert not (tmp_path / "out.jsonl").exists()
 
 

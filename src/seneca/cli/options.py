@@ -12,7 +12,7 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import Busy, Unavailable, Unusable
 from seneca.settings import Settings
 
 P = ParamSpec("P")
@@ -78,11 +78,33 @@ def write(database: Database, f: Callable[Concatenate[Transaction, P], T], /, *a
     return asyncio.run(database.write(f, *args, **kwargs))
 
 
-def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
-    """Record in the audit log that everything is about to be copied. Raises Unavailable."""
+def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"], patience: float = 0.0) -> None:
+    """Record in the audit log that everything is about to be copied.
+
+    Args:
+        database: what is copied.
+        act: what it is copied for.
+        patience: seconds to wait for somebody who keeps others from writing, as an import does; an attempt takes some itself.
+
+    Raises:
+        Unavailable: it cannot be recorded.
+
+    """
     if database.pending:
         raise Unavailable("the schema is older than this program.")
-    write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
+    deadline = time.monotonic() + patience
+    is_told = False
+    while True:
+        try:
+            write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        if not is_told:
+            print("Waiting for another process that writes to the database.", file=sys.stderr)
+            is_told = True
 
 
 @contextmanager
