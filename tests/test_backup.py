@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from seneca import units
+from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Databases, engine, name_of
 from tests.exchange import Shell, session, user
@@ -569,6 +570,26 @@ def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_pa
     values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
     make_first_schema(tmp_path / "old", **values, going_on=units.new_id(), ended=units.new_id())
     put_back(tmp_path / "old" / "seneca.db", shell.data)
+    assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
+    assert shell.true()
+
+
+@embedded
+@pytest.mark.parametrize("number", [number for number, *_ in migrations.known("sqlite")[:-1]])
+def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, tmp_path: Path, number: int):
+    old, file = tmp_path / "old", tmp_path / "backup"
+    old.mkdir()
+    alice = units.new_id()
+    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
+    make_first_schema(old, **values, going_on=units.new_id(), ended=units.new_id())
+    for later, name, sql in migrations.known("sqlite")[1:]:
+        if later <= number:
+            engine().script(old, f"{sql}; INSERT INTO migrations (number, name) VALUES ({later}, '{name}')")
+    done = seneca("backup", file, "--data", old)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Backed up 1 accounts, 0 courses, 0 sessions" in done.stderr
+    assert engine().rows(old, "SELECT max(number) FROM migrations") == [(number,)]
+    put_back(file, shell.data)
     assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
     assert shell.true()
 

@@ -20,10 +20,12 @@ from seneca.signins import recording
 
 TOGETHER: Final = 1000  # rows
 
-COUNTS = """
-SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
+COUNTS_OF_OLDER = """
+SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
     (SELECT count(*) FROM accounts WHERE role = 'admin')
 """
+"""What every schema can tell: before the seventh, accounts are erased at once."""
+COUNTS = COUNTS_OF_OLDER.replace("FROM accounts)", "FROM accounts WHERE erased_at IS NULL)", 1)
 
 
 class Content(Struct, frozen=True):
@@ -55,12 +57,18 @@ def content(tx: Transaction) -> Content:
     return Content(*tx.all(COUNTS)[0])
 
 
+def content_of_older(tx: Transaction) -> Content:
+    """How much there is, in a database of an older schema."""
+    return Content(*tx.all(COUNTS_OF_OLDER)[0])
+
+
 def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> Content:
     """Back everything up, as it is at this moment, while others write; returns what is in the backup.
 
     Raises as ``Database.backup`` does.
     """
-    return database.backup(path, content, progress, force=force)
+    look = content_of_older if database.pending else content
+    return database.backup(path, look, progress, force=force)
 
 
 def doubt(path: Path) -> str | None:
