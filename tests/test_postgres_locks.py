@@ -1,5 +1,6 @@
 """Locks on PostgreSQL: reads never wait for writes, and shell commands and a server's writes do not fail each other."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from seneca.cli import transferring
 from seneca.database import open_database
 from seneca.errors import Unavailable
+from seneca.privacy import scouring
 from seneca.settings import Settings
 from tests import engines
 from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
@@ -214,5 +216,29 @@ def test_who_deletes_a_course_and_who_removes_its_sessions_do_not_wait_for_each_
             another.rollback()
             assert erased.result().status_code == 204
         assert tara.delete(f"/course/{made['id']}").status_code == 204
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)
+
+
+# -- erasures ------------------------------------------------------------------------------------
+
+
+def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    database = open_database(url)
+    with database.writing() as tx:
+        scouring.want(tx, had_sessions=True)
+        fulfilled = scouring.state(tx)
+    with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
+        mark = "UPDATE properties SET value = 'another' WHERE name = %s"
+        another.execute(mark, (scouring.LOG,))  # as an erasure does
+        done = thread.submit(lambda: asyncio.run(database.write(scouring.end_vacuum, fulfilled, 1)))
+        wait_until_waiting(url, 1)
+        another.execute(mark, (scouring.VACUUM,))
+        another.commit()
+        done.result()
+    with database.reading() as tx:
+        assert scouring.state(tx)[scouring.VACUUM] == "another"
+    database.close()
     with psycopg.connect(url) as connection:
         assert connection.execute(DEADLOCKS).fetchone() == (0,)
