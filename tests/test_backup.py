@@ -575,6 +575,25 @@ def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_pa
 
 
 @embedded
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tmp_path: Path, number: signal.Signals):
+    before, pipe = sorted(shell.data.iterdir()), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "seneca", "restore", str(pipe), "--yes", "--data", str(shell.data)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("wb"):
+        deadline = time.monotonic() + 30
+        while not list(shell.data.glob("seneca.db.*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert [path for path in sorted(shell.data.iterdir()) if path not in before] == []
+    assert shell.true()
+
+
+@embedded
 @pytest.mark.parametrize("number", [number for number, *_ in migrations.known("sqlite")[:-1]])
 def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, tmp_path: Path, number: int):
     old, file = tmp_path / "old", tmp_path / "backup"

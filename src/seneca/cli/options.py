@@ -1,12 +1,15 @@
 """Options that every command takes, and what they open."""
 
 import asyncio
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Concatenate, Literal, ParamSpec, TypeVar
+from types import FrameType
+from typing import Annotated, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
 
 import typer
 
@@ -57,6 +60,7 @@ def opened(
 
     """
     told = read_settings(data, url)
+    end_orderly()
     database = open_database(told.database, create=create, migrate=migrate)
     if database.applied and not database.is_new:  # what a migration could not decide by itself
         for warning in database.warnings:
@@ -66,6 +70,18 @@ def opened(
     finally:
         database.close()
     print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
+
+
+def end_orderly() -> None:
+    """From now on, end as by Ctrl+C when told to end, and leave no half of a copy: who has a terminal closed, or a time limit."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # whoever started it may have it ignore one: nohup
+                signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def now() -> int:
