@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 from seneca import units
+from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Databases, engine, name_of
 from tests.exchange import Shell, session, user
@@ -574,20 +575,42 @@ def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_pa
 
 
 @embedded
-def test_an_older_schema_is_backed_up_as_it_is(tmp_path: Path):
-    data, file = tmp_path / "data", tmp_path / "backup"
-    data.mkdir()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tmp_path: Path, number: signal.Signals):
+    before, pipe = sorted(shell.data.iterdir()), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "seneca", "restore", str(pipe), "--yes", "--data", str(shell.data)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("wb"):
+        deadline = time.monotonic() + 30
+        while not list(shell.data.glob("seneca.db.*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
+    assert [path for path in sorted(shell.data.iterdir()) if path not in before] == []
+    assert shell.true()
+
+
+@embedded
+@pytest.mark.parametrize("number", [number for number, *_ in migrations.known("sqlite")[:-1]])
+def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, tmp_path: Path, number: int):
+    old, file = tmp_path / "old", tmp_path / "backup"
+    old.mkdir()
     alice = units.new_id()
     values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
-    make_first_schema(data, **values, going_on=units.new_id(), ended=units.new_id())
-    done = seneca("backup", file, "--data", data)
+    make_first_schema(old, **values, going_on=units.new_id(), ended=units.new_id())
+    for later, name, sql in migrations.known("sqlite")[1:]:
+        if later <= number:
+            engine().script(old, f"{sql}; INSERT INTO migrations (number, name) VALUES ({later}, '{name}')")
+    done = seneca("backup", file, "--data", old)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "Backed up 1 accounts, 0 courses, 0 sessions" in done.stderr
-    for path in (data / "seneca.db", file):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        assert connection.execute("SELECT max(number) FROM migrations").fetchall() == [(1,)], path
-        assert connection.execute("SELECT username FROM accounts").fetchall() == [("alice",)], path
-        connection.close()
+    assert engine().rows(old, "SELECT max(number) FROM migrations") == [(number,)]
+    put_back(file, shell.data)
+    assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
+    assert shell.true()
 
 
 @embedded

@@ -104,6 +104,32 @@ def test_by_the_shell(filled: Path):
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
 
 
+def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(removing, "MOST_TOGETHER", 50)
+    database = open_database(engine().url(filled))
+    try:
+        with database.writing() as tx:
+            assert not erasing.erase(tx, None, ALICE_ID, 1).is_complete
+    finally:
+        database.close()
+    again = write(tmp_path / "again.jsonl", course(), user(), session())
+    done = seneca("import", again, "--update", "--data", filled)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "line 2: id: is an erased account's" in done.stderr
+    done = seneca("import", again, "--skip-bad", "--data", filled)
+    assert done.returncode == 0
+    assert "line 3: userId: is no account's" in done.stderr
+    assert engine().rows(filled, "SELECT count(*) FROM account_names") == [(0,)]
+    assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(SESSIONS - 50,)]
+    monkeypatch.undo()
+    nobody = tmp_path / "nobody"
+    nobody.touch()
+    done = seneca("erase", "--replay", nobody, "--data", filled)
+    assert done.returncode == 0, done.stderr
+    assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
+    assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
+
+
 @pytest.mark.parametrize("is_noted", [False, True])
 def test_a_backup_made_on_the_way_is_restored_without_the_account(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool

@@ -116,6 +116,7 @@ def test_replaces_no_file_unless_it_is_told_to(shell: Shell, tmp_path: Path):
             f"seneca: {target} exists already. Choose another name, or replace it with --force."
         )
     assert precious.read_text() == "before"
+    assert shell.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(0,)]
     assert not (tmp_path / "elsewhere").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "from", "link", "precious"]
 

@@ -1,8 +1,10 @@
 """Locks on PostgreSQL: reads never wait for writes, and shell commands and a server's writes do not fail each other."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,11 +14,15 @@ import httpx
 import psycopg
 import pytest
 
+from seneca.cli import transferring
 from seneca.database import open_database
+from seneca.errors import Unavailable
+from seneca.privacy import scouring
 from seneca.settings import Settings
 from tests import engines
 from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
 from tests.exchange import course, session, user, write
+from tests.wire import module
 
 pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
 
@@ -179,11 +185,60 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
         assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(len(removed),)]
 
 
-def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path):
+def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transferring, "PATIENCE", 0.0)
     url = engines.engine().url(tmp_path)
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE audit")
-        done = seneca("export", tmp_path / "out.jsonl", "--data", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "seneca: The database is busy with another write. Try again.\n")
+        with pytest.raises(Unavailable, match="busy with another write"):
+            transferring.export_file(tmp_path / "out.jsonl", data=tmp_path, url=url)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+# -- courses -------------------------------------------------------------------------------------
+
+DELETE_COURSE = "DELETE FROM courses WHERE id = %s"
+
+
+def test_who_deletes_a_course_and_who_removes_its_sessions_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
+        made = make_course(tara)
+        alice.update(alice.start(made), module("Integers", 1))
+        with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
+            another.execute("SELECT 1 FROM courses WHERE id = %s FOR UPDATE", (made["id"],))  # as DELETE does
+            erased = thread.submit(tara.delete, f"/users/{alice.id}")
+            wait_until_waiting(url, 1)
+            with pytest.raises(psycopg.errors.ForeignKeyViolation):
+                another.execute(DELETE_COURSE, (made["id"],))
+            another.rollback()
+            assert erased.result().status_code == 204
+        assert tara.delete(f"/course/{made['id']}").status_code == 204
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)
+
+
+# -- erasures ------------------------------------------------------------------------------------
+
+
+def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_other(tmp_path: Path):
+    url = engines.engine().url(tmp_path)
+    database = open_database(url)
+    with database.writing() as tx:
+        scouring.want(tx, had_sessions=True)
+        fulfilled = scouring.state(tx)
+    with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
+        mark = "UPDATE properties SET value = 'another' WHERE name = %s"
+        another.execute(mark, (scouring.LOG,))  # as an erasure does
+        done = thread.submit(lambda: asyncio.run(database.write(scouring.end_vacuum, fulfilled, 1)))
+        wait_until_waiting(url, 1)
+        another.execute(mark, (scouring.VACUUM,))
+        another.commit()
+        done.result()
+    with database.reading() as tx:
+        assert scouring.state(tx)[scouring.VACUUM] == "another"
+    database.close()
+    with psycopg.connect(url) as connection:
+        assert connection.execute(DEADLOCKS).fetchone() == (0,)

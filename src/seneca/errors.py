@@ -326,6 +326,13 @@ class Unavailable(Refusal):
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
+class Busy(Unavailable):
+    """Another transaction holds what this one needs; nothing of it was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("The database is busy with another write. Try again.", retry_after=5)
+
+
 # -- what only the shell meets (the status is never sent) --------------------------------------
 
 

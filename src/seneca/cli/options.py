@@ -1,18 +1,21 @@
 """Options that every command takes, and what they open."""
 
 import asyncio
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Concatenate, Literal, ParamSpec, TypeVar
+from types import FrameType
+from typing import Annotated, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import Busy, Unavailable, Unusable
 from seneca.settings import Settings
 
 P = ParamSpec("P")
@@ -57,6 +60,7 @@ def opened(
 
     """
     told = read_settings(data, url)
+    end_orderly()
     database = open_database(told.database, create=create, migrate=migrate)
     if database.applied and not database.is_new:  # what a migration could not decide by itself
         for warning in database.warnings:
@@ -66,6 +70,18 @@ def opened(
     finally:
         database.close()
     print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
+
+
+def end_orderly() -> None:
+    """From now on, end as by Ctrl+C when told to end, and leave no half of a copy: who has a terminal closed, or a time limit."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # whoever started it may have it ignore one: nohup
+                signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def now() -> int:
@@ -78,11 +94,33 @@ def write(database: Database, f: Callable[Concatenate[Transaction, P], T], /, *a
     return asyncio.run(database.write(f, *args, **kwargs))
 
 
-def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"]) -> None:
-    """Record in the audit log that everything is about to be copied. Raises Unavailable."""
+def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"], patience: float = 0.0) -> None:
+    """Record in the audit log that everything is about to be copied.
+
+    Args:
+        database: what is copied.
+        act: what it is copied for.
+        patience: seconds to wait for somebody who keeps others from writing, as an import does; an attempt takes some itself.
+
+    Raises:
+        Unavailable: it cannot be recorded.
+
+    """
     if database.pending:
         raise Unavailable("the schema is older than this program.")
-    write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
+    deadline = time.monotonic() + patience
+    is_told = False
+    while True:
+        try:
+            write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
+        except Busy:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        if not is_told:
+            print("Waiting for another process that writes to the database.", file=sys.stderr)
+            is_told = True
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,6 +16,8 @@ from seneca.transfer import exporting, importing
 from seneca.transfer.report import Count, ImportRefused, Report
 
 File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed.")]
+
+PATIENCE: Final = 600.0  # seconds that an export waits for whoever writes
 
 
 def import_file(
@@ -49,8 +52,8 @@ def export_file(
 ) -> None:
     """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
     with opened(data, url, create=False) as (_, database), progress() as tell:
-        record_copy(database, "data.exported")
-        report = exporting.export_lines(database, file, overwrite=force, progress=tell)
+        record = partial(record_copy, database, "data.exported", PATIENCE)
+        report = exporting.export_lines(database, file, overwrite=force, begin=record, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 
 

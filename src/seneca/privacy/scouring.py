@@ -69,12 +69,12 @@ def begin_vacuum(tx: Transaction, interval: int, now: int) -> State | None:
 
 
 def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
-    """Note that the file is rewritten, and that the log, which is full of it, is to be emptied."""
+    """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``want``."""
+    tx.put(PUT, name=LOG, value=units.new_id())
     for name in (VACUUM, VACUUM_DAILY):
         if name in fulfilled:
             tx.put(DONE, name=name, value=fulfilled[name])
     tx.put(PUT, name=VACUUMED_AT, value=str(now))
-    tx.put(PUT, name=LOG, value=units.new_id())
 
 
 async def scour(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:

@@ -32,7 +32,8 @@ DELETE_SESSIONS = "DELETE FROM sessions WHERE bucket = :bucket AND learner_id = 
 def remove(tx: Transaction, learner: Learner, before: int) -> int:
     """Remove a learner's oldest sessions, as many as a short transaction should: call it until there is none left.
 
-    Locks as whoever records does: the sessions, the learner's totals, the names in order, the course's totals.
+    Locks as whoever records does: the sessions, the learner's totals, the names in order, the course's totals. The sessions
+    are deleted last: whoever deletes a course holds it, and then waits for sessions of it that are being deleted.
 
     Args:
         tx: the transaction.
@@ -59,7 +60,7 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.among(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
-    tx.put(DELETE_SESSIONS, values=list(courses), **of_learner)
     for course_id, difference in sorted(differences.items()):
         figures.take(tx, Study(learner.bucket, learner.id, course_id), difference, names[course_id])
+    tx.put(DELETE_SESSIONS, values=list(courses), **of_learner)
     return len(courses)

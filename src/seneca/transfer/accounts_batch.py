@@ -14,7 +14,7 @@ from seneca.transfer.directory import differs, first_difference, note_imported
 from seneca.transfer.lines import User
 from seneca.transfer.report import Outcome, Report
 
-STORED = "SELECT id, username, email, role, created_at FROM accounts WHERE id IN (:values)"
+STORED = "SELECT id, username, email, role, created_at FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
 OWNERS = "SELECT name_key, account_id FROM account_names WHERE name_key IN (:values)"
 DELETE_NAMES = "DELETE FROM account_names WHERE account_id IN (:values)"
 REPLACE_ACCOUNT = """

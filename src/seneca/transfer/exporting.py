@@ -58,13 +58,21 @@ class SessionLine(Struct, frozen=True, rename="camel", tag_field="kind", tag="se
     modules_stats: list[ModuleLine]
 
 
-def export_lines(database: Database, path: Path, *, overwrite: bool = False, progress: Progress) -> Report:
+def export_lines(
+    database: Database,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    begin: Callable[[], object] = lambda: None,
+    progress: Progress,
+) -> Report:
     """Export everything, as it is at this moment, to a file.
 
     Args:
         database: where from.
         path: the file; ``-`` is standard output. A name that ends in ``.gz`` makes it gzip.
         overwrite: whether a file that is there already may be replaced.
+        begin: called once the file is open, before anything is read.
         progress: told how far it is.
 
     Returns:
@@ -75,8 +83,10 @@ def export_lines(database: Database, path: Path, *, overwrite: bool = False, pro
         Unavailable: the database cannot be read.
 
     """
-    with opened(path, overwrite=overwrite) as write, database.reading() as tx:
-        return write_lines(tx, write, progress)
+    with opened(path, overwrite=overwrite) as write:
+        begin()
+        with database.reading() as tx:
+            return write_lines(tx, write, progress)
 
 
 @contextmanager

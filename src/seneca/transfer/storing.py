@@ -30,7 +30,7 @@ MOST_TOGETHER: Final = 4000  # sessions
 MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
 ROW_BYTES: Final = 500  # about what a result takes here beside its text
 
-LEARNERS = "SELECT id FROM accounts WHERE id IN (:values)"
+LEARNERS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
 NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
 COURSES = "SELECT id, title FROM courses"
 INSERT_SESSION = """

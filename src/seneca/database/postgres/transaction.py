@@ -18,7 +18,7 @@ from psycopg.abc import Params
 
 from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, table_of
 from seneca.database.memory import Memory
-from seneca.errors import Unavailable
+from seneca.errors import Busy, Unavailable
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
@@ -60,7 +60,7 @@ def meaning(error: psycopg.Error) -> Exception:
     if isinstance(error, errors.DiskFull):
         return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
     if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled, *LOST_RACES)):
-        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
+        return Busy()
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)):
         return Unavailable("The database cannot be used right now.", retry_after=2)
     return error

@@ -9,7 +9,7 @@ import apsw
 
 from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, many_values
 from seneca.database.memory import Memory
-from seneca.errors import Unavailable
+from seneca.errors import Busy, Unavailable
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
 
@@ -34,7 +34,7 @@ _FAULTS = (
 def fault(error: apsw.Error) -> Exception:
     """What a fault of the engine means to a client: try again later. Anything else is a bug, as it was."""
     if isinstance(error, apsw.BusyError):
-        return Unavailable("The database is busy with another write. Try again.", retry_after=5)
+        return Busy()
     if isinstance(error, apsw.FullError):
         return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
     if isinstance(error, _FAULTS):
