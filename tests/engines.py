@@ -55,9 +55,6 @@ class Engine(Protocol):
     def check(self, data: Path) -> None:
         """Assert that the engine finds no fault with it."""
 
-    row: str
-    """What the engine calls a row's own number."""
-
     def rows(self, data: Path, sql: str, **parameters: object) -> Rows:
         """What is stored, read past the server."""
 
@@ -86,8 +83,6 @@ class Sqlite:
 
     def check(self, data: Path) -> None:
         assert self.rows(data, "PRAGMA integrity_check") == [("ok",)]
-
-    row = "rowid"
 
     def copy(self, data: Path, target: Path) -> None:
         source = apsw.Connection(str(data / "seneca.db"))
@@ -155,8 +150,6 @@ class Databases(ABC):
 
     def check(self, data: Path) -> None:  # noqa: B027 there is nothing to do
         """PostgreSQL finds faults by itself: every query would fail."""
-
-    row = "ctid"
 
     def copy(self, data: Path, target: Path) -> None:
         self.create(name_of(target), name_of(data))

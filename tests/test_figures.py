@@ -96,11 +96,11 @@ def test_what_was_recorded_over_http_is_right(studied: Path):
 @pytest.mark.parametrize("change", [1, -1_000_000])
 def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str, column: str, change: int):
     before = everything(copy, (*RAW, *KEPT))
-    row = engine().row
+    key = "id" if table == "sessions" else "session_id"
     engine().change(
         copy,
         f"UPDATE {table} SET {column} = {column} + :change "
-        f"WHERE {row} = (SELECT max({row}) FROM {table} WHERE {column} IS NOT NULL)"
+        f"WHERE {key} = (SELECT max({key}) FROM {table} WHERE {column} IS NOT NULL)"
         if table in ("sessions", "results")
         else f"UPDATE {table} SET {column} = {column} + :change WHERE bucket = (SELECT max(bucket) FROM {table}) "
         f"AND course_id = (SELECT max(course_id) FROM {table})",
