@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -580,7 +581,11 @@ def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tm
     before, pipe = sorted(shell.data.iterdir()), tmp_path / "pipe"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "seneca", "restore", str(pipe), "--yes", "--data", str(shell.data)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("wb"):
+    not_ignored = partial(signal.signal, number, signal.SIG_DFL)  # as it is under nohup, or in the background
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=not_ignored) as process,  # noqa: PLW1509
+        pipe.open("wb"),
+    ):
         deadline = time.monotonic() + 30
         while not list(shell.data.glob("seneca.db.*")):
             assert time.monotonic() < deadline
