@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.stage import LEARNERS, MODULES, PART, PASSWORD, Learner, scored
-from seneca import units
-from seneca.passwords import hash_password
+from seneca.auth.passwords import hash_password
+from seneca.common import units
 
 FEWEST_LEARNERS = 100
 SESSIONS_EACH = 20

@@ -22,10 +22,10 @@ from litestar.response.base import ASGIResponse
 from seneca.database import many_rows, many_values
 from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locking import wait_for_locks
-from seneca.figures import ADD_TO_COURSE, ADD_TO_LEARNER
-from seneca.server import BACKLOG
-from seneca.sessions.recording import OPEN_SESSION, PUT_FIGURES, PUT_RESULT, STORED_RESULTS, Update
+from seneca.server.processes import BACKLOG
+from seneca.sessions.commands import OPEN_SESSION, PUT_FIGURES, PUT_RESULT, STORED_RESULTS, Update
 from seneca.sessions.results import ModuleUpdate, Part
+from seneca.stats.totals import ADD_TO_COURSE, ADD_TO_LEARNER
 
 SESSIONS = "SELECT id, bucket, learner_id, course_id FROM sessions WHERE ended_at IS NULL"
 NO_DIFFERENCE = {"sessions": 0, "results": 0, "points": 0, "milliseconds": 0, "names": 0, "name_changes": 0}
@@ -121,7 +121,7 @@ app = Litestar([health, update_session], openapi_config=None, logging_config=Non
 
 
 def main() -> None:
-    """Serve on ``FLOOR_PORT`` with ``FLOOR_WORKERS`` processes and the options of ``seneca.server``."""
+    """Serve on ``FLOOR_PORT`` with ``FLOOR_WORKERS`` processes and the options of ``seneca.server.processes``."""
     Server(
         "bench.floor:app",
         address="127.0.0.1",

@@ -15,10 +15,10 @@ from typing import Any
 from tests.hostile_json import BYTES, ID, by_chance, placed, shapes
 
 from seneca.accounts import Registration
+from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse
-from seneca.decoding import decode
 from seneca.errors import Refusal
-from seneca.sessions.recording import Update
+from seneca.sessions.commands import Update
 
 KINDS = [Registration, Update, NewCourse]
 BY_CHANCE = 200

@@ -23,10 +23,11 @@ from bench.servers import running_seneca
 from bench.sizes import Imported, import_new
 from bench.stage import MODULES, Stage
 from bench.wrk import Failed, Load
-from seneca import figures, settings
+from seneca import settings
+from seneca.auth.access_tokens import load_keys
 from seneca.database.postgres.transaction import LOCKED, any_of
-from seneca.sessions import recording
-from seneca.tokens import load_keys
+from seneca.sessions import commands
+from seneca.stats import totals
 
 LEARNERS = 1000
 SESSIONS = 20_000
@@ -117,14 +118,14 @@ def script() -> str:
 def update(place: int) -> list[str]:
     """The statements that Seneca sends for an update whose modules have results already, in its two pipelines."""
     row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
-    put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), recording.PUT_RESULT)
+    put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
     asked = [
-        recording.OPEN_SESSION + LOCKED,
-        any_of(recording.STORED_RESULTS),
-        figures.NAMES_IN_COURSE_OF_SESSION + LOCKED,
-        any_of(figures.KNOWN_IN_COURSE_OF_SESSION),
+        commands.OPEN_SESSION + LOCKED,
+        any_of(commands.STORED_RESULTS),
+        totals.NAMES_IN_COURSE_OF_SESSION + LOCKED,
+        any_of(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
-    written = [recording.PUT_FIGURES, put_results, figures.ADD_TO_LEARNER, figures.ADD_TO_COURSE]
+    written = [commands.PUT_FIGURES, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
     pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]
     lines = ["\\set score random(100, 999)"]
     for statements in pipelines:

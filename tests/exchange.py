@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from seneca import verification
 from seneca.database import Database, open_database
-from seneca.transfer.exporting import export_lines
-from seneca.transfer.importing import import_lines
-from seneca.transfer.report import Report
+from seneca.exchange.exporter import export_lines
+from seneca.exchange.importer import import_lines
+from seneca.exchange.report import Report
+from seneca.stats import verification
 from tests.conftest import seneca
 from tests.engines import engine
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from seneca import units
+from seneca.common import units
 from tests import engines, ledger
 from tests.conftest import Person, Server, make_course, running, seneca, sign_up
 from tests.ledger import Ledger, Stored, Study

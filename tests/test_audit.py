@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from seneca import audit, units
+from seneca import audit
+from seneca.common import units
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_up, unique
 from tests.engines import Postgres, engine
 from tests.exchange import course as course_line

@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from seneca import units
+from seneca.common import units
 from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Databases, engine, name_of

@@ -25,7 +25,7 @@ from seneca.database.postgres.citus import (
     drop_foreign_keys,
 )
 from seneca.errors import Unusable
-from seneca.transfer.importing import USERS_TOGETHER
+from seneca.exchange.importer import USERS_TOGETHER
 from tests.conftest import Server
 from tests.conftest import seneca as shell
 from tests.engines import Databases, engine
@@ -92,28 +92,28 @@ def test_what_is_referred_to_is_distributed_first():
 
 WHOLE = {
     "seneca.backup": "copies everything, by hand",
-    "seneca.transfer": "moves everything, by hand",
-    "seneca.verification": "counts everything again, by hand",
-    "seneca.privacy.retaining": "looks for old sessions among everybody's, by hand; removes them learner by learner",
+    "seneca.exchange": "moves everything, by hand",
+    "seneca.stats.verification": "counts everything again, by hand",
+    "seneca.privacy.retention": "looks for old sessions among everybody's, by hand; removes them learner by learner",
 }
 """Modules that are about everybody, and what they do."""
 SPANNING = {
     "seneca.audit.PAGE": "an administrator reads what was done to anybody",
     "seneca.audit.ABOUT": "what was done by somebody stands with those it was done to",
-    "seneca.course_names.COUNT": "a course's names are a sum over every bucket",
-    "seneca.course_names.ADD_NEW_TO_COURSE": "a name is new to the course where no bucket has it",
-    "seneca.course_names.IN_COURSE": "asked of a course that is nearly full",
-    "seneca.course_names.IN_OTHER_BUCKETS": "likewise, when an import brings names, or an erasure takes the last in a bucket",
-    "seneca.course_names.NAMES": "an import compares with all names of a course that is nearly full",
-    "seneca.erasures.ALL": "a restore erases everybody again",
-    "seneca.sessions.reading.OF_ANYONE": "an administrator reads a session by its id alone",
-    "seneca.sessions.reading.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
-    "seneca.sessions.reading.PAGE_WITH_ID": "an administrator looks for a session by its id",
-    "seneca.signins.recording.END_EVERYBODYS": "once, after a backup was restored",
-    "seneca.signins.recording.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
-    "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
-    "seneca.stats.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
-    "seneca.stats.COURSE_NAMES": "and so are its names",
+    "seneca.stats.course_names.COUNT": "a course's names are a sum over every bucket",
+    "seneca.stats.course_names.ADD_NEW_TO_COURSE": "a name is new to the course where no bucket has it",
+    "seneca.stats.course_names.IN_COURSE": "asked of a course that is nearly full",
+    "seneca.stats.course_names.IN_OTHER_BUCKETS": "likewise, when an import brings names, or an erasure takes the last in a bucket",
+    "seneca.stats.course_names.NAMES": "an import compares with all names of a course that is nearly full",
+    "seneca.privacy.erased_accounts.ALL": "a restore erases everybody again",
+    "seneca.sessions.queries.OF_ANYONE": "an administrator reads a session by its id alone",
+    "seneca.sessions.queries.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
+    "seneca.sessions.queries.PAGE_WITH_ID": "an administrator looks for a session by its id",
+    "seneca.auth.sign_ins.END_EVERYBODYS": "once, after a backup was restored",
+    "seneca.auth.sign_ins.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
+    "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
+    "seneca.stats.queries.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
+    "seneca.stats.queries.COURSE_NAMES": "and so are its names",
 }
 """Other statements that are not one learner's, and why."""
 

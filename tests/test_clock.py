@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seneca.signins.verifying import LOOK_EVERY
+from seneca.auth.token_verifier import LOOK_EVERY
 from tests.conftest import Person, Server, refused, sign_in, sign_up
 from tests.load import Load, stage
 from tests.wire import module, pages, statistics

@@ -9,10 +9,11 @@ from uuid import UUID
 import httpx
 import pytest
 
-from seneca import stats, units
-from seneca.api.reply import encode
 from seneca.api.statistics_response import START_OF_NAMES, pieces
+from seneca.common import units
 from seneca.database import migrations
+from seneca.http.responses import encode
+from seneca.stats import queries
 from tests.conftest import PASSWORD, Person, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Postgres, engine
 from tests.exchange import COURSE_ID, Line, Shell, course, session, user
@@ -238,5 +239,5 @@ def test_statistics_may_be_larger_than_the_memory_for_answers(tmp_path: Path):
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1250])
 def test_statistics_in_pieces_are_the_same_json(count: int):
     names = [f'name "{n}" {START_OF_NAMES.decode()}' for n in range(count)]
-    whole = stats.statistics(names, 7, 5_000_500, 90_000_000)
+    whole = queries.statistics(names, 7, 5_000_500, 90_000_000)
     assert b"".join(pieces(whole)) == encode(whole)

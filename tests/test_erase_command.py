@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca import units
+from seneca.common import units
 from seneca.database import open_database
-from seneca.privacy import outside
+from seneca.privacy import erasure_log
 from tests.conftest import PASSWORD, running, seneca, sign_up
 from tests.engines import engine
 from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
@@ -166,12 +166,12 @@ def test_an_erasure_that_cannot_be_noted_is_noted_later(tmp_path: Path):
 def test_many_write_to_the_file_at_once(tmp_path: Path):
     file = tmp_path / "erased-accounts"
     ids = [units.new_id() for _ in range(80)]
-    threads = [threading.Thread(target=outside.append, args=(file, [(id_, 0)])) for id_ in ids]
+    threads = [threading.Thread(target=erasure_log.append, args=(file, [(id_, 0)])) for id_ in ids]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outside.read(file)) == sorted((id_, 0) for id_ in ids)
+    assert sorted(erasure_log.read(file)) == sorted((id_, 0) for id_ in ids)
 
 
 def test_completing_adds_nothing_twice(shell: Shell):
@@ -179,7 +179,7 @@ def test_completing_adds_nothing_twice(shell: Shell):
     database = open_database(engine().url(shell.data))
     try:
         for _ in range(2):
-            outside.complete(database, shell.data / "erased-accounts")
+            erasure_log.complete(database, shell.data / "erased-accounts")
     finally:
         database.close()
     assert len(noted(shell.data)) == 1

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from seneca.database import open_database
-from seneca.privacy import erasing
-from seneca.sessions import removing
+from seneca.privacy import erasure
+from seneca.sessions import deletion
 from tests.conftest import Person, Server, make_course, refused, running, seneca, sign_up
 from tests.engines import engine
 from tests.exchange import ALICE_ID, COURSE_ID, course, session, user, write
@@ -105,11 +105,11 @@ def test_by_the_shell(filled: Path):
 
 
 def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(removing, "MOST_TOGETHER", 50)
+    monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
     database = open_database(engine().url(filled))
     try:
         with database.writing() as tx:
-            assert not erasing.erase(tx, None, ALICE_ID, 1).is_complete
+            assert not erasure.erase(tx, None, ALICE_ID, 1).is_complete
     finally:
         database.close()
     again = write(tmp_path / "again.jsonl", course(), user(), session())
@@ -134,11 +134,11 @@ def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: P
 def test_a_backup_made_on_the_way_is_restored_without_the_account(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
 ):
-    monkeypatch.setattr(removing, "MOST_TOGETHER", 50)
+    monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
     database = open_database(engine().url(filled))
     try:
         with database.writing() as tx:
-            assert not erasing.erase(tx, None, ALICE_ID, 1).is_complete
+            assert not erasure.erase(tx, None, ALICE_ID, 1).is_complete
     finally:
         database.close()
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(SESSIONS - 50,)]

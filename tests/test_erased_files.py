@@ -14,11 +14,11 @@ import apsw
 import httpx
 import pytest
 
-from seneca import passwords
+from seneca.auth import passwords
 from seneca.database import open_database
-from seneca.database.sqlite import scouring
+from seneca.database.sqlite import vacuum
 from seneca.errors import Unavailable
-from seneca.privacy import scouring as wanted_files
+from seneca.privacy import vacuum as wanted_files
 from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
 from tests.engines import engine
 from tests.exchange import course, session, user, write
@@ -148,7 +148,7 @@ def test_what_a_crash_left_undone_the_next_server_does(tmp_path: Path):
 
 def test_a_file_that_is_not_small_is_left_to_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its log is emptied all the same."""
-    monkeypatch.setattr(scouring, "SMALL", 0)
+    monkeypatch.setattr(vacuum, "SMALL", 0)
     database = open_database(engine().url(tmp_path))
     connection = apsw.Connection(str(tmp_path / "seneca.db"))
     try:

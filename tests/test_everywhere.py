@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
 from tests.test_authorisation import ROWS, Row, Stage, described, set_stage
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from seneca.exchange import records
 from seneca.sessions.results import ModuleUpdate, Part
-from seneca.transfer import lines
 from tests.exchange import stored
 
 PAGE = (Path(__file__).parent.parent / "docs" / "exchange-format.md").read_text()
@@ -37,9 +37,9 @@ def test_the_examples_are_imported(tmp_path: Path):
 @pytest.mark.parametrize(
     ("heading", "kind"),
     [
-        ('### `"kind": "course"`', lines.CourseLine),
-        ('### `"kind": "user"`', lines.UserLine),
-        ('### `"kind": "session"`', lines.SessionLine),
+        ('### `"kind": "course"`', records.CourseLine),
+        ('### `"kind": "user"`', records.UserLine),
+        ('### `"kind": "session"`', records.SessionLine),
         ("An entry of `modulesStats`:", ModuleUpdate),
         ("A part:", Part),
     ],

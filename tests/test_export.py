@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seneca import units
+from seneca.common import units
+from seneca.common.text_types import normalise_name
 from seneca.database import open_database
-from seneca.text import normalise_name
-from seneca.transfer.exporting import export_lines
-from seneca.transfer.importing import import_lines
+from seneca.exchange.exporter import export_lines
+from seneca.exchange.importer import import_lines
 from tests import engines
 from tests.conftest import Person, Server, seneca
 from tests.engines import engine

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import verification
 from seneca.database import open_database
+from seneca.stats import verification
 from tests.conftest import make_course, running, seneca, sign_up
 from tests.engines import engine
 

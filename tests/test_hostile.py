@@ -20,9 +20,9 @@ import apsw
 import httpx
 import pytest
 
-from seneca.api.room import Room, Share, wait
-from seneca.api.turns import MOST_EACH
 from seneca.errors import Unavailable
+from seneca.http.limits.concurrency import MOST_EACH
+from seneca.http.limits.memory_budget import Room, Share, wait
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
 from tests.load import workers
 
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.door  # about HTTP, whatever the engine
 SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
 HASTE = f"""
-import seneca.api.arrival, seneca.api.reply, seneca.api.turns, seneca.listening, seneca.server
-seneca.api.turns.TURN_SECONDS = {SECONDS / 2}
-seneca.api.arrival.BODY_SECONDS = seneca.api.arrival.DROP_SECONDS = {SECONDS}
-seneca.api.reply.PIECE_SECONDS = seneca.listening.STOPPED_SECONDS = {SECONDS}
-seneca.server.HEADER_MILLISECONDS = {SECONDS * 1000}
+import seneca.http.limits.request_body, seneca.http.responses, seneca.http.limits.concurrency, seneca.server.sockets, seneca.server.processes
+seneca.http.limits.concurrency.TURN_SECONDS = {SECONDS / 2}
+seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DROP_SECONDS = {SECONDS}
+seneca.http.responses.PIECE_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
+seneca.server.processes.HEADER_MILLISECONDS = {SECONDS * 1000}
 """
 ORIGIN = "https://learn.school.test"
 LOGIN = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -498,7 +498,7 @@ def test_workers_may_open_as_many_files_as_the_system_lets_them(server: Server):
 def test_where_few_files_may_be_open_fewer_connections_are_admitted_and_the_log_says_so(most: int, connections: int):
     script = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, {most}))\n"
-        "from seneca import logs; from seneca.server import admit; logs.configure('json')\n"
+        "from seneca import logs; from seneca.server.processes import admit; logs.configure('json')\n"
         "print(admit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seneca.accounts import Registration
+from seneca.common.json_decoding import convert, decode
 from seneca.courses import NewCourse
-from seneca.decoding import convert, decode
 from seneca.errors import Invalid, Malformed, Refusal
-from seneca.sessions.recording import Update
+from seneca.exchange.records import read
+from seneca.sessions.commands import Update
 from seneca.sessions.results import read_results
-from seneca.transfer.lines import read
 from tests.hostile_json import ID, by_chance, placed, shapes
 
 pytestmark = pytest.mark.no_database

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seneca import erasures
-from seneca.transfer.importing import Import
-from seneca.transfer.report import Report
-from seneca.transfer.spool import Spool
-from seneca.units import bucket_of
+from seneca.common.units import bucket_of
+from seneca.exchange.importer import Import
+from seneca.exchange.report import Report
+from seneca.exchange.spool import Spool
+from seneca.privacy import erased_accounts
 from tests.conftest import seneca
 from tests.exchange import (
     ALICE_ID,
@@ -254,7 +254,7 @@ def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
     with stored(tmp_path) as store:
         with store.database.writing() as tx:
             for person in people[::3]:
-                erasures.note(tx, person["id"], 0)
+                erased_accounts.note(tx, person["id"], 0)
         report = store.load(*people, skip_bad=True)
         assert [line.number for line in report.bad_lines] == [1, 4, 7, 10, 13, 16, 19]
         assert report.bad_lines[0].reason == "id: is an erased account's"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from seneca.text import printable
-from seneca.transfer.file_format import NotJsonLines
-from seneca.transfer.importing import import_lines
-from seneca.transfer.report import NothingImported
+from seneca.common.text_types import printable
+from seneca.exchange.file_format import NotJsonLines
+from seneca.exchange.importer import import_lines
+from seneca.exchange.report import NothingImported
 from tests.conftest import seneca
 from tests.exchange import Line, Shell, Store, course, session, silently, stored, user
 

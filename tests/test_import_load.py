@@ -16,7 +16,7 @@ import pytest
 
 from seneca import accounts
 from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
-from seneca.transfer.importing import INDEXES, MANY, READERS, TABLES
+from seneca.exchange.importer import INDEXES, MANY, READERS, TABLES
 from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
 from tests.engines import Databases, Postgres, engine
 from tests.exchange import (

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seneca.transfer.importing import MOST_LINE, USERS_TOGETHER
-from seneca.transfer.report import MOST_LISTED
+from seneca.exchange.importer import MOST_LINE, USERS_TOGETHER
+from seneca.exchange.report import MOST_LISTED
 from tests.conftest import seneca
 from tests.exchange import ALICE_ID, ARGON2, BCRYPT, CHARLIE_ID, COURSE_ID, Line, Shell, course, module, session, user
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seneca import units
-from seneca.transfer.report import BadLines
+from seneca.common import units
+from seneca.exchange.report import BadLines
 from tests import engines
 from tests.conftest import make_course, running, seneca, sign_in, sign_up
 from tests.exchange import (

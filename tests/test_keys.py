@@ -13,9 +13,9 @@ from typing import Self
 import httpx
 import pytest
 
+from seneca.auth.access_tokens import Key, Keys, agree, forget
 from seneca.database import open_database
 from seneca.errors import Unusable
-from seneca.tokens import Key, Keys, agree, forget
 from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
 from tests.engines import engine
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca import units
 from seneca.accounts import Learner
+from seneca.common import units
 from seneca.database import Database, open_database
 from seneca.errors import QuotaExceeded, SessionEnded, Unauthenticated, Unavailable
-from seneca.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
+from seneca.sessions.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
 from tests.conftest import make_course, refused, running, sign_up
 from tests.engines import engine
 from tests.forgetting import tables_with

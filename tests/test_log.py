@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import units
-from seneca.signins.refresh_token import RefreshToken
+from seneca.auth.refresh_tokens import RefreshToken
+from seneca.common import units
 from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
 from tests.engines import engine
 from tests.test_tokens import forge

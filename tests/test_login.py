@@ -14,7 +14,9 @@ import bcrypt
 import httpx
 import pytest
 
-from seneca import accounts, passwords, units
+from seneca import accounts
+from seneca.auth import passwords
+from seneca.common import units
 from seneca.database import open_database
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, unique
 from tests.engines import engine

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.api.signins import find_account
+from seneca.api.auth import find_account
 from seneca.errors import TooManyTries
 
 pytestmark = pytest.mark.no_database

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca import login_throttle
-from seneca.password_hasher_pool import MAX_OF_ADDRESS
+from seneca.auth import login_throttle
+from seneca.auth.password_hasher_pool import MAX_OF_ADDRESS
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
 from tests.engines import engine
 from tests.login_burst import WRONG, burst, flood, statuses

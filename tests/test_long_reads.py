@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.api import long_reads
-from seneca.api.caller import SIGNED_IN
-from seneca.api.fair_slots import FairSlots
+from seneca.auth.access_tokens import Caller
 from seneca.errors import Unauthenticated
-from seneca.tokens import Caller
+from seneca.http.auth import SIGNED_IN
+from seneca.http.limits import long_reads
+from seneca.http.limits.fair_slots import FairSlots
 
 pytestmark = pytest.mark.no_database
 

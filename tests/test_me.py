@@ -2,7 +2,7 @@
 
 import pytest
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import Person, Server, refused
 
 PATH = "/auth/me"

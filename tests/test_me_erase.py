@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import (
     PASSWORD,
     Person,

@@ -9,7 +9,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_in, sign_up
 from tests.exchange import course, session, user, write
 from tests.exchange import module as line_of_module

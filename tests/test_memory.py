@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 
 pytestmark = pytest.mark.no_database
 

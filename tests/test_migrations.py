@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca import units
+from seneca.auth.access_tokens import Key, Keys
+from seneca.common import units
 from seneca.database import BrokenReference, migrations, open_database
-from seneca.tokens import Key, Keys
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Databases, engine
 

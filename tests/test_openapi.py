@@ -14,7 +14,7 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from seneca import errors, settings
-from seneca.api.documentation import documentation
+from seneca.api.docs import documentation
 from seneca.app import ROUTES
 from tests.conftest import Person, make_course, running, sign_up
 

@@ -9,8 +9,8 @@ import pytest
 from litestar import Request
 
 from seneca import settings
-from seneca.api.origin import address_of, client_address
 from seneca.app import create_app
+from seneca.http.client_address import address_of, client_address
 
 pytestmark = pytest.mark.no_database  # it asks none
 

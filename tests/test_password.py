@@ -2,7 +2,7 @@
 
 import pytest
 
-from seneca import passwords
+from seneca.auth import passwords
 from tests.conftest import PASSWORD, Person, Server, refused
 from tests.test_refresh import good, is_refused, sign_in
 from tests.wire import refuses_methods

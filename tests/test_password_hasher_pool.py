@@ -6,8 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from seneca.errors import TooManyTries, Unavailable
-from seneca.password_hasher_pool import (
+from seneca.auth.password_hasher_pool import (
     MAX_HASHES_OF_ADDRESS,
     MAX_OF_ACCOUNT,
     MAX_OF_ADDRESS,
@@ -15,6 +14,7 @@ from seneca.password_hasher_pool import (
     FairQueue,
     PasswordHasherPool,
 )
+from seneca.errors import TooManyTries, Unavailable
 
 pytestmark = pytest.mark.no_database
 

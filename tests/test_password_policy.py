@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from seneca.auth.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
+from seneca.auth.passwords import NewPassword
 from seneca.errors import Invalid, Unusable
-from seneca.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
-from seneca.passwords import NewPassword
 from tests.conftest import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none

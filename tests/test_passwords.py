@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seneca import passwords
+from seneca.auth import passwords
 
 pytestmark = pytest.mark.no_database  # it asks none
 

@@ -17,16 +17,18 @@ import psycopg
 import pytest
 from msgspec import UNSET
 
-from seneca import accounts, courses, stats, units
+from seneca import accounts, courses
 from seneca.accounts import Learner
+from seneca.common import units
 from seneca.courses import NewCourse, Topic
 from seneca.database import NotUnique, Transaction, open_database
 from seneca.database.postgres.engine import Postgres
 from seneca.errors import Unavailable, Unusable
-from seneca.sessions import recording
-from seneca.sessions.recording import Start
+from seneca.sessions import commands
+from seneca.sessions.commands import Start
 from seneca.sessions.results import ModuleUpdate, Part, read_results
 from seneca.settings import Settings
+from seneca.stats import queries
 from tests import engines
 from tests.conftest import make_course, refused, running, seneca, sign_up
 
@@ -327,14 +329,14 @@ def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(clus
         course = await database.write(courses.create, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), 0)
         for n in range(12):  # by then every statement is prepared
             start = Start(course.id, "Number", UNSET)
-            session_id, _ = await count("start", database.write(recording.start, learner, start, n))
+            session_id, _ = await count("start", database.write(commands.start, learner, start, n))
             fresh = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n)) for m in range(3)]
-            await count("update, new", database.write(recording.record, learner, session_id, read_results(fresh)))
+            await count("update, new", database.write(commands.record, learner, session_id, read_results(fresh)))
             again = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n + 1)) for m in range(3)]
-            await count("update", database.write(recording.record, learner, session_id, read_results(again)))
-            await count("end", database.write(recording.end, learner, session_id, n))
-            await database.read(stats.of_learner_in_course, learner.id, course.id)
-            await count("statistic", database.read(stats.of_learner_in_course, learner.id, course.id))
+            await count("update", database.write(commands.record, learner, session_id, read_results(again)))
+            await count("end", database.write(commands.end, learner, session_id, n))
+            await database.read(queries.of_learner_in_course, learner.id, course.id)
+            await count("statistic", database.read(queries.of_learner_in_course, learner.id, course.id))
         return found
 
     try:

@@ -14,10 +14,10 @@ import httpx
 import psycopg
 import pytest
 
-from seneca.cli import transferring
+from seneca.cli import exchange
 from seneca.database import open_database
 from seneca.errors import Unavailable
-from seneca.privacy import scouring
+from seneca.privacy import vacuum
 from seneca.settings import Settings
 from tests import engines
 from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
@@ -186,13 +186,13 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
 
 
 def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transferring, "PATIENCE", 0.0)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.0)
     url = engines.engine().url(tmp_path)
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE audit")
         with pytest.raises(Unavailable, match="busy with another write"):
-            transferring.export_file(tmp_path / "out.jsonl", data=tmp_path, url=url)
+            exchange.export_file(tmp_path / "out.jsonl", data=tmp_path, url=url)
     assert not (tmp_path / "out.jsonl").exists()
 
 
@@ -227,18 +227,18 @@ def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_ot
     url = engines.engine().url(tmp_path)
     database = open_database(url)
     with database.writing() as tx:
-        scouring.want(tx, had_sessions=True)
-        fulfilled = scouring.state(tx)
+        vacuum.want(tx, had_sessions=True)
+        fulfilled = vacuum.state(tx)
     with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
         mark = "UPDATE properties SET value = 'another' WHERE name = %s"
-        another.execute(mark, (scouring.LOG,))  # as an erasure does
-        done = thread.submit(lambda: asyncio.run(database.write(scouring.end_vacuum, fulfilled, 1)))
+        another.execute(mark, (vacuum.LOG,))  # as an erasure does
+        done = thread.submit(lambda: asyncio.run(database.write(vacuum.end_vacuum, fulfilled, 1)))
         wait_until_waiting(url, 1)
-        another.execute(mark, (scouring.VACUUM,))
+        another.execute(mark, (vacuum.VACUUM,))
         another.commit()
         done.result()
     with database.reading() as tx:
-        assert scouring.state(tx)[scouring.VACUUM] == "another"
+        assert vacuum.state(tx)[vacuum.VACUUM] == "another"
     database.close()
     with psycopg.connect(url) as connection:
         assert connection.execute(DEADLOCKS).fetchone() == (0,)

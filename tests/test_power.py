@@ -20,18 +20,19 @@ import apsw
 import msgspec
 import pytest
 
-from seneca import accounts, courses, units
+from seneca import accounts, courses
 from seneca.accounts import Learner
+from seneca.common import units
+from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
 from seneca.database.sqlite import engine, writer
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
-from seneca.decoding import decode
 from seneca.errors import Unusable
-from seneca.sessions import recording
-from seneca.sessions.recording import Start
+from seneca.sessions import commands
+from seneca.sessions.commands import Start
 from seneca.sessions.results import ModuleUpdate, read_results
-from seneca.verification import differences
+from seneca.stats.verification import differences
 from tests import ledger, power
 from tests.ledger import Ledger, Study
 from tests.power import Disk, Journal
@@ -96,17 +97,17 @@ async def client(database: Sqlite, journal: Journal, learner: Learner, writes: i
             journal.append(replace(known))
 
         note()
-        await database.write(recording.start, learner, Start(COURSE, "Number", known.id), NOW)
+        await database.write(commands.start, learner, Start(COURSE, "Number", known.id), NOW)
         note(started=True)
         steps = random.randrange(1, 12)
         for number in range(1, steps + 1):
             given = read_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
             note(sent=number)
-            recorded = await database.write(recording.record, learner, known.id, given)
+            recorded = await database.write(commands.record, learner, known.id, given)
             assert recorded.points == ledger.POINTS * number
             note(acknowledged=number)
         note(ending=True)
-        note(ended=await database.write(recording.end, learner, known.id, NOW + steps))
+        note(ended=await database.write(commands.end, learner, known.id, NOW + steps))
         writes -= steps + 2
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from seneca.database import open_database
 from seneca.database.postgres.transaction import any_of
-from seneca.transfer.directory import CREATE_IMPORTED
+from seneca.exchange.accounts_and_courses import CREATE_IMPORTED
 from tests import engines
 from tests.statements import statements
 
@@ -26,16 +26,16 @@ BOUNDED = {"migrations", "properties"}
 BY_HAND = {
     "seneca.backup": "a backup and a restore are about everything",
     "seneca.demo": "fills an empty database",
-    "seneca.transfer": "an import and an export are about everything",
-    "seneca.verification": "counts everything again",
-    "seneca.privacy.retaining": "looks for old sessions among everybody's",
+    "seneca.exchange": "an import and an export are about everything",
+    "seneca.stats.verification": "counts everything again",
+    "seneca.privacy.retention": "looks for old sessions among everybody's",
 }
 """Modules whose statements only shell commands run."""
 SCANS = {
-    "seneca.signins.recording.REVOCATIONS": "once, when a backup takes a database's place",
+    "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.accounts.PAGE": "with q an administrator searches the names of all accounts",
-    "seneca.erasures.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
-    "seneca.signins.recording.END_EVERYBODYS": "after a restore everybody is signed out",
+    "seneca.privacy.erased_accounts.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
+    "seneca.auth.sign_ins.END_EVERYBODYS": "after a restore everybody is signed out",
 }
 """Other statements that look through a table, and why they may."""
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}

@@ -10,7 +10,7 @@ import httpx
 import jwt
 import pytest
 
-from seneca.signins.refresh_token import RefreshToken
+from seneca.auth.refresh_tokens import RefreshToken
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, start_server
 from tests.engines import engine, free_port
 

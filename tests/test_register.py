@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import passwords, text, units
+from seneca.auth import passwords
+from seneca.common import text_types, units
 from tests.conftest import PASSWORD, Person, Server, refused, unique
 
 PATH = "/auth/register"
@@ -110,7 +111,7 @@ def test_refuses_a_taken_name_or_address(server: Server, nobody: Person, alike):
         "code": "name-taken",
         "message": "Username or email already in use",
     }
-    keys = {text.key(second[member]) for member in ("username", "email")}
+    keys = {text_types.key(second[member]) for member in ("username", "email")}
     holders = {
         row[0] for key in keys for row in server.rows("SELECT account_id FROM account_names WHERE name_key = :k", k=key)
     }

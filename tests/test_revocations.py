@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from seneca import tokens, units
+from seneca.auth import access_tokens, token_verifier
+from seneca.auth.access_tokens import Key, Keys
+from seneca.auth.token_verifier import SignIns
+from seneca.common import units
 from seneca.database import Database, open_database
 from seneca.errors import Unauthenticated
-from seneca.signins import verifying
-from seneca.signins.verifying import SignIns
-from seneca.tokens import Key, Keys
 from tests.engines import engine
 
-HOUR = tokens.LIFETIME * 1000
+HOUR = access_tokens.LIFETIME * 1000
 INSERT = "INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)"
 
 
@@ -67,7 +67,7 @@ def test_the_first_look_reads_all_of_the_last_hour(database: Database, sign_ins:
 def test_a_look_reads_what_was_committed_late_or_by_a_late_clock(database: Database, sign_ins: SignIns):
     async def look() -> list[bool]:
         await sign_ins.look()
-        ended = end(database, now() - verifying.OVERLAP_MS + 2000, now(), now() + 1000)
+        ended = end(database, now() - token_verifier.OVERLAP_MS + 2000, now(), now() + 1000)
         await sign_ins.look()
         return refused(sign_ins, ended)
 
@@ -93,7 +93,7 @@ def test_a_clock_that_is_set_hides_nothing(
     async def look() -> list[bool]:
         await sign_ins.look()
         ended = end(database, now())
-        monkeypatch.setattr(verifying, "_now", lambda: now() + hours * HOUR)
+        monkeypatch.setattr(token_verifier, "_now", lambda: now() + hours * HOUR)
         ended += end(database, now() + hours * HOUR)
         await sign_ins.look()
         return refused(sign_ins, ended)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seneca.passwords import FAILURE_STEP_MS
+from seneca.auth.passwords import FAILURE_STEP_MS
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, unique
 from tests.engines import engine
 
@@ -103,9 +103,9 @@ FORBIDDEN_CALLS = {
 }
 ALGORITHMS = {"sha256"}  # docs/security.md, Keys and algorithms
 NO_SECRETS = {  # ETags, and whether a course's topics are still those that are remembered
-    name: {"blake2b"} for name in ("courses.py", "api/documentation.py", "database/name_keys.py")
+    name: {"blake2b"} for name in ("courses.py", "api/docs.py", "database/name_keys.py")
 }
-CHANCE_OF_NO_SECRETS = {"demo/__init__.py", "database/postgres/running.py"}  # made-up learners; how long to wait
+CHANCE_OF_NO_SECRETS = {"demo/__init__.py", "database/postgres/runner.py"}  # made-up learners; how long to wait
 
 
 def modules(tree: ast.AST) -> Iterator[str]:

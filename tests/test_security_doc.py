@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from seneca import login_throttle, password_hasher_pool, password_policy, passwords, tokens
-from seneca.api import arrival, operation, paging, registration
+from seneca.api import registration
+from seneca.auth import (
+    access_tokens,
+    login_throttle,
+    password_hasher_pool,
+    password_policy,
+    passwords,
+    sign_ins,
+    token_verifier,
+)
+from seneca.http import endpoint, pagination
+from seneca.http.limits import request_body
 from seneca.settings import Settings
-from seneca.signins import recording, verifying
 
 pytestmark = pytest.mark.no_database
 
@@ -117,16 +126,16 @@ HASHER = passwords._ARGON2
 NUMBERS = [
     f"Passwords have {BOUNDS.min_length} to {BOUNDS.max_length} characters",
     f"8 characters or more ({len(password_policy.common_of_leaked_lists()):,})",
-    f"an estimated 10^{tokens.MIN_GUESSES_LOG10} guesses",
+    f"an estimated 10^{access_tokens.MIN_GUESSES_LOG10} guesses",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {passwords.FAILURE_STEP_MS} ms",
     f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
-    f"An access token is good for {tokens.LIFETIME // 60} minutes",
-    f"it is good for {tokens.LIFETIME // 60} minutes",
-    f"ends {recording.MOST_IDLE // DAY} days after it was last refreshed, and {recording.MOST_AGE // DAY} days after",
-    f"Within {recording.REPEAT // 1000} seconds of its first use",
-    f"reads what ended every {verifying.LOOK_EVERY:.0f} seconds",
-    f"could not read for {verifying.BLIND_AFTER:.0f} seconds answers 503",
+    f"An access token is good for {access_tokens.LIFETIME // 60} minutes",
+    f"it is good for {access_tokens.LIFETIME // 60} minutes",
+    f"ends {sign_ins.MOST_IDLE // DAY} days after it was last refreshed, and {sign_ins.MOST_AGE // DAY} days after",
+    f"Within {sign_ins.REPEAT // 1000} seconds of its first use",
+    f"reads what ended every {token_verifier.LOOK_EVERY:.0f} seconds",
+    f"could not read for {token_verifier.BLIND_AFTER:.0f} seconds answers 503",
     f"The first {login_throttle.FREE_FAILURES} failures cost nothing",
     f"must wait {login_throttle.FIRST_WAIT_MS // 1000} second, then twice as long each time, up to {login_throttle.MAX_WAIT_MS // 60_000} m",
     f"{login_throttle.FORGET_AFTER_MS // 3_600_000} hours without an attempt",
@@ -136,13 +145,13 @@ NUMBERS = [
     f"one attempt each {login_throttle.SLOW_INTERVAL_MS} ms, and more than {login_throttle.MAX_SLOW_QUEUE_MS // 1000} seconds",
     f"At most {password_hasher_pool.MAX_OF_ACCOUNT} sign-ins of one account at one address and {password_hasher_pool.MAX_OF_ADDRESS} of one",
     f"At most {password_hasher_pool.MAX_HASHES_OF_ADDRESS} new passwords of one address wait",
-    f"An account may have {recording.MAX_SIGN_INS} sign-ins at once",
+    f"An account may have {sign_ins.MAX_SIGN_INS} sign-ins at once",
     f"{Settings().most_registrations} in {MINUTES} minutes (`SENECA_MOST_REGISTRATIONS`)",
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
-    f"A body has at most {operation.MOST_BYTES // 1024} KiB",
-    f"up to {arrival.MOST_DROPPED // 1024**2} MiB or {arrival.DROP_SECONDS} seconds",
-    f"has {paging.DEFAULT} entries unless asked, at most {paging.MOST:,}",
-    f"given ones need {tokens.FEWEST_CHARACTERS} characters",
+    f"A body has at most {endpoint.MOST_BYTES // 1024} KiB",
+    f"up to {request_body.MOST_DROPPED // 1024**2} MiB or {request_body.DROP_SECONDS} seconds",
+    f"has {pagination.DEFAULT} entries unless asked, at most {pagination.MOST:,}",
+    f"given ones need {access_tokens.FEWEST_CHARACTERS} characters",
 ]
 
 
@@ -151,13 +160,14 @@ def test_numbers_are_those_of_the_program():
 
 
 def test_deadlines_are_those_of_the_program():
-    from seneca import server
-    from seneca.api import reply, turns
+    from seneca.http import responses
+    from seneca.http.limits import concurrency
+    from seneca.server import processes
 
     said = [
-        f"(1 MiB for a course), and {arrival.BODY_SECONDS} seconds to arrive",
-        f"A header has {server.HEADER_MILLISECONDS // 1000} seconds and {server.HEADER_BYTES // 1024} KiB",
-        f"takes nothing for {reply.PIECE_SECONDS} seconds is broken off",
-        f"an account has at most {turns.MOST_EACH} on their way",
+        f"(1 MiB for a course), and {request_body.BODY_SECONDS} seconds to arrive",
+        f"A header has {processes.HEADER_MILLISECONDS // 1000} seconds and {processes.HEADER_BYTES // 1024} KiB",
+        f"takes nothing for {responses.PIECE_SECONDS} seconds is broken off",
+        f"an account has at most {concurrency.MOST_EACH} on their way",
     ]
     assert [number for number in said if number not in WORDS] == []

@@ -14,7 +14,7 @@ import apsw
 import httpx
 import pytest
 
-from seneca.server import STOP_SECONDS
+from seneca.server.processes import STOP_SECONDS
 from tests.conftest import Person, Server, free_port, launch_server, running, seneca, sign_in, start_server
 from tests.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
 from tests.wire import clients_of_workers

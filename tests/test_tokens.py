@@ -14,12 +14,11 @@ import httpx
 import jwt
 import pytest
 
-from seneca import tokens
+from seneca.auth import access_tokens, token_verifier
+from seneca.auth.access_tokens import Key, Keys, load_keys
 from seneca.database import open_database
 from seneca.errors import Unauthenticated, Unusable
 from seneca.settings import Settings
-from seneca.signins import verifying
-from seneca.tokens import Key, Keys, load_keys
 from tests.conftest import Person, Server, refused, running, seneca, sign_up
 
 pytestmark = pytest.mark.no_database  # it asks none
@@ -274,7 +273,7 @@ def test_keys_verify_what_they_issued():
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
     assert verified.generation == "g"
-    assert verified.expires == now + tokens.LIFETIME == now + 3600
+    assert verified.expires == now + access_tokens.LIFETIME == now + 3600
     with pytest.raises(Unauthenticated):
         Keys([Key.of(B)]).verify(token, 64)
     assert A not in token
@@ -284,9 +283,9 @@ def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Whoever stops looking refuses every token for ever."""
-    monkeypatch.setattr(verifying, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(token_verifier, "LOOK_EVERY", 0.01)
     database = open_database(f"sqlite:///{tmp_path / 'seneca.db'}")
-    sign_ins = verifying.SignIns(database, Keys([Key.of(secrets.token_hex(32))]), database.buckets)
+    sign_ins = token_verifier.SignIns(database, Keys([Key.of(secrets.token_hex(32))]), database.buckets)
 
     async def looks_again() -> bool:
         await sign_ins.look()  # all of them, on another thread

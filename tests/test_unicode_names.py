@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seneca import text
-from seneca.unicode_names import is_default_ignorable, is_visible, mixes_scripts, nfkc_casefold
+from seneca.common import text_types
+from seneca.common.unicode_names import is_default_ignorable, is_visible, mixes_scripts, nfkc_casefold
 
 pytestmark = pytest.mark.no_database
 
@@ -57,7 +57,7 @@ def test_texts_that_are_caseless_matches_are_equal(first: str, second: str):
     ],
 )
 def test_names_that_are_one(alike: tuple[str, ...]):
-    assert {text.key(name) for name in alike} == {text.key(alike[0])}
+    assert {text_types.key(name) for name in alike} == {text_types.key(alike[0])}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_names_that_are_one(alike: tuple[str, ...]):
 )
 def test_names_without_a_visible_character(name: str):
     assert not is_visible(name)
-    assert text.username_rule(name, "zoe@example.org") == "must have at least one visible character"
+    assert text_types.username_rule(name, "zoe@example.org") == "must have at least one visible character"
     assert is_visible(f"{name}a{name}")
 
 

@@ -9,7 +9,9 @@ import httpx
 import jwt
 import pytest
 
-from seneca import accounts, passwords, units
+from seneca import accounts
+from seneca.auth import passwords
+from seneca.common import units
 from seneca.database import open_database
 from seneca.errors import LastAdministrator
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_in, sign_up, start_server

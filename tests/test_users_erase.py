@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -140,15 +140,15 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     for number in range(12):
         alice.update(alice.start(course), module(f"Module {number % 5}", number))
     from seneca.database import open_database
-    from seneca.privacy import erasing
-    from seneca.sessions import removing
+    from seneca.privacy import erasure
+    from seneca.sessions import deletion
     from tests.engines import engine
 
-    monkeypatch.setattr(removing, "MOST_TOGETHER", 5)
+    monkeypatch.setattr(deletion, "MOST_TOGETHER", 5)
     database = open_database(engine().url(server.data))
     try:
         with database.writing() as tx:
-            erased = erasing.erase(tx, None, alice.id, 1)
+            erased = erasure.erase(tx, None, alice.id, 1)
         assert (erased.sessions, erased.is_complete) == (12, False)
         check_figures(server)
         assert tables_with(server, alice.username, alice.email) == set()
@@ -164,9 +164,9 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         assert done.returncode == 0
         assert alice.id not in done.stdout
         with database.writing() as tx:
-            assert not erasing.remove_some(tx, alice.id)
+            assert not erasure.remove_some(tx, alice.id)
         check_figures(server)
-        asyncio.run(erasing.finish_all(database))
+        asyncio.run(erasure.finish_all(database))
     finally:
         database.close()
     assert tables_with(server, alice.id) <= KEPT_OF_THE_ERASED

@@ -1,6 +1,6 @@
 """GET /users/{userId}/export."""
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import Person, Server, refused
 from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query
 

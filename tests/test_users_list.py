@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca import units
+from seneca.common import units
 from tests.conftest import PASSWORD, Person, Server, refused, sign_up, unique
 from tests.engines import engine
 

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca import password_hashes, password_policy, passwords, text, units
+from seneca.auth import password_hashes, password_policy, passwords
+from seneca.common import text_types, units
+from seneca.common.text_types import Email, Username
+from seneca.common.units import Moment
 from seneca.database import Answer, Row, Transaction
 from seneca.errors import (
     FieldError,
@@ -16,8 +19,6 @@ from seneca.errors import (
     NoSuchAccount,
     RegistrationClosed,
 )
-from seneca.text import Email, Username
-from seneca.units import Moment
 
 Role = Annotated[
     Literal["user", "admin"],
@@ -78,9 +79,9 @@ class Credentials(Struct, frozen=True):
 
 def name_errors(username: str | UnsetType, email: str | UnsetType) -> Iterator[FieldError]:
     """What types cannot say of an account's names. What is UNSET is passed over."""
-    if username is not UNSET and (rule := text.username_rule(username, None if email is UNSET else email)):
+    if username is not UNSET and (rule := text_types.username_rule(username, None if email is UNSET else email)):
         yield FieldError("username", rule)
-    if email is not UNSET and (rule := text.email_rule(email)):
+    if email is not UNSET and (rule := text_types.email_rule(email)):
         yield FieldError("email", rule)
 
 
@@ -126,7 +127,7 @@ def create(
 
     """
     bucket = units.bucket_of(id, tx.buckets)
-    keys = sorted({text.key(username), text.key(email)})  # in one order, or two could wait for each other
+    keys = sorted({text_types.key(username), text_types.key(email)})  # in one order, or two could wait for each other
     if tx.ask(NAMES_TAKEN, values=keys).fetchone() is not None:
         raise NameTaken
     tx.put(
@@ -176,7 +177,7 @@ def credentials(tx: Transaction, name: str) -> Credentials | None:
 
 def ask_credentials(tx: Transaction, name: str) -> Answer:
     """Ask for the fields of ``credentials``."""
-    return tx.ask(CREDENTIALS, key=text.key(name))
+    return tx.ask(CREDENTIALS, key=text_types.key(name))
 
 
 CREDENTIALS_OF = """
@@ -239,7 +240,7 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-Place = tuple[Moment, text.CursorText]
+Place = tuple[Moment, text_types.CursorText]
 """Where a page of accounts ends: creation, id."""
 BEGINNING: Place = (units.EARLIEST, "")
 
@@ -255,7 +256,7 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
     """Accounts by creation, then id; those whose name or address contains ``query``."""
     rows = tx.all(
         PAGE,
-        pattern=text.like(query),
+        pattern=text_types.like(query),
         after_time=after[0],
         after_id=after[1],
         limit=limit + 1,

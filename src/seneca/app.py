@@ -16,36 +16,39 @@ from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
-from seneca import listening, logs, password_policy, settings
-from seneca.api import accounts, audit, courses, privacy, probes, problems, sessions, signins, stats
-from seneca.api.caller import guard
-from seneca.api.documentation import documentation
-from seneca.api.envelope import Envelope
-from seneca.api.fair_slots import FairSlots
-from seneca.api.methods import options_routes
-from seneca.api.services import Services
+from seneca import logs, settings
+from seneca.api import accounts, audit, auth, courses, health, privacy, sessions, stats
+from seneca.api.docs import documentation
+from seneca.auth import password_policy
+from seneca.auth.access_tokens import load_keys
+from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
+from seneca.auth.password_policy import PasswordPolicy
+from seneca.auth.token_verifier import SignIns
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
 from seneca.errors import Unavailable, Unusable
-from seneca.learner_quotas import Amount, LearnerQuotas
-from seneca.password_hasher_pool import MAX_THREADS, PasswordHasherPool
-from seneca.password_policy import PasswordPolicy
-from seneca.privacy import outside
-from seneca.privacy.aftermath import Aftermath
+from seneca.http import problem_details
+from seneca.http.app_state import Services
+from seneca.http.auth import guard
+from seneca.http.limits.fair_slots import FairSlots
+from seneca.http.middleware import Envelope
+from seneca.http.options import options_routes
+from seneca.privacy import erasure_log
+from seneca.privacy.erasure_worker import Aftermath
+from seneca.server import sockets
+from seneca.sessions.learner_quotas import Amount, LearnerQuotas
 from seneca.settings import STARTED, Settings
-from seneca.signins.verifying import SignIns
-from seneca.tokens import load_keys
 
 log = structlog.get_logger()
 
 ROUTES = [
-    *signins.ROUTES,
+    *auth.ROUTES,
     *accounts.ROUTES,
     *courses.ROUTES,
     *sessions.ROUTES,
     *stats.ROUTES,
     *privacy.ROUTES,
     *audit.ROUTES,
-    *probes.ROUTES,
+    *health.ROUTES,
 ]
 
 
@@ -93,7 +96,7 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
         sign_in_slots=FairSlots(max(1, told.connections // 2)),
-        aftermath=Aftermath(database, told.data / outside.FILE, told.vacuum_interval),
+        aftermath=Aftermath(database, told.data / erasure_log.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
         list_slots=FairSlots(MAX_LISTS_AT_ONCE),
         export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),
@@ -105,7 +108,7 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         Application(
             route_handlers=[*options_routes(routes), *routes],
             before_request=guard,  # not a framework guard: those copy the handler for each request
-            exception_handlers=problems.HANDLERS,
+            exception_handlers=problem_details.HANDLERS,
             state=State({"services": shared}),
             lifespan=[living(shared, flush_log)],
             cors_config=cors(told.origins),
@@ -125,7 +128,7 @@ async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterat
         shared.sign_ins.watch_all(),
         shared.aftermath.watch(),
         follow(),
-        listening.begin(),
+        sockets.begin(),
     )
     tasks = [asyncio.create_task(watch) for watch in (*watches, asyncio.to_thread(password_policy.load_lists))]
     try:

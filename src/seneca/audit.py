@@ -9,10 +9,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from seneca import units
+from seneca.common import units
+from seneca.common.text_types import CursorText
+from seneca.common.units import Moment
 from seneca.database import Row, Transaction
-from seneca.text import CursorText
-from seneca.units import Moment
 
 Act = Literal[
     "account.registered",

@@ -11,12 +11,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from seneca import audit, erasures, tokens, verification
+from seneca import audit
+from seneca.auth import access_tokens, sign_ins
 from seneca.database import Database, Progress, Row, Transaction
-from seneca.database.sqlite import copying
+from seneca.database.sqlite import backup
 from seneca.errors import Unusable
-from seneca.privacy import erasing
-from seneca.signins import recording
+from seneca.privacy import erased_accounts, erasure
+from seneca.stats import verification
 
 TOGETHER: Final = 1000  # rows
 
@@ -75,7 +76,7 @@ def write(database: Database, path: Path, progress: Progress, *, force: bool = F
 def doubt(path: Path) -> str | None:
     """Why a file, though it may be a whole database, is perhaps not all that it should be."""
     try:
-        return copying.MISSING_LOG if copying.is_live_copy(path) else None
+        return backup.MISSING_LOG if backup.is_live_copy(path) else None
     except OSError:
         return None  # ``restore`` says it
 
@@ -110,14 +111,14 @@ def restore(
             )
         mended = mend(fresh, progress)
         with database.reading() as old, fresh.writing() as new:  # now, while nobody waits
-            again = erase_again(new, {**erased, **dict(erasures.every(old))}, clock())
+            again = erase_again(new, {**erased, **dict(erased_accounts.every(old))}, clock())
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
         now = clock()
-        again += erase_again(new, {**erased, **dict(erasures.every(old))}, now)
+        again += erase_again(new, {**erased, **dict(erased_accounts.every(old))}, now)
         finish(new, again, now)
-        recording.carry_revocations(old, new)
+        sign_ins.carry_revocations(old, new)
         carry_keys(old, new)
         carry_name_changes(old, new)
         found = content(new)
@@ -169,10 +170,10 @@ THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
     """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
     for id_, at in erased.items():
-        erasures.note(tx, id_, at)
-    again = {row[0] for row in tx.among(THERE, list(erased))} | set(erasing.unfinished(tx))
+        erased_accounts.note(tx, id_, at)
+    again = {row[0] for row in tx.among(THERE, list(erased))} | set(erasure.unfinished(tx))
     for id_ in sorted(again):
-        erasing.erase_whole(tx, id_, now)
+        erasure.erase_whole(tx, id_, now)
     return len(again)
 
 
@@ -189,8 +190,8 @@ def finish(tx: Transaction, again: int, now: int) -> None:
         now: milliseconds since 1970.
 
     """
-    recording.end_everybodys(tx)
-    tokens.forget(tx)
+    sign_ins.end_everybodys(tx)
+    access_tokens.forget(tx)
     tx.run(CLOSE)
     tx.run(FORGET_SETUP_TOKEN)
     audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=again)
@@ -216,8 +217,8 @@ NOBODYS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (
 
 def carry_keys(old: Transaction, new: Transaction) -> None:
     """Let the servers that run, and their likes, go on with the signing keys that they know."""
-    for (ids,) in old.all(tokens.KNOWN):
-        new.run(tokens.PUT_KNOWN, ids=ids)
+    for (ids,) in old.all(access_tokens.KNOWN):
+        new.run(access_tokens.PUT_KNOWN, ids=ids)
 
 
 def carry_name_changes(old: Transaction, new: Transaction) -> None:

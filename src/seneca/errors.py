@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from seneca import units
+from seneca.common import units
 
 MAX_ERRORS = 20  # a body of repeated names would get an answer fifty times its size
 MAX_FIELD_CHARACTERS = 200  # a field may end with a member name of the client's

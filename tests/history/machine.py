@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from seneca.database import Database
-from seneca.privacy import retaining
-from seneca.verification import differences
+from seneca.privacy import retention
+from seneca.stats.verification import differences
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
 from tests.engines import engine
 from tests.history.model import (
@@ -174,7 +174,7 @@ class History(RuleBasedStateMachine):
         """Forget what started before one of the sessions, or with it (of other histories, too, which are over)."""
         before = data.draw(st.sampled_from(self.model.sessions)).start + data.draw(st.integers(0, 1))
         old = [session for session in self.model.sessions if session.start < before]
-        removed = asyncio.run(retaining.retain(self.database, months=1, before=before, now=before))
+        removed = asyncio.run(retention.retain(self.database, months=1, before=before, now=before))
         assert removed.sessions >= len(old)
         self.touched |= {(session.learner, session.course) for session in old}
         self.model.sessions = [session for session in self.model.sessions if session not in old]

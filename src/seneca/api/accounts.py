@@ -5,16 +5,12 @@ from typing import Any
 from litestar import Request, get, patch, post
 from msgspec import UNSET, Struct
 
-from seneca import accounts, audit, login_throttle, password_policy, setup, units
+from seneca import accounts, audit
 from seneca.accounts import Account, Change, Registration
-from seneca.api import body, examples, paging, path
-from seneca.api.caller import caller_of, signed_in, write_as_admin
-from seneca.api.long_reads import scan
-from seneca.api.operation import Answer, operation
-from seneca.api.origin import client_address
 from seneca.api.registration import check_may_register
-from seneca.api.reply import Reply, reply
-from seneca.api.services import now, services
+from seneca.auth import login_throttle, password_policy, setup_token, sign_ins
+from seneca.auth.access_tokens import Caller
+from seneca.common import units
 from seneca.database import Transaction
 from seneca.errors import (
     Invalid,
@@ -26,8 +22,13 @@ from seneca.errors import (
     TooManyTries,
     Unauthenticated,
 )
-from seneca.signins import recording
-from seneca.tokens import Caller
+from seneca.http import examples, pagination, path_parameters, request_bodies
+from seneca.http.app_state import now, services
+from seneca.http.auth import caller_of, signed_in, write_as_admin
+from seneca.http.client_address import client_address
+from seneca.http.endpoint import Answer, operation
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import Reply, reply
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Accounts and sign-in"
@@ -64,7 +65,7 @@ async def register(request: AnyRequest) -> Reply:
         nonlocal is_first
         is_first = await check_may_register(request, asked.role)
 
-    asked = await body.read(request, Registration, authorise=authorise)
+    asked = await request_bodies.read(request, Registration, authorise=authorise)
     shared = services(request)
     if shared.password_policy is not password_policy.DEFAULT:  # which was checked with the body
         shared.password_policy.check(asked.password, asked.username, asked.email)
@@ -98,7 +99,7 @@ async def register(request: AnyRequest) -> Reply:
     else:
         await write_as_admin(request, administrator, work)
     if is_first:
-        setup.discard(shared.settings.data)
+        setup_token.discard(shared.settings.data)
     return reply(Registered("User registered successfully", user_id), 201)
 
 
@@ -137,14 +138,14 @@ async def me(request: AnyRequest) -> Reply:
                 "Accounts, by creation.",
                 list[Account],
                 [examples.ACCOUNT],
-                paging.LINK,
+                pagination.LINK,
             )
         ],
     ),
 )
 async def page(request: AnyRequest) -> Reply:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
-    asked = paging.asked(request)
+    asked = pagination.asked(request)
     after = asked.after(accounts.Place, accounts.BEGINNING)
     found = await scan(request, accounts.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.accounts, headers=asked.link(found.more_after))
@@ -161,7 +162,7 @@ async def page(request: AnyRequest) -> Reply:
 )
 async def one(request: AnyRequest) -> Reply:
     """Read an account."""
-    user_id = path.identifier(request, "userId")
+    user_id = path_parameters.identifier(request, "userId")
     return reply(await services(request).database.read(accounts.get, user_id))
 
 
@@ -181,8 +182,8 @@ async def change(request: AnyRequest) -> Reply:
 
     One's own password is changed by `PUT /auth/password`, one's own role by another administrator.
     """
-    asked = await body.read(request, Change)
-    user_id = path.identifier(request, "userId")
+    asked = await request_bodies.read(request, Change)
+    user_id = path_parameters.identifier(request, "userId")
     role = None if asked.role is UNSET else asked.role
     if role is None and asked.password is UNSET:
         raise Invalid.field("", "at least one of role and password is required")
@@ -206,7 +207,7 @@ async def change(request: AnyRequest) -> Reply:
             audit.record(tx, caller.id, "account.role-changed", user_id, moment, role=role)
         if password_hash is not None:
             audit.record(tx, caller.id, "account.password-set", user_id, moment)
-        return account, recording.end_all(tx, user_id, moment)
+        return account, sign_ins.end_all(tx, user_id, moment)
 
     account, ended = await write_as_admin(request, caller, work, subject=user_id)
     shared.sign_ins.forget(ended)

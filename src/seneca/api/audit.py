@@ -5,10 +5,10 @@ from typing import Any
 from litestar import Request, get
 
 from seneca import audit
-from seneca.api import examples, paging
-from seneca.api.long_reads import scan
-from seneca.api.operation import Answer, operation
-from seneca.api.reply import Reply, reply
+from seneca.http import examples, pagination
+from seneca.http.endpoint import Answer, operation
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import Reply, reply
 
 
 @get(
@@ -17,12 +17,12 @@ from seneca.api.reply import Reply, reply
         tag="Privacy",
         who="admin",
         query=["limit", "cursor"],
-        answers=[Answer(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], paging.LINK)],
+        answers=[Answer(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], pagination.LINK)],
     ),
 )
 async def page(request: Request[Any, Any, Any]) -> Reply:
     """List who did what to whom, the newest first: every administrative act, in identifiers only."""
-    asked = paging.asked(request)
+    asked = pagination.asked(request)
     after = asked.after(audit.Place, audit.NEWEST)
     found = await scan(request, audit.page, after, asked.limit)
     return reply(found.entries, headers=asked.link(found.more_after))

@@ -6,18 +6,18 @@ from litestar import Request, delete, get, post, put
 from msgspec import Struct
 
 from seneca import audit, courses
-from seneca.api import body, examples, paging, path
-from seneca.api.caller import caller_of, write_as_admin
-from seneca.api.headers import header
-from seneca.api.long_reads import scan
-from seneca.api.operation import KIBIBYTE, Answer, operation
-from seneca.api.reply import Reply, nothing, reply
-from seneca.api.services import services
 from seneca.audit import Act
+from seneca.common.text_types import CursorText
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
 from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
-from seneca.text import CursorText
+from seneca.http import examples, pagination, path_parameters, request_bodies
+from seneca.http.app_state import services
+from seneca.http.auth import caller_of, write_as_admin
+from seneca.http.endpoint import KIBIBYTE, Answer, operation
+from seneca.http.headers import header
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import Reply, nothing, reply
 
 MOST_BYTES = 1024 * KIBIBYTE
 ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
@@ -44,7 +44,7 @@ class Created(Struct, frozen=True, rename="camel"):
 )
 async def create(request: Request[Any, Any, Any]) -> Reply:
     """Create a course."""
-    new = await body.read(request, NewCourse, MOST_BYTES)
+    new = await request_bodies.read(request, NewCourse, MOST_BYTES)
     caller = caller_of(request)
 
     def work(tx: Transaction, moment: int) -> Course:
@@ -69,7 +69,7 @@ async def create(request: Request[Any, Any, Any]) -> Reply:
 )
 async def one(request: Request[Any, Any, Any]) -> Reply:
     """Read a course, by its id or its exact title."""
-    course = await services(request).database.read(courses.get, path.text(request, "courseIdentifier"))
+    course = await services(request).database.read(courses.get, path_parameters.text(request, "courseIdentifier"))
     etag = course.etag
     condition = header(request, b"if-none-match")
     if condition is not None and courses.matches(condition, etag):
@@ -83,12 +83,12 @@ async def one(request: Request[Any, Any, Any]) -> Reply:
         tag="Courses",
         who="signed-in",
         query=["limit", "cursor", "q"],
-        answers=[Answer(200, "Courses, by title.", list[Course], [examples.COURSE], paging.LINK)],
+        answers=[Answer(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
     ),
 )
 async def page(request: Request[Any, Any, Any]) -> Reply:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
-    asked = paging.asked(request)
+    asked = pagination.asked(request)
     after = asked.after(CursorText, "")
     found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
     return reply(found.courses, headers=asked.link(found.more_after))
@@ -109,9 +109,9 @@ async def page(request: Request[Any, Any, Any]) -> Reply:
 )
 async def change(request: Request[Any, Any, Any]) -> Reply:
     """Change a course: what is left out stays. With `If-Match`, only if it still is that version."""
-    asked = await body.read(request, CourseChange, MOST_BYTES)
+    asked = await request_bodies.read(request, CourseChange, MOST_BYTES)
     identifier, condition = (
-        path.text(request, "courseIdentifier"),
+        path_parameters.text(request, "courseIdentifier"),
         header(request, b"if-match"),
     )
     caller = caller_of(request)
@@ -135,7 +135,7 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
 )
 async def remove(request: Request[Any, Any, Any]) -> Reply:
     """Delete a course that no session refers to."""
-    identifier, caller = path.text(request, "courseIdentifier"), caller_of(request)
+    identifier, caller = path_parameters.text(request, "courseIdentifier"), caller_of(request)
 
     def work(tx: Transaction, moment: int) -> Course:
         return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), moment)

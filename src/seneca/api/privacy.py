@@ -6,21 +6,22 @@ from typing import Any, Final
 from litestar import Request, delete, get
 from msgspec import Struct
 
-from seneca import accounts, audit, login_throttle, passwords
+from seneca import accounts, audit
 from seneca.accounts import Credentials
-from seneca.api import body, examples, path
-from seneca.api.caller import caller_of, write_as_admin
-from seneca.api.long_reads import export
-from seneca.api.operation import Answer, operation
-from seneca.api.reply import IN_MEMORY, Download, Reply, nothing
-from seneca.api.services import now, services
-from seneca.api.signins import prove
+from seneca.api.auth import prove
+from seneca.auth import login_throttle, passwords
+from seneca.auth.login_throttle import LoginAttempt
+from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.database import Transaction
 from seneca.errors import LastAdministrator, NoSuchAccount, OwnAccount, TooManyTries, WrongCredentials
-from seneca.login_throttle import LoginAttempt
-from seneca.password_hasher_pool import HashingSlot
-from seneca.privacy import erasing, exporting
-from seneca.privacy.exporting import Export
+from seneca.http import examples, path_parameters, request_bodies
+from seneca.http.app_state import now, services
+from seneca.http.auth import caller_of, write_as_admin
+from seneca.http.endpoint import Answer, operation
+from seneca.http.limits.long_reads import export
+from seneca.http.responses import IN_MEMORY, Download, Reply, nothing
+from seneca.privacy import data_export, erasure
+from seneca.privacy.data_export import Export
 
 AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
@@ -40,7 +41,7 @@ async def download(request: AnyRequest, account_id: str) -> Download:
     def work(tx: Transaction, moment: int) -> Download:
         file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
-            exporting.write(tx, account_id, moment, file.write)
+            data_export.write(tx, account_id, moment, file.write)
         except BaseException:
             file.close()
             raise
@@ -64,7 +65,7 @@ async def export_own(request: AnyRequest) -> Download:
 )
 async def export_anothers(request: AnyRequest) -> Download:
     """Take out everything that is held about an account. The audit log says so."""
-    user_id, caller = path.identifier(request, "userId"), caller_of(request)
+    user_id, caller = path_parameters.identifier(request, "userId"), caller_of(request)
 
     def note(tx: Transaction, moment: int) -> None:
         accounts.get(tx, user_id)
@@ -88,18 +89,18 @@ async def export_anothers(request: AnyRequest) -> Download:
 )
 async def erase_own(request: AnyRequest) -> Reply:
     """Erase the caller's account and everything that is held about them. Every figure is corrected."""
-    given = await body.read(request, Erasure)
+    given = await request_bodies.read(request, Erasure)
     caller, shared = caller_of(request), services(request)
     account = await shared.database.read(accounts.get, caller.id)
     moment = now()
 
-    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasing.Erased | None:
+    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.Erased | None:
         if verified.id != caller.id:  # the name is somebody else's by now
             raise NoSuchAccount
 
-        def work(tx: Transaction) -> erasing.Erased | None:
+        def work(tx: Transaction) -> erasure.Erased | None:
             login_throttle.take_back(tx, attempt)
-            return erasing.erase_self(tx, caller, verified, moment)
+            return erasure.erase_self(tx, caller, verified, moment)
 
         return await shared.database.write(work)
 
@@ -124,13 +125,13 @@ async def erase_another(request: AnyRequest) -> Reply:
 
     One's own account is erased by `DELETE /auth/me`.
     """
-    user_id, caller = path.identifier(request, "userId"), caller_of(request)
+    user_id, caller = path_parameters.identifier(request, "userId"), caller_of(request)
     shared, moment = services(request), now()
     if user_id == caller.id:
         raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
 
-    def erase(tx: Transaction, _: int) -> erasing.Erased:
-        return erasing.erase(tx, caller.id, user_id, moment)
+    def erase(tx: Transaction, _: int) -> erasure.Erased:
+        return erasure.erase(tx, caller.id, user_id, moment)
 
     erased = await write_as_admin(request, caller, erase, subject=user_id)
     shared.sign_ins.forget(erased.sign_ins)

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from litestar import Request
 
-from seneca import accounts, setup
+from seneca import accounts
 from seneca.accounts import Role
-from seneca.api import peer_user
-from seneca.api.caller import bearer, signed_in
-from seneca.api.services import services
+from seneca.auth import setup_token
 from seneca.errors import RegistrationClosed
+from seneca.http import peer_user
+from seneca.http.app_state import services
+from seneca.http.auth import bearer, signed_in
 
 LOCAL_SECONDS: Final = 3600
 FORWARDING: Final = ("origin", "forwarded", "x-real-ip", "via")
@@ -48,7 +49,7 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
         raise RegistrationClosed("Sign in as an administrator to register another.")
     token = request.headers.get("x-setup-token")
     if token is not None:
-        if await shared.database.read(setup.is_token, token):
+        if await shared.database.read(setup_token.is_token, token):
             return True
     elif await is_local(request):
         return True

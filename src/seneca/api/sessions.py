@@ -6,13 +6,7 @@ from typing import Any
 from litestar import Request, get, post, put
 from msgspec import Struct
 
-from seneca import units
-from seneca.api import body, examples, path
-from seneca.api.caller import caller_of, learner_of
-from seneca.api.long_reads import scan
-from seneca.api.operation import Answer, operation
-from seneca.api.reply import Reply, reply
-from seneca.api.services import now, services
+from seneca.common import units
 from seneca.errors import (
     NoSuchCourse,
     NoSuchSession,
@@ -24,7 +18,13 @@ from seneca.errors import (
     TooManyLearnerNames,
     TooManyNames,
 )
-from seneca.sessions import reading, recording
+from seneca.http import examples, path_parameters, request_bodies
+from seneca.http.app_state import now, services
+from seneca.http.auth import caller_of, learner_of
+from seneca.http.endpoint import Answer, operation
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import Reply, reply
+from seneca.sessions import commands, queries
 from seneca.sessions.results import ModuleResult, read_results
 
 
@@ -57,7 +57,7 @@ class Ended(Struct, frozen=True, rename="camel"):
     opt=operation(
         tag="Study sessions",
         who="user",
-        body=recording.Start,
+        body=commands.Start,
         example=examples.START,
         answers=[
             Answer(201, "The session has started.", Started, examples.STARTED),
@@ -76,10 +76,10 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
 
     A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
     """
-    asked = await body.read(request, recording.Start)
+    asked = await request_bodies.read(request, commands.Start)
     learner, shared, moment = learner_of(request), services(request), now()
     async with shared.quotas.charge(learner, 0, moment):
-        session_id, is_new = await shared.database.write(recording.start, learner, asked, moment)
+        session_id, is_new = await shared.database.write(commands.start, learner, asked, moment)
     return reply(
         Started("Session started created successfully", session_id),
         201 if is_new else 200,
@@ -91,7 +91,7 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
     opt=operation(
         tag="Study sessions",
         who="user",
-        body=recording.Update,
+        body=commands.Update,
         example=examples.UPDATE,
         answers=[Answer(200, "The results are recorded.", Updated, examples.UPDATED)],
         refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
@@ -102,12 +102,12 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
 
     A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
     """
-    asked = await body.read(request, recording.Update)
+    asked = await request_bodies.read(request, commands.Update)
     session_id = asked.session_id.lower()
     given = read_results(asked.module_stats)
     learner, shared = learner_of(request), services(request)
     async with shared.quotas.charge(learner, sum(result.bytes for result in given), now()):
-        recorded = await shared.database.write(recording.record, learner, session_id, given)
+        recorded = await shared.database.write(commands.record, learner, session_id, given)
     return reply(
         Updated(
             "Session updated successfully",
@@ -123,7 +123,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
     opt=operation(
         tag="Study sessions",
         who="user",
-        body=recording.End,
+        body=commands.End,
         example=examples.END,
         answers=[Answer(200, "The session has ended.", Ended, examples.ENDED)],
         refusals=[NoSuchSession, SessionEnded, QuotaExceeded],
@@ -131,10 +131,10 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
 )
 async def end(request: Request[Any, Any, Any]) -> Reply:
     """End a session."""
-    session_id = (await body.read(request, recording.End)).session_id.lower()
+    session_id = (await request_bodies.read(request, commands.End)).session_id.lower()
     learner, shared, moment = learner_of(request), services(request), now()
     async with shared.quotas.charge(learner, 0, moment):
-        ended_at = await shared.database.write(recording.end, learner, session_id, moment)
+        ended_at = await shared.database.write(commands.end, learner, session_id, moment)
     return reply(Ended("Session ended successfully", session_id, units.iso(ended_at)))
 
 
@@ -143,7 +143,7 @@ async def end(request: Request[Any, Any, Any]) -> Reply:
     opt=operation(
         tag="Study sessions",
         who="signed-in",
-        answers=[Answer(200, "The session.", reading.Session, examples.SESSION)],
+        answers=[Answer(200, "The session.", queries.Session, examples.SESSION)],
         refusals=[NoSuchSession],
     ),
 )
@@ -152,10 +152,10 @@ async def one(request: Request[Any, Any, Any]) -> Reply:
 
     Where several learners brought the same id, an administrator gets the one that started first.
     """
-    session_id = path.identifier(request, "sessionId")
+    session_id = path_parameters.identifier(request, "sessionId")
     if caller_of(request).role == "admin":  # many learners may have brought this id
-        return reply(await scan(request, reading.get, None, session_id))
-    return reply(await services(request).database.read(reading.get, learner_of(request), session_id))
+        return reply(await scan(request, queries.get, None, session_id))
+    return reply(await services(request).database.read(queries.get, learner_of(request), session_id))
 
 
 ROUTES = [start, update, end, one]

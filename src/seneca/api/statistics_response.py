@@ -7,13 +7,13 @@ from typing import Any, Final
 import msgspec
 from litestar import Request
 
-from seneca.api.caller import caller_of
-from seneca.api.long_reads import scan
-from seneca.api.reply import IN_MEMORY, AsgiResponse, Download, encode, reply
-from seneca.api.services import services
-from seneca.api.turns import TURN, TURNS
 from seneca.database import Transaction
-from seneca.stats import ManyNames, Statistics
+from seneca.http.app_state import services
+from seneca.http.auth import caller_of
+from seneca.http.limits.concurrency import TURN, TURNS
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import IN_MEMORY, AsgiResponse, Download, encode, reply
+from seneca.stats.queries import ManyNames, Statistics
 
 NAMES_AT_ONCE: Final = 500
 START_OF_NAMES: Final = b'"moduleNames":['

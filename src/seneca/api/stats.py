@@ -4,19 +4,20 @@ from typing import Any
 
 from litestar import Request, get
 
-from seneca import accounts, stats
+from seneca import accounts
 from seneca.accounts import Learner
-from seneca.api import examples, paging, path
-from seneca.api.caller import caller_of, learner_of
-from seneca.api.long_reads import scan
-from seneca.api.operation import Answer, operation
-from seneca.api.reply import AsgiResponse, Reply, reply
-from seneca.api.services import services
 from seneca.api.statistics_response import respond
 from seneca.database import Transaction
 from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
-from seneca.sessions import reading
-from seneca.stats import SessionStatistics, Statistics
+from seneca.http import examples, pagination, path_parameters
+from seneca.http.app_state import services
+from seneca.http.auth import caller_of, learner_of
+from seneca.http.endpoint import Answer, operation
+from seneca.http.limits.long_reads import scan
+from seneca.http.responses import AsgiResponse, Reply, reply
+from seneca.sessions import queries as sessions_queries
+from seneca.stats import queries
+from seneca.stats.queries import SessionStatistics, Statistics
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Statistics"
@@ -25,9 +26,9 @@ SESSION_FIGURES = Answer(200, "The statistics.", SessionStatistics, examples.SES
 SESSIONS = Answer(
     200,
     "Sessions, oldest first.",
-    list[reading.Session],
+    list[sessions_queries.Session],
     [examples.SESSION],
-    paging.LINK,
+    pagination.LINK,
 )
 PAGED = ["limit", "cursor"]
 
@@ -38,9 +39,11 @@ PAGED = ["limit", "cursor"]
 )
 async def sessions_of_course(request: AnyRequest) -> Reply:
     """List all sessions of the course with this id, else those with this session id."""
-    asked = paging.asked(request)
-    after = asked.after(reading.Place, reading.BEGINNING)
-    page = await scan(request, reading.page_of_course_or_id, path.identifier(request, "id"), after, asked.limit)
+    asked = pagination.asked(request)
+    after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
+    page = await scan(
+        request, sessions_queries.page_of_course_or_id, path_parameters.identifier(request, "id"), after, asked.limit
+    )
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 
@@ -51,10 +54,10 @@ async def sessions_of_course(request: AnyRequest) -> Reply:
 async def course(request: AnyRequest) -> AsgiResponse:
     """Read a course's statistics: an administrator all learners', a learner their own."""
     caller = caller_of(request)
-    course_id = path.identifier(request, "courseId")
+    course_id = path_parameters.identifier(request, "courseId")
     if caller.role == "admin":
-        return await respond(request, stats.of_course, course_id)
-    return await respond(request, stats.of_learner_in_course, caller.id, course_id)
+        return await respond(request, queries.of_course, course_id)
+    return await respond(request, queries.of_learner_in_course, caller.id, course_id)
 
 
 @get(
@@ -84,7 +87,7 @@ async def own_sessions(request: AnyRequest) -> Reply:
 @get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
 async def own(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics over all courses."""
-    return await respond(request, stats.of_learner, caller_of(request).id)
+    return await respond(request, queries.of_learner, caller_of(request).id)
 
 
 @get(
@@ -93,8 +96,8 @@ async def own(request: AnyRequest) -> AsgiResponse:
 )
 async def own_course(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics of a course."""
-    course_id = path.identifier(request, "courseId")
-    return await respond(request, stats.of_learner_in_course, caller_of(request).id, course_id)
+    course_id = path_parameters.identifier(request, "courseId")
+    return await respond(request, queries.of_learner_in_course, caller_of(request).id, course_id)
 
 
 @get(
@@ -117,10 +120,10 @@ async def own_session(request: AnyRequest) -> Reply:
 )
 async def account(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics over all courses."""
-    user_id = path.identifier(request, "userId")
+    user_id = path_parameters.identifier(request, "userId")
 
     def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return stats.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
+        return queries.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
 
     return await respond(request, read)
 
@@ -132,12 +135,12 @@ async def account(request: AnyRequest) -> AsgiResponse:
 async def account_course(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics of a course."""
     user_id, course_id = (
-        path.identifier(request, "userId"),
-        path.identifier(request, "courseId"),
+        path_parameters.identifier(request, "userId"),
+        path_parameters.identifier(request, "courseId"),
     )
 
     def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return stats.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
+        return queries.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
 
     return await respond(request, read)
 
@@ -148,24 +151,24 @@ async def account_course(request: AnyRequest) -> AsgiResponse:
 )
 async def account_sessions(request: AnyRequest) -> Reply:
     """List one account's sessions."""
-    user_id = path.identifier(request, "userId")
+    user_id = path_parameters.identifier(request, "userId")
     learner = await services(request).database.read(accounts.learner, user_id)
     return await _sessions_of(request, learner)
 
 
 async def _sessions_of(request: AnyRequest, learner: Learner) -> Reply:
-    asked = paging.asked(request)
-    after = asked.after(reading.Place, reading.BEGINNING)
-    page = await scan(request, reading.page_of_learner, learner, after, asked.limit)
+    asked = pagination.asked(request)
+    after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
+    page = await scan(request, sessions_queries.page_of_learner, learner, after, asked.limit)
     return reply(page.sessions, headers=asked.link(page.more_after))
 
 
 async def _session(request: AnyRequest, learner: Learner | None) -> Reply:
     course_id, session_id = (
-        path.identifier(request, "courseId"),
-        path.identifier(request, "sessionId"),
+        path_parameters.identifier(request, "courseId"),
+        path_parameters.identifier(request, "sessionId"),
     )
-    return reply(await services(request).database.read(stats.of_session, learner, course_id, session_id))
+    return reply(await services(request).database.read(queries.of_session, learner, course_id, session_id))
 
 
 ROUTES = [

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from seneca.cli import accounts, backups, figures, privacy, serving, transferring
+from seneca.cli import accounts, backup, exchange, privacy, serve, stats
+from seneca.common.text_types import printable
 from seneca.errors import Refusal
-from seneca.text import printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,18 +21,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(serving.serve)
-app.command()(serving.migrate)
-app.command()(transferring.demo)
-app.command("import")(transferring.import_file)
-app.command("export")(transferring.export_file)
+app.command()(serve.serve)
+app.command()(serve.migrate)
+app.command()(exchange.demo)
+app.command("import")(exchange.import_file)
+app.command("export")(exchange.export_file)
 app.command()(privacy.erase)
 app.command()(privacy.retain)
 app.command()(privacy.scour)
-app.command("backup")(backups.back_up)
-app.command("restore")(backups.restore)
+app.command("backup")(backup.back_up)
+app.command("restore")(backup.restore)
 app.add_typer(accounts.app, name="admin")
-app.add_typer(figures.app, name="stats")
+app.add_typer(stats.app, name="stats")
 
 
 def print_version(wanted: bool) -> None:  # noqa: FBT001

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from seneca import accounts, audit, decoding, passwords, setup, units
+from seneca import accounts, audit
 from seneca.accounts import Registration
+from seneca.auth import passwords, setup_token, sign_ins
+from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, now, opened, write
+from seneca.common import json_decoding, units
 from seneca.database import Transaction
 from seneca.errors import NoSuchAccount
-from seneca.password_policy import PasswordPolicy
-from seneca.signins import recording
 
 app = typer.Typer(
     no_args_is_help=True, help="Create an administrator, reset a password, replace lost keys.", rich_markup_mode=None
@@ -34,7 +35,7 @@ def create(
     with opened(data, url) as (told, database):
         password = new_password()
         given = {"username": name, "email": email, "password": password, "role": "admin"}
-        decoding.convert(given, Registration)
+        json_decoding.convert(given, Registration)
         PasswordPolicy.load(told.password_words).check(password, name, email)
         account_id = units.new_id()
         password_hash = passwords.hash_password(password)
@@ -52,7 +53,7 @@ def create(
             audit.record(tx, None, "account.registered", account_id, now, role="admin")
 
         write(database, create_administrator, now())
-        setup.discard(told.data)
+        setup_token.discard(told.data)
     print(f"Administrator {name} made: {account_id}", file=sys.stderr)
 
 
@@ -68,13 +69,13 @@ def set_password(
                 raise NoSuchAccount(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)
         password = new_password()
-        decoding.convert({"password": password}, accounts.Change)
+        json_decoding.convert({"password": password}, accounts.Change)
         PasswordPolicy.load(told.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
 
         def change_password(tx: Transaction, now: int) -> None:
             accounts.change(tx, account.id, role=None, password_hash=password_hash)
-            recording.end_all(tx, account.id, now)
+            sign_ins.end_all(tx, account.id, now)
             audit.record(tx, None, "account.password-set", account.id, now)
 
         write(database, change_password, now())
@@ -84,10 +85,10 @@ def set_password(
 @app.command("forget-keys")
 def forget_keys(data: Data = None, url: Url = None) -> None:
     """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
-    from seneca import tokens  # 20 ms that no other command of these needs
+    from seneca.auth import access_tokens  # 20 ms that no other command of these needs
 
     def forget(tx: Transaction, now: int) -> None:
-        tokens.forget(tx)
+        access_tokens.forget(tx)
         audit.record(tx, None, "keys.forgotten", audit.NOBODY, now)
 
     with opened(data, url, create=False) as (_, database):

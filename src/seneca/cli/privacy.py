@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from seneca import accounts, units
+from seneca import accounts
 from seneca.cli.options import Data, Url, now, opened, steps, write
+from seneca.common import units
+from seneca.common.text_types import printable
 from seneca.database import Database, Transaction
 from seneca.errors import NoSuchAccount, Unavailable, Unusable
-from seneca.privacy import erasing, outside, retaining, scouring
+from seneca.privacy import erasure, erasure_log, retention, vacuum
 from seneca.settings import Settings
-from seneca.text import printable
 
 
 def erase(
@@ -32,7 +33,9 @@ def erase(
         raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
     with opened(data, url, create=False) as (told, database):
         if replay is not None:
-            print(f"{asyncio.run(outside.replay(database, replay, now())):,} accounts erased again.", file=sys.stderr)
+            print(
+                f"{asyncio.run(erasure_log.replay(database, replay, now())):,} accounts erased again.", file=sys.stderr
+            )
         else:
             erase_one(database, str(name), yes=yes)
         finish(told, database)
@@ -42,7 +45,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
     """Show whom it concerns, ask, and erase. Raises NoSuchAccount, LastAdministrator."""
     with database.reading() as tx:
         account = find(tx, name)
-        counted = tx.one(erasing.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
+        counted = tx.one(erasure.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
     sessions = 0 if counted is None else counted[0]
     described = f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions"
     print(printable(described), file=sys.stderr)
@@ -50,11 +53,11 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")
         typer.confirm("Erase all of it?", abort=True, err=True)
-    erased = write(database, erasing.erase, None, account.id, now())
+    erased = write(database, erasure.erase, None, account.id, now())
     if not erased.is_complete:
         with steps() as step:
             step(f"removing {erased.sessions:,} sessions")
-            asyncio.run(erasing.finish(database, account.id))
+            asyncio.run(erasure.finish(database, account.id))
     print(f"Erased, with {erased.sessions:,} sessions: {account.id}", file=sys.stderr)
 
 
@@ -76,15 +79,15 @@ def retain(
 ) -> None:
     """Delete sessions that started more than --months ago. Statistics are corrected."""
     moment = now()
-    before = retaining.limit(moment, months)
+    before = retention.limit(moment, months)
     with opened(data, url, create=False) as (told, database):
         if dry_run:
             with database.reading() as tx:
-                old = retaining.count(tx, before)
+                old = retention.count(tx, before)
         else:
             with steps() as step:
                 progress = lambda sessions: step(f"{sessions:,} sessions removed")  # noqa: E731
-                run = retaining.retain(database, months=months, before=before, now=moment, progress=progress)
+                run = retention.retain(database, months=months, before=before, now=moment, progress=progress)
                 old = asyncio.run(run)
             finish(told, database)
     done = "would be removed" if dry_run else "removed"
@@ -95,16 +98,16 @@ def scour(data: Data = None, url: Url = None) -> None:
     """Rewrite the SQLite file so that no erased data is left in it. Other writes wait until it is done."""
     with opened(data, url, create=False) as (told, database), steps() as step:
         step("rewriting the file")
-        asyncio.run(scouring.scour(database, interval=0, now=now(), thoroughly=True))
-        outside.complete(database, told.data / outside.FILE)
+        asyncio.run(vacuum.scour(database, interval=0, now=now(), thoroughly=True))
+        erasure_log.complete(database, told.data / erasure_log.FILE)
     print("The files are scoured.", file=sys.stderr)
 
 
 def finish(told: Settings, database: Database) -> None:
     """Do what follows erasures. What cannot be done now, a server does later."""
     try:
-        outside.complete(database, told.data / outside.FILE)
-        asyncio.run(erasing.finish_all(database))
-        asyncio.run(scouring.scour(database, interval=told.vacuum_interval * 1000, now=now()))
+        erasure_log.complete(database, told.data / erasure_log.FILE)
+        asyncio.run(erasure.finish_all(database))
+        asyncio.run(vacuum.scour(database, interval=told.vacuum_interval * 1000, now=now()))
     except (Unusable, Unavailable) as fault:
         print(f"seneca: It is erased, but: {fault.detail} A running server tries again.", file=sys.stderr)

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 from seneca.errors import Unusable
 
 P = ParamSpec("P")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from seneca import text
+from seneca.common import text_types
 
 ACCOUNTS_TOGETHER: Final = 5000
 
@@ -67,14 +67,14 @@ def _account_keys(tx: Schema) -> Iterator[str]:
 
 
 def _keys_of(tx: Schema, account_id: str, username: str, email: str, created_at: object) -> Iterator[str]:
-    keys = {text.key(username), text.key(email)}
+    keys = {text_types.key(username), text_types.key(email)}
     stored = {str(row[0]) for row in tx.all(KEYS_OF, id=account_id)}
     for key in sorted(stored - keys):
         tx.run(DELETE_KEY, key=key, id=account_id)
     for key in sorted(keys - stored):
-        claims = [(key != text.key(email), created_at, account_id)]
+        claims = [(key != text_types.key(email), created_at, account_id)]
         if holder := tx.one(HOLDER, key=key):
-            claims.append((key != text.key(str(holder[2])), holder[1], str(holder[0])))
+            claims.append((key != text_types.key(str(holder[2])), holder[1], str(holder[0])))
             (*_, winner), (*_, loser) = sorted(claims)
             yield (
                 f"The accounts {winner} and {loser} have a name that is the same now that invisible characters do not count. "
@@ -88,7 +88,7 @@ def _keys_of(tx: Schema, account_id: str, username: str, email: str, created_at:
 def _courses(tx: Schema) -> Iterator[str]:
     """Normalise titles and topics, and make the search keys again. A title that another course has by now stays."""
     for course_id, title, qualification, topics, search_key in tx.all(COURSES):
-        normal = text.normalise_name(str(title))
+        normal = text_types.normalise_name(str(title))
         other = None if normal == title else tx.one(COURSE_WITH_TITLE, title=normal)
         if other is not None:
             yield (
@@ -99,7 +99,7 @@ def _courses(tx: Schema) -> Iterator[str]:
         new = {
             "title": normal,
             "topics": _topics(str(topics)),
-            "search_key": f"{text.key(normal)}\n{text.key(str(qualification))}",
+            "search_key": f"{text_types.key(normal)}\n{text_types.key(str(qualification))}",
         }
         if new != {"title": title, "topics": topics, "search_key": search_key}:
             topics_hash = hashlib.blake2b(
@@ -113,7 +113,10 @@ def _topics(stored: str) -> str:
     if stored.isascii() and '" ' not in stored and ' "' not in stored:
         return stored
     topics = [
-        {"topic": text.normalise_name(entry["topic"]), "modules": [*map(text.normalise_name, entry["modules"])]}
+        {
+            "topic": text_types.normalise_name(entry["topic"]),
+            "modules": [*map(text_types.normalise_name, entry["modules"])],
+        }
         for entry in json.loads(stored)
     ]
     names = [[entry["topic"] for entry in topics], *(entry["modules"] for entry in topics)]

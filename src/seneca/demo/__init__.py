@@ -12,10 +12,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from seneca import passwords, units
+from seneca.auth import passwords
+from seneca.common import units
 from seneca.database import Database
 from seneca.errors import Unusable
-from seneca.transfer.importing import Source, import_source
+from seneca.exchange.importer import Source, import_source
 
 LEARNERS: Final = ("amara", "bruno", "chidi", "dilnoza", "elif", "farid", "greta", "hana", "ivo", "jun", "kofi", "lena")
 DAYS: Final = 120

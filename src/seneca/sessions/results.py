@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from seneca import text, units
+from seneca.common import text_types, units
+from seneca.common.text_types import Answer, Name
 from seneca.errors import FieldError
-from seneca.text import Answer, Name
 
 MOST_MODULES_AT_ONCE = 200
 MOST_ANSWERS = 500
@@ -52,7 +52,7 @@ class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="came
 
     def __post_init__(self) -> None:
         """Normalise the name."""
-        text.normalise_member(self, "module_name", "moduleName")
+        text_types.normalise_member(self, "module_name", "moduleName")
 
 
 ModuleUpdates = Annotated[

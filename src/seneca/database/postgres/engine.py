@@ -15,10 +15,10 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 from seneca.database.postgres.connection_errors import explain, public_name
 from seneca.database.postgres.pool import ConnectionPool
-from seneca.database.postgres.running import SNAPSHOT, Runner, check_committed, exclude_writers
+from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
 from seneca.errors import Unusable
 

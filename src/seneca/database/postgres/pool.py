@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from seneca.database.postgres.running import Lost, Work
+from seneca.database.postgres.runner import Lost, Work
 from seneca.database.postgres.transaction import Connection, meaning
 from seneca.errors import Unavailable
 

@@ -17,7 +17,7 @@ from psycopg import errors
 from psycopg.abc import Params
 
 from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, table_of
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 from seneca.errors import Busy, Unavailable
 
 Connection: TypeAlias = psycopg.Connection[Row]

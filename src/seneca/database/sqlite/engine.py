@@ -16,11 +16,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 import apsw
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
-from seneca.database.memory import Memory
-from seneca.database.sqlite import copying, schema
+from seneca.database.cache import Memory
+from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
-from seneca.database.sqlite.scouring import empty_log, vacuum
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
+from seneca.database.sqlite.vacuum import empty_log, vacuum
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import Unusable, reason
 
@@ -100,7 +100,7 @@ class Sqlite:
 
         Where it is up to date, this only reads: it must not wait for whoever writes.
         """
-        copying.make_private(self.path)
+        backup.make_private(self.path)
         with closing(self._connect()) as connection:
             wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
             tx = SqliteTransaction(connection, 0, self.memory)
@@ -233,10 +233,10 @@ class Sqlite:
 
     def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
         """Copy everything, as it is at this moment, into a file."""
-        with self._damage(), copying.placed(path, self.path, self.id, force=force) as part:
+        with self._damage(), backup.placed(path, self.path, self.id, force=force) as part:
             with closing(self.transaction().connection) as connection:
-                copying.write(connection, part, progress)
-            copying.check(part, path)
+                backup.write(connection, part, progress)
+            backup.check(part, path)
             with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
                 return look(SqliteTransaction(copy, self.buckets, Memory()))
 
@@ -248,9 +248,9 @@ class Sqlite:
         progress: Progress,
     ) -> None:
         """Put a copy in the place of everything, in one transaction."""
-        with self._damage(), copying.copied(path, self.path) as part, closing(self.transaction().connection) as target:
-            copying.check(part, path)
-            copying.repage(part, target)
+        with self._damage(), backup.copied(path, self.path) as part, closing(self.transaction().connection) as target:
+            backup.check(part, path)
+            backup.repage(part, target)
             fresh = Sqlite(part)
             try:
                 fresh.check_schema(path)
@@ -262,7 +262,7 @@ class Sqlite:
                         carry(old, source)
 
                 with closing(source.connection):
-                    copying.replace(target, source.connection, last, progress)
+                    backup.replace(target, source.connection, last, progress)
             finally:
                 fresh.close()
 

@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 
 from seneca.database import migrations
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 from seneca.database.sqlite.transaction import SqliteTransaction
 from seneca.errors import Unusable
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import apsw
 
 from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, many_values
-from seneca.database.memory import Memory
+from seneca.database.cache import Memory
 from seneca.errors import Busy, Unavailable
 
 PATIENCE = 5.0  # seconds that a write waits for its turn

@@ -1,0 +1,103 @@
+"""Passwords: how they are hashed, how a hash is verified and renewed.
+
+Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Sheet). Hashes that the
+reference service made are bcrypt; they verify as they did there and are renewed at the next sign-in.
+"""
+
+import re
+from typing import Annotated, Final
+
+import bcrypt
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import Argon2Error, InvalidHashError
+from msgspec import Meta
+
+from seneca.common import text_types
+
+NewPassword = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=128,
+        pattern=text_types.NO_NUL,
+        extra_json_schema={"format": "password"},
+    ),
+]
+GivenPassword = Annotated[
+    str,
+    Meta(max_length=1024, pattern=text_types.NO_NUL, extra_json_schema={"format": "password"}),
+]
+
+MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; the least that OWASP knows of is five times that
+MOST_KIBIBYTES: Final = 64 * 1024
+MOST_PASSES: Final = 5
+MOST_LANES: Final = 16
+MOST_ROUNDS: Final = 14
+BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
+
+_ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+_ARGON2ID: Final = re.compile(
+    r"\$argon2id\$v=19\$m=[1-9]\d{0,9},t=[1-9]\d{0,9},p=[1-9]\d{0,7}\$[A-Za-z0-9+/]{11,}\$[A-Za-z0-9+/]{16,}", re.ASCII
+)  # the PHC string format
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII)  # 16 bytes of salt
+
+
+def hash_password(password: str) -> str:
+    """A new Argon2id hash, in the PHC string format."""
+    return _ARGON2.hash(password)
+
+
+def verify(stored: str, password: str) -> bool:
+    """Whether the password is the one that was hashed."""
+    if _BCRYPT.fullmatch(stored):
+        return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
+    try:
+        return _ARGON2.verify(stored, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def is_current(stored: str) -> bool:
+    """Whether the hash was made as we make them today."""
+    return stored.startswith("$argon2id$") and not _ARGON2.check_needs_rehash(stored)
+
+
+def check_hash(stored: str) -> None:
+    """Refuse a hash that is not ours to verify, or that would cost too much to.
+
+    Raises:
+        ValueError: with the rule that was broken.
+
+    """
+    if match := _BCRYPT.fullmatch(stored):
+        if not 4 <= int(match[1]) <= MOST_ROUNDS:
+            raise ValueError(f"bcrypt's cost must be from 4 to {MOST_ROUNDS}")
+        return
+    if not _ARGON2ID.fullmatch(stored):
+        raise ValueError("must be an argon2id or a bcrypt ($2a$, $2b$, $2y$) hash")
+    parameters = extract_parameters(stored)
+    if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
+        raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")
+    if parameters.memory_cost * parameters.time_cost < MIN_KIBIBYTES_TIMES_PASSES:
+        raise ValueError("argon2id must use at least 7 MiB, memory times passes: it is too easily guessed")
+    if parameters.parallelism > MOST_LANES:
+        raise ValueError(f"argon2id may use at most {MOST_LANES} lanes")
+
+
+FAILURE_STEP_MS: Final = 250  # failed sign-ins take a multiple of this, whatever they did
+MS_PER_MEBIBYTE_PASS: Final = 0.82  # argon2id, on the machine of docs/performance.md
+BCRYPT_10_MS: Final = 70
+MARGIN: Final = 1.5
+
+
+def failure_step_ms(stored: str) -> int:
+    """Of what time failed sign-ins must take a multiple, so that verifying this hash takes less than one."""
+    if match := _BCRYPT.fullmatch(stored):
+        milliseconds = BCRYPT_10_MS * 2.0 ** (int(match[1]) - 10)
+    else:
+        parameters = extract_parameters(stored)
+        milliseconds = MS_PER_MEBIBYTE_PASS * parameters.memory_cost * parameters.time_cost / 1024
+    step = FAILURE_STEP_MS
+    while step < milliseconds * MARGIN:
+        step *= 2
+    return step

@@ -1,0 +1,35 @@
+"""``seneca stats``: prove the figures, put them right."""
+
+import sys
+
+import typer
+
+from seneca import audit
+from seneca.cli.options import Data, Url, now, opened, steps
+from seneca.common.text_types import printable
+from seneca.errors import FiguresDiffer
+from seneca.stats import verification
+
+app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute them.", rich_markup_mode=None)
+
+
+@app.command()
+def verify(data: Data = None, url: Url = None) -> None:
+    """Recompute every statistic from the recorded rows and list each that differs (exit status 1)."""
+    found = 0
+    with opened(data, url, create=False) as (_, database), database.reading() as tx, steps() as step:
+        for difference in verification.differences(tx, lambda table: step(f"verifying {table}")):
+            print(printable(str(difference)))
+            found += 1
+    if found:
+        raise FiguresDiffer(f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild")
+    print("All figures agree with the recorded rows.", file=sys.stderr)
+
+
+@app.command()
+def rebuild(data: Data = None, url: Url = None) -> None:
+    """Recompute every statistic from the recorded rows and store it. Other writes wait until it is done."""
+    with opened(data, url, create=False) as (_, database), database.writing() as tx, steps() as step:
+        verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
+        audit.record(tx, None, "figures.rebuilt", audit.NOBODY, now())
+    print("All figures are rebuilt.", file=sys.stderr)

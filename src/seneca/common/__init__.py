@@ -1,0 +1,1 @@
+"""What knows nothing of Seneca's domain, or only its smallest values."""

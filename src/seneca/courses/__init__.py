@@ -1,0 +1,283 @@
+"""Courses: what there is to study, its topics, and their modules."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from seneca.common import text_types, units
+from seneca.common.page_size import MAX_PAGE_BYTES
+from seneca.common.text_types import Line, Name, Title
+from seneca.database import Answer, BrokenReference, NotUnique, Row, Transaction
+from seneca.errors import (
+    CourseInUse,
+    FieldError,
+    Invalid,
+    NoSuchCourse,
+    Stale,
+    TitleTaken,
+)
+
+MOST_TOPICS = 200
+MOST_MODULES = 500
+
+
+class Topic(Struct, frozen=True, forbid_unknown_fields=True):
+    """A topic of a course and the names of its modules."""
+
+    topic: Name
+    modules: Annotated[
+        list[Name],
+        Meta(max_length=MOST_MODULES, description="Distinct names.", extra_json_schema={"uniqueItems": True}),
+    ]
+
+    def __post_init__(self) -> None:
+        """Normalise its names."""
+        text_types.normalise_member(self, "topic", "topic")
+        text_types.normalise_members(self, "modules")
+
+
+Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]
+
+
+class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request for a course."""
+
+    course_title: Title
+    qualification: Line
+    topics_and_modules: Topics
+
+    def __post_init__(self) -> None:
+        """Normalise the title."""
+        text_types.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat."""
+        return repeated_names(self.topics_and_modules)
+
+
+class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A change to a course: what is left out stays. ``id`` and ``createdAt`` are ignored, as read."""
+
+    course_title: Title | UnsetType = UNSET
+    qualification: Line | UnsetType = UNSET
+    topics_and_modules: Topics | UnsetType = UNSET
+    id: str | None = None
+    created_at: str | None = None
+
+    def __post_init__(self) -> None:
+        """Normalise the title."""
+        text_types.normalise_member(self, "course_title", "courseTitle")
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat."""
+        return repeated_names(self.topics_and_modules)
+
+
+class Course(Struct, frozen=True, rename="camel"):
+    """A course, as it is shown."""
+
+    id: str
+    course_title: str
+    qualification: str
+    topics_and_modules: Raw
+    created_at: str
+
+    @property
+    def etag(self) -> str:
+        """A strong validator of its content (RFC 9110, 8.8.3)."""
+        return f'"{hashlib.blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()}"'
+
+
+def repeated_names(topics: Sequence[Topic | UnsetType] | UnsetType) -> Iterator[FieldError]:
+    """Topics of one course, and modules of one topic, whose name occurred before. What is UNSET is passed over."""
+    topics = [] if topics is UNSET else topics
+    for i in _repeated([UNSET if topic is UNSET else topic.topic for topic in topics]):
+        yield FieldError(f"topicsAndModules[{i}].topic", "must differ from the other topics")
+    for i, topic in enumerate(topics):
+        for j in _repeated(topic.modules) if isinstance(topic, Topic) and isinstance(topic.modules, list) else ():
+            yield FieldError(f"topicsAndModules[{i}].modules[{j}]", "must differ from the topic's other modules")
+
+
+def _repeated(names: Sequence[str | UnsetType]) -> list[int]:
+    seen: set[str] = set()
+    repeated = []
+    for index, name in enumerate(names):
+        if name in seen:
+            repeated.append(index)
+        elif name is not UNSET:
+            seen.add(name)
+    return repeated
+
+
+INSERT = """
+INSERT INTO courses (id, title, qualification, topics, search_key, created_at, topics_hash)
+VALUES (:id, :title, :qualification, :topics, :search_key, :created_at, :topics_hash)
+ON CONFLICT (title) DO NOTHING
+"""
+
+
+def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:
+    """Make a course, with this id or a new one.
+
+    Raises:
+        TitleTaken: another course has the title.
+
+    """
+    course_id = id or units.new_id()
+    topics = msgspec.json.encode(new.topics_and_modules)
+    made = tx.run(
+        INSERT,
+        id=course_id,
+        title=new.course_title,
+        qualification=new.qualification,
+        topics=topics.decode(),
+        search_key=search_key(new.course_title, new.qualification),
+        created_at=now,
+        topics_hash=topics_hash(topics),
+    )
+    if not made:
+        raise TitleTaken
+    return Course(course_id, new.course_title, new.qualification, Raw(topics), units.iso(now))
+
+
+def search_key(title: str, qualification: str) -> str:
+    """What ``?q=`` is looked for in."""
+    return f"{text_types.key(title)}\n{text_types.key(qualification)}"
+
+
+COLUMNS = "id, title, qualification, topics, created_at"
+BY_ID = f"SELECT {COLUMNS} FROM courses WHERE id = :id"
+BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
+
+
+def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> Answer:
+    """Ask for the course with this id, else for the one with this title, normalised; ``found`` has it."""
+    how = tx.lock if lock else tx.ask
+    id_ = units.identifier(identifier)
+    return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
+
+
+def found(answer: Answer) -> Course:
+    """The course that was asked for. Raises NoSuchCourse."""
+    row = answer.fetchone()
+    if row is None:
+        raise NoSuchCourse
+    return _course(row)
+
+
+def get(tx: Transaction, identifier: str) -> Course:
+    """The course with this id, else the one with this title, normalised. Raises NoSuchCourse."""
+    return found(ask(tx, identifier))
+
+
+def _course(row: Row) -> Course:
+    return Course(row[0], row[1], row[2], Raw(row[3].encode()), units.iso(row[4]))
+
+
+PAGE = f"""
+SELECT {COLUMNS} FROM courses
+WHERE title > :after AND search_key LIKE :pattern ESCAPE '\\'
+ORDER BY title
+LIMIT :limit
+"""
+
+
+class Page(Struct, frozen=True):
+    """Some courses, and the title after which there are more (None: these are the last)."""
+
+    courses: list[Course]
+    more_after: str | None
+
+
+def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
+    """Courses by title, in code points; those whose title or qualification contains ``query``."""
+    taken: list[Course] = []
+    size = 2  # the brackets
+    for row in tx.rows(PAGE, pattern=text_types.like(query), after=after, limit=limit + 1):
+        course = _course(row)
+        size += len(msgspec.json.encode(course)) + 1
+        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
+            return Page(taken, taken[-1].course_title)
+        taken.append(course)
+    return Page(taken, None)
+
+
+UPDATE = """
+UPDATE courses SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key,
+    topics_hash = :topics_hash
+WHERE id = :id
+"""
+
+
+def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str | None) -> Course:
+    """Change a course; with ``if_match``, only if it still is that version.
+
+    Raises:
+        Invalid: there is nothing to change.
+        NoSuchCourse: there is no such course.
+        Stale: it has changed since.
+        TitleTaken: another course has the title.
+
+    """
+    given = {
+        name: value
+        for name in ("course_title", "qualification", "topics_and_modules")
+        if (value := getattr(asked, name)) is not UNSET
+    }
+    if not given:
+        raise Invalid.field(
+            "",
+            "at least one of courseTitle, qualification and topicsAndModules is required",
+        )
+    if asked.topics_and_modules is not UNSET:
+        given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
+    stored = found(ask(tx, identifier, lock=True))
+    course = msgspec.structs.replace(stored, **given)
+    try:
+        tx.run(
+            UPDATE,
+            id=course.id,
+            title=course.course_title,
+            qualification=course.qualification,
+            topics=bytes(course.topics_and_modules).decode(),
+            search_key=search_key(course.course_title, course.qualification),
+            topics_hash=topics_hash(bytes(course.topics_and_modules)),
+        )
+    except NotUnique:
+        raise TitleTaken from None
+    if if_match is not None and not matches(if_match, stored.etag, weakly=False):
+        raise Stale  # last, as RFC 9110 (13.2.1) has it; this undoes the change
+    return course
+
+
+def matches(condition: str, etag: str, *, weakly: bool = True) -> bool:
+    """Whether ``If-None-Match`` or, not ``weakly``, ``If-Match`` names this version (RFC 9110, 13.1)."""
+    listed = [tag.strip().removeprefix("W/" if weakly else "") for tag in condition.split(",")]
+    return condition.strip() == "*" or etag in listed
+
+
+DELETE = "DELETE FROM courses WHERE id = :id"
+
+
+def delete(tx: Transaction, identifier: str) -> Course:
+    """Delete a course that no session refers to; returns it as it was.
+
+    Raises:
+        NoSuchCourse: there is no such course.
+        CourseInUse: sessions refer to it.
+
+    """
+    course = get(tx, identifier)
+    try:
+        tx.run(DELETE, id=course.id)
+    except BrokenReference:
+        raise CourseInUse from None
+    return course
+
+
+def topics_hash(topics: bytes) -> str:
+    """What tells these topics, as JSON, from any others."""
+    return hashlib.blake2b(topics, digest_size=16).hexdigest()

@@ -1,0 +1,45 @@
+"""What a start needs of a course: which it is, and whether it has a topic, without reading a megabyte of topics each time."""
+
+import msgspec
+from msgspec import Struct
+
+from seneca.common import text_types, units
+from seneca.database import Answer, Transaction
+
+HEAD_BY_ID = "SELECT id, title, topics_hash FROM courses WHERE id = :id"
+HEAD_BY_TITLE = "SELECT id, title, topics_hash FROM courses WHERE title = :title"
+TOPICS = "SELECT topics_hash, topics FROM courses WHERE id = :id"
+
+
+class CourseHead(Struct, frozen=True):
+    """A course without its topics, which may have a megabyte."""
+
+    id: str
+    title: str
+    topics_hash: str
+
+
+def ask_head(tx: Transaction, identifier: str) -> Answer:
+    """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
+    id_ = units.identifier(identifier)
+    return tx.ask(HEAD_BY_ID, id=id_) if id_ else tx.ask(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
+
+
+def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
+    """Whether a course has a topic of this name; its topics are remembered under their hash."""
+    key = ("topics", course.id)
+    topics = tx.memory.find(key, course.topics_hash)
+    if topics is None:
+        row = tx.one(TOPICS, id=course.id)
+        if row is None:
+            return False
+        topics = [text_types.normalise_name(entry.topic) for entry in _topic_names.decode(row[1])]
+        tx.memory.keep(key, row[0], topics)
+    return topic in topics
+
+
+class _TopicName(Struct):
+    topic: str
+
+
+_topic_names = msgspec.json.Decoder(list[_TopicName])

@@ -1,0 +1,162 @@
+"""Store accounts, many lines together, as if one line after the other had been stored."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from seneca import accounts, audit
+from seneca.auth import password_hashes, sign_ins
+from seneca.common import text_types, units
+from seneca.database import Transaction
+from seneca.errors import Invalid
+from seneca.exchange.accounts_and_courses import differs, first_difference, note_imported
+from seneca.exchange.records import User
+from seneca.exchange.report import Outcome, Report
+from seneca.privacy import erased_accounts
+
+STORED = "SELECT id, username, email, role, created_at FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
+OWNERS = "SELECT name_key, account_id FROM account_names WHERE name_key IN (:values)"
+DELETE_NAMES = "DELETE FROM account_names WHERE account_id IN (:values)"
+REPLACE_ACCOUNT = """
+UPDATE accounts SET username = :username, email = :email, role = :role, created_at = :created_at WHERE id = :id
+"""
+
+NOT_IMPORTED: Final = 0
+"""The line's number of an account that was stored before."""
+
+
+def store_users(tx: Transaction, users: Sequence[User], report: Report, *, now: int, update: bool) -> None:
+    """Store accounts; each is counted, or refused.
+
+    Args:
+        tx: the transaction.
+        users: in the order of their lines. Without a time of creation a new account is created now, and a stored one
+            keeps its own. A stored account keeps its password, whatever the line says.
+        report: where each is counted, or refused: its id, name or address is in use, or its id is an erased account's.
+        now: milliseconds since 1970.
+        update: a line that differs from the stored account replaces it.
+
+    """
+    batch = AccountsBatch(tx, users, now=now, update=update)
+    for user in users:
+        try:
+            report.users.count(batch.add(user))
+        except Invalid as invalid:
+            report.refuse(user.number, invalid.detail)
+    batch.write()
+
+
+class AccountsBatch:
+    """Accounts as they will be once a batch of lines is stored."""
+
+    def __init__(self, tx: Transaction, users: Sequence[User], *, now: int, update: bool) -> None:
+        self._tx = tx
+        self._now = now
+        self._update = update
+        ids = [user.id for user in users]
+        stored, erased = tx.ask(STORED, values=ids), erased_accounts.ask_among(tx, ids)
+        owners = tx.ask(OWNERS, values=[key for user in users for key in _keys(user).values()])
+        self._accounts = {
+            id_: User(NOT_IMPORTED, id_, username, email, role, None, created_at)
+            for id_, username, email, role, created_at in stored.fetchall()
+        }
+        self._stored = dict(self._accounts)
+        self._erased = {row[0] for answer in erased for row in answer.fetchall()}
+        self._owners: dict[str, str] = dict(owners.fetchall())
+        self._changed: dict[str, User] = {}
+        self._administrators: set[str] | None = None
+        if update and any(account.role == "admin" for account in (*self._stored.values(), *users)):
+            self._administrators = {row[0] for row in tx.all(accounts.ADMINISTRATORS)}
+
+    def add(self, user: User) -> Outcome:
+        """Take a line over. Raises Invalid."""
+        account = self._accounts.get(user.id)
+        if account is None:
+            if user.id in self._erased:
+                raise Invalid.field("id", "is an erased account's")
+            self._check_free(user)
+            self._take(msgspec.structs.replace(user, created_at=self._now) if user.created_at is None else user)
+            return "stored"
+        different = first_difference(
+            ("username", account.username, user.username),
+            ("email", account.email, user.email),
+            ("role", account.role, user.role),
+            ("createdAt", account.created_at, user.created_at),
+        )
+        if different is None:
+            return "skipped"
+        if not self._update:
+            raise differs(different)
+        self._check_free(user)
+        if account.role == "admin" != user.role and self._administrators == {user.id}:
+            raise Invalid.field("role", "cannot be taken from the last administrator")
+        created_at = account.created_at if user.created_at is None else user.created_at
+        replaced = msgspec.structs.replace(
+            user, number=account.number, password_hash=account.password_hash, created_at=created_at
+        )
+        self._take(replaced)
+        return "updated"
+
+    def _check_free(self, user: User) -> None:
+        for field, key in _keys(user).items():
+            if self._owners.get(key, user.id) != user.id:
+                raise Invalid.field(field, "is another account's")
+
+    def _take(self, account: User) -> None:
+        """An account is like this from now on."""
+        if before := self._accounts.get(account.id):
+            for key in _keys(before).values():
+                self._owners.pop(key, None)
+        self._owners |= dict.fromkeys(_keys(account).values(), account.id)
+        self._accounts[account.id] = self._changed[account.id] = account
+        if self._administrators is not None:
+            (self._administrators.add if account.role == "admin" else self._administrators.discard)(account.id)
+
+    def write(self) -> None:
+        """Write what has changed: names that become free first, then accounts, then their names."""
+        tx = self._tx
+        new = [account for id_, account in self._changed.items() if id_ not in self._stored]
+        replaced = [account for id_, account in self._changed.items() if id_ in self._stored]
+        renamed = [account for account in replaced if _keys(account) != _keys(self._stored[account.id])]
+        administrators = [account.id for account in self._changed.values() if account.role == "admin"]
+        if administrators:
+            tx.put(accounts.CLAIM_FIRST, id=administrators[0])
+        if renamed:
+            tx.put(DELETE_NAMES, values=[account.id for account in renamed])
+        for account in replaced:
+            tx.put(
+                REPLACE_ACCOUNT,
+                id=account.id,
+                username=account.username,
+                email=account.email,
+                role=account.role,
+                created_at=account.created_at,
+            )
+        rows = [msgspec.structs.asdict(user) | {"bucket": units.bucket_of(user.id, tx.buckets)} for user in new]
+        tx.put_rows(accounts.INSERT_ACCOUNT, rows)
+        names = [{"key": key, "id": user.id} for user in (*renamed, *new) for key in {*_keys(user).values()}]
+        tx.put_rows(accounts.INSERT_NAME, names)
+        note_imported(tx, ((user.id, user.number) for user in new))
+        self._write_hashes(new)
+        for account in replaced:
+            if account.role != self._stored[account.id].role:
+                sign_ins.end_all(tx, account.id, self._now)
+                audit.record(tx, None, "account.role-changed", account.id, self._now, role=account.role)
+
+    def _write_hashes(self, users: Sequence[User]) -> None:
+        """Bucket by bucket, each on one shard of a cluster: see ``directory``."""
+        password_hashes.raise_failure_step(self._tx, [u.password_hash for u in users if u.password_hash is not None])
+        by_bucket: defaultdict[int, list[dict[str, object]]] = defaultdict(list)
+        for user in users:
+            if user.password_hash is not None:
+                bucket = units.bucket_of(user.id, self._tx.buckets)
+                by_bucket[bucket].append({"bucket": bucket, "id": user.id, "hash": user.password_hash})
+        for rows in by_bucket.values():
+            self._tx.put_rows(password_hashes.PUT, rows)
+
+
+def _keys(user: User) -> dict[str, str]:
+    """The names that an account takes, by field."""
+    return {"username": text_types.key(user.username), "email": text_types.key(user.email)}

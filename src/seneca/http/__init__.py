@@ -1,0 +1,1 @@
+"""What every HTTP route shares: authentication, requests, responses, errors, limits."""

@@ -1,0 +1,1 @@
+"""Limits on what slow, greedy or many clients may take."""

@@ -1,0 +1,65 @@
+"""How a request's body arrives: bounded in the memory that it takes together with others, and in time."""
+
+import asyncio
+from typing import Any, Final
+
+from litestar.types import Receive
+
+from seneca.errors import TooSlow, Unavailable
+from seneca.http.limits.memory_budget import Room, Share, wait
+
+BODY_SECONDS: Final = 30  # to arrive, whole
+SMALL: Final = 16 * 1024  # bytes of a body that are let in even while others fill the room
+MOST_DROPPED: Final = 16 * 1024 * 1024
+DROP_SECONDS: Final = 10
+
+
+class Arrival:
+    """The body of one request."""
+
+    __slots__ = ("_ends", "_receive", "_room", "_share", "is_unread")
+
+    def __init__(self, receive: Receive, room: Room) -> None:
+        self._receive = receive
+        self._room = room
+        self._share = Share()
+        self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
+        self.is_unread = True
+        """There may be more of it; not after a refusal to let it in, which ends the connection."""
+
+    async def receive(self) -> Any:
+        """The next piece, as ASGI's ``receive``; all pieces so far are held in the room.
+
+        Raises:
+            TooSlow: it does not arrive in time.
+            Unavailable: too much is arriving from others.
+
+        """
+        self.is_unread = False
+        try:
+            message: Any = await wait(self._share, self._ends, self._receive())
+            self._room.take(self._share, len(message.get("body", b"")), free=SMALL)
+        except TimeoutError:
+            raise TooSlow(headers={"Connection": "close"}) from None
+        except Unavailable as refusal:
+            refusal.headers["Connection"] = "close"  # nobody reads the rest
+            raise
+        self.is_unread = message.get("more_body", False)
+        return message
+
+    async def drop(self) -> None:
+        """Read what is left and forget it, up to a limit of bytes and of time."""
+        size = 0
+        try:
+            async with asyncio.timeout(DROP_SECONDS):
+                while size < MOST_DROPPED:
+                    message: Any = await self._receive()
+                    size += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            pass
+
+    def leave(self) -> None:
+        """Give back the room that it held."""
+        self._room.give_back(self._share)

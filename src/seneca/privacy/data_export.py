@@ -1,0 +1,124 @@
+"""Take out everything that is held about one person, as one JSON document."""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from seneca import accounts, audit
+from seneca.accounts import Account, Learner
+from seneca.audit import Entry
+from seneca.common import units
+from seneca.database import Transaction
+from seneca.sessions import learner_quotas
+from seneca.sessions import queries as sessions_queries
+from seneca.sessions.learner_quotas import Quota
+from seneca.sessions.queries import Session
+from seneca.stats import queries
+from seneca.stats.queries import Statistics
+
+SESSIONS_AT_ONCE: Final = 500
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+class SignIn(Struct, frozen=True, rename="camel"):
+    """A sign-in that has not ended."""
+
+    id: str
+    started_at: str
+    refreshed_at: str
+
+
+class Addresses(Struct, frozen=True, rename="camel"):
+    """From where the account has signed in: of network addresses only hashes are kept."""
+
+    count: int
+    last_seen_at: str | None
+
+
+class HourlyQuota(Struct, frozen=True, rename="camel"):
+    """What the account's latest hour of study was charged with: some of it in advance."""
+
+    started_at: str
+    writes: int
+    bytes: int
+
+
+class Export(Struct, frozen=True, rename="camel"):
+    """Everything that is held about one account."""
+
+    exported_at: str
+    account: Account
+    has_password: Annotated[bool, Meta(description="Of a password only a hash is kept, which is not shown.")]
+    sign_ins: Annotated[list[SignIn], Meta(description="Those that have not ended.")]
+    addresses: Addresses
+    hourly_quota: Annotated[
+        HourlyQuota | None,
+        Meta(description="How much was stored in the latest hour of study; `null`: nothing was ever stored."),
+    ]
+    audit: Annotated[list[Entry], Meta(description="What was done by the account or to it, the oldest first.")]
+    statistics: Annotated[Statistics, Meta(description="Over all courses.")]
+    sessions: Annotated[list[Session], Meta(description="With all results, the oldest first.")]
+
+
+SIGN_INS = """
+SELECT id, started_at, refreshed_at FROM sign_ins WHERE bucket = :bucket AND account_id = :id ORDER BY started_at, id
+"""
+ADDRESSES = """
+SELECT count(*), max(seen_at) FROM familiar_addresses WHERE bucket = :bucket AND account_id = :id
+"""
+
+
+def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], object]) -> None:
+    """Write an account's ``Export``, as it is in this snapshot, piece by piece.
+
+    Args:
+        tx: the transaction.
+        account_id: whose.
+        now: milliseconds since 1970.
+        out: takes each piece.
+
+    Raises:
+        NoSuchAccount: there is none with this id.
+
+    """
+    head = _head(tx, account_id, now)
+    out(_encoder.encode(head).removesuffix(b"]}"))  # all but the end of its sessions, of which it has none
+    before = b""
+    for session in _sessions(tx, accounts.learner(tx, account_id)):
+        out(before + _encoder.encode(session))
+        before = b","
+    out(b"]}")
+
+
+def _head(tx: Transaction, account_id: str, now: int) -> Export:
+    account = accounts.get(tx, account_id)
+    bucket = units.bucket_of(account_id, tx.buckets)
+    key = {"bucket": bucket, "id": account_id}
+    found = accounts.credentials_of(tx, account_id)
+    ((count, last_seen),) = tx.all(ADDRESSES, **key)
+    return Export(
+        exported_at=units.iso(now),
+        account=account,
+        has_password=found is not None and found.password_hash is not None,
+        sign_ins=[SignIn(row[0], units.iso(row[1]), units.iso(row[2])) for row in tx.all(SIGN_INS, **key)],
+        addresses=Addresses(count, None if last_seen is None else units.iso(last_seen)),
+        hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
+        audit=audit.about(tx, account_id),
+        statistics=queries.of_learner(tx, account_id),
+        sessions=[],
+    )
+
+
+def _quota(quota: Quota | None) -> HourlyQuota | None:
+    return None if quota is None else HourlyQuota(units.iso(quota.window_start), quota.writes, quota.bytes)
+
+
+def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
+    after: sessions_queries.Place | None = sessions_queries.BEGINNING
+    while after is not None:
+        page = sessions_queries.page_of_learner(tx, learner, after, SESSIONS_AT_ONCE)
+        yield from page.sessions
+        after = page.more_after

@@ -1,0 +1,32 @@
+"""Which accounts were erased: their ids, kept so that nothing brings them back."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from seneca.common import units
+from seneca.database import Answer, Transaction
+
+NOTE = """
+INSERT INTO erasures (bucket, account_id, erased_at) VALUES (:bucket, :id, :at)
+ON CONFLICT (bucket, account_id) DO NOTHING
+"""
+AMONG = "SELECT account_id FROM erasures WHERE bucket = :bucket AND account_id IN (:values)"
+ALL = "SELECT account_id, erased_at FROM erasures"
+
+
+def note(tx: Transaction, account_id: str, at: int) -> None:
+    """Remember that an account was erased, at a time in milliseconds since 1970. The first time stays."""
+    tx.put(NOTE, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
+
+
+def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[Answer]:
+    """Ask which of these accounts were erased: their ids, in the rows of several answers."""
+    by_bucket: defaultdict[int, list[str]] = defaultdict(list)
+    for id_ in account_ids:
+        by_bucket[units.bucket_of(id_, tx.buckets)].append(id_)
+    return [tx.ask(AMONG, bucket=bucket, values=ids) for bucket, ids in by_bucket.items()]
+
+
+def every(tx: Transaction) -> Iterator[tuple[str, int]]:
+    """Every erased account's id, and when it was erased."""
+    yield from tx.rows(ALL)

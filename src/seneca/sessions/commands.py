@@ -1,0 +1,298 @@
+"""Start a session, record results in it, end it."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from seneca import accounts
+from seneca.accounts import Learner
+from seneca.common import text_types, units
+from seneca.common.text_types import Id, Name
+from seneca.courses import topics
+from seneca.courses.topics import CourseHead
+from seneca.database import Row, Transaction
+from seneca.errors import (
+    FieldError,
+    NoSuchCourse,
+    NoSuchSession,
+    NoSuchTopic,
+    SessionEnded,
+    SessionFull,
+    SessionIdTaken,
+    TooManyLearnerNames,
+    Unauthenticated,
+)
+from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored, result_errors
+from seneca.stats import course_names, totals
+from seneca.stats.totals import Difference, Study
+
+MOST_MODULES = 1000
+MOST_BYTES = 4 * 1024 * 1024
+MOST_NAMES = 2000
+
+
+class Start(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to start a session."""
+
+    course_identifier: Name
+    topic: Name
+    session_id: Id | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        """Normalise the names."""
+        text_types.normalise_member(self, "course_identifier", "courseIdentifier")
+        text_types.normalise_member(self, "topic", "topic")
+
+
+class Update(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to record results."""
+
+    session_id: Id
+    module_stats: ModuleUpdates
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Names that repeat, scores out of range."""
+        return result_errors(self.module_stats, "moduleStats")
+
+
+class End(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A request to end a session."""
+
+    session_id: Id
+
+
+class Recorded(Struct, frozen=True):
+    """What an update left: the session's points in thousandths, and its modules as now stored."""
+
+    points: int
+    modules: list[ModuleResult]
+
+
+# -- starting ----------------------------------------------------------------------------------
+
+EXISTING = """
+SELECT course_id, course_title, topic FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+INSERT = """
+INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
+                      results, points, bytes)
+VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL, 0, 0, 0)
+"""
+COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
+
+
+def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[str, bool]:
+    """Start a session; returns its id, and whether it is new (the same start again starts nothing).
+
+    Raises:
+        NoSuchCourse: there is no such course.
+        NoSuchTopic: the course has no such topic.
+        SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
+        Unauthenticated: the account is gone.
+
+    """
+    is_brought = asked.session_id is not UNSET
+    id_ = units.new_id() if asked.session_id is UNSET else asked.session_id.lower()
+    existing = tx.ask(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
+    named = topics.ask_head(tx, asked.course_identifier)
+    taken = tx.ask(COURSE_WITH_ID, id=id_)
+    account = tx.ask(accounts.ACCOUNT, id=learner.id)
+    head = named.fetchone()
+    if is_brought and (row := existing.fetchone()):
+        _check_same_start(asked, row, None if head is None else head[0])
+        return id_, False
+    if head is None:
+        raise NoSuchCourse
+    course = CourseHead(*head)
+    if not topics.has_topic(tx, course, asked.topic):
+        raise NoSuchTopic
+    if is_brought and taken.fetchone():
+        raise SessionIdTaken("The session id is a course's.")
+    if account.fetchone() is None:
+        raise Unauthenticated("signed-out", "This account does not exist any more.", account=learner.id)
+    tx.put(
+        INSERT,
+        bucket=learner.bucket,
+        learner_id=learner.id,
+        id=id_,
+        course_id=course.id,
+        course_title=course.title,
+        topic=asked.topic,
+        now=now,
+    )
+    totals.add(tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1))
+    return id_, True
+
+
+def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> None:
+    """Accept a repeated start, also when the course was renamed or lost the topic since.
+
+    Args:
+        asked: the request.
+        existing: the session's course, the course's title at the start, and the topic.
+        course_id: the course that the request names now. A title that is no course's any more is still the same start.
+
+    """
+    stored_course_id = existing[0]
+    course_title, topic = map(text_types.normalise_name, existing[1:])  # older ones were stored as sent
+    if course_id is None and asked.course_identifier != course_title:
+        raise NoSuchCourse
+    if course_id not in (None, stored_course_id):
+        raise SessionIdTaken("You have a session with this id in another course.")
+    if asked.topic != topic:
+        raise SessionIdTaken("You have a session with this id on another topic.")
+
+
+# -- recording ---------------------------------------------------------------------------------
+
+OPEN_SESSION = """
+SELECT course_id, ended_at, results, points, bytes FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
+"""
+STORED_RESULTS = """
+SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
+"""
+PUT_RESULT = """
+INSERT INTO results (bucket, learner_id, session_id, module_name, position,
+                     adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
+VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
+        :adaptive, :quiz, :wrong_answers, :adaptive_score, :quiz_score)
+ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
+    adaptive = excluded.adaptive, quiz = excluded.quiz, wrong_answers = excluded.wrong_answers,
+    adaptive_score = excluded.adaptive_score, quiz_score = excluded.quiz_score
+"""
+PUT_FIGURES = """
+UPDATE sessions SET results = :results, points = :points, bytes = :bytes
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
+"""
+
+
+def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[Stored]) -> Recorded:
+    """Record results: each given part replaces the stored one, the others stay.
+
+    Args:
+        tx: the transaction.
+        learner: whose session.
+        session_id: which.
+        given: results from ``read_results``.
+
+    Raises:
+        NoSuchSession: the learner has no session with this id.
+        SessionEnded: it has ended.
+        SessionFull: it would hold too many modules or bytes.
+        TooManyLearnerNames: the learner would have results under too many names in this course.
+        TooManyNames: all learners of the course would.
+
+    """
+    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
+    names = [module.module_name for module in given]
+    session = tx.lock(OPEN_SESSION, **key)
+    stored = tx.ask(STORED_RESULTS, values=names, **key)
+    known = totals.Names(tx, names, **key)
+    of_course = course_names.Names(tx, names, **key)
+    row = session.fetchone()
+    if row is None:
+        raise NoSuchSession
+    course_id, ended_at, results, points, size = row
+    if ended_at is not None:
+        raise SessionEnded(ended_at)
+    merge = Merge({row[0]: Stored(*row) for row in stored.fetchall()}, given, results)
+    points += merge.points
+    check_room(results + len(merge.fresh), size + merge.bytes)
+    new = new_names(known, merge.fresh) if merge.fresh else []
+    new_to_bucket = of_course.new_to_bucket(course_id, new) if new else []
+    tx.put(
+        PUT_FIGURES,
+        results=results + len(merge.fresh),
+        points=points,
+        bytes=size + merge.bytes,
+        **key,
+    )
+    tx.put_rows(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
+    study = Study(learner.bucket, learner.id, course_id)
+    if merge.fresh:
+        totals.add_names(tx, study, merge.fresh, new, new_to_bucket)
+    if merge.fresh or merge.points:
+        totals.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), len(new))
+    return Recorded(points, [result.shown() for result in merge.merged])
+
+
+class Merge:
+    """Given results merged into stored ones, and the difference that it makes."""
+
+    def __init__(self, stored: dict[str, Stored], given: Sequence[Stored], results: int) -> None:
+        self.merged: list[Stored] = []
+        self.fresh: list[str] = []
+        self.points = 0  # thousandths
+        self.bytes = 0
+        for new in given:
+            result = stored.get(new.module_name)
+            if result is None:
+                result = Stored(new.module_name, results + len(self.fresh))
+                self.fresh.append(new.module_name)
+            else:
+                self.points -= result.points
+                self.bytes -= result.bytes
+            result.merge(new)
+            self.points += result.points
+            self.bytes += result.bytes
+            self.merged.append(result)
+
+
+def check_room(results: int, size: int) -> None:
+    """Check a session against the most that it may hold.
+
+    Raises:
+        SessionFull: it would hold too many modules or bytes.
+
+    """
+    if results > MOST_MODULES:
+        raise SessionFull(f"A session holds at most {MOST_MODULES:,} modules.")
+    if size > MOST_BYTES:
+        raise SessionFull("A session holds at most 4 MiB of results.")
+
+
+def new_names(known: totals.Names, names: Sequence[str]) -> list[str]:
+    """Those of these names that are new to the learner in the session's course.
+
+    Raises:
+        TooManyLearnerNames: the learner would have results under too many there.
+
+    """
+    new = known.new(names)
+    if new and known.kept() + len(new) > MOST_NAMES:
+        raise TooManyLearnerNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
+    return new
+
+
+# -- ending ------------------------------------------------------------------------------------
+
+END = """
+UPDATE sessions SET ended_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id AND ended_at IS NULL
+RETURNING course_id, started_at, ended_at
+"""
+
+
+def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
+    """End a session; returns when it ended, in milliseconds since 1970, never before it started.
+
+    Raises:
+        NoSuchSession: the learner has no session with this id.
+        SessionEnded: it has ended already.
+
+    """
+    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
+    ended = tx.all(END, now=now, **key)
+    if not ended:
+        session = tx.one(OPEN_SESSION, **key)
+        if session is None:
+            raise NoSuchSession
+        raise SessionEnded(session[1])
+    course_id, started_at, ended_at = ended[0]
+    study = Study(learner.bucket, learner.id, course_id)
+    totals.add(tx, study, Difference(milliseconds=ended_at - started_at))
+    return int(ended_at)

@@ -1,0 +1,66 @@
+"""Remove sessions, with their part of every figure."""
+
+from collections import Counter, defaultdict
+from typing import Final
+
+from seneca.accounts import Learner
+from seneca.database import Transaction
+from seneca.stats import totals
+from seneca.stats.totals import Difference, Study
+
+MOST_TOGETHER: Final = 500  # sessions
+MOST_RESULTS_TOGETHER: Final = 20_000
+
+OLDEST = """
+SELECT id, course_id, results, points, coalesce(ended_at - started_at, 0) FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND started_at < :before
+ORDER BY started_at, id
+LIMIT :limit
+"""
+LOCK_TOTALS = """
+SELECT course_id FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id IN (:values)
+ORDER BY course_id
+"""
+DELETE_RESULTS = """
+DELETE FROM results WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
+RETURNING session_id, module_name
+"""
+DELETE_SESSIONS = "DELETE FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
+
+
+def remove(tx: Transaction, learner: Learner, before: int) -> int:
+    """Remove a learner's oldest sessions, as many as a short transaction should: call it until there is none left.
+
+    Locks as whoever records does: the sessions, the learner's totals, the names in order, the course's totals. The sessions
+    are deleted last: whoever deletes a course holds it, and then waits for sessions of it that are being deleted.
+
+    Args:
+        tx: the transaction.
+        learner: whose sessions.
+        before: only those that started earlier, in milliseconds since 1970.
+
+    Returns:
+        How many were removed; 0: there is none left.
+
+    """
+    of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
+    differences: defaultdict[str, Difference] = defaultdict(Difference)
+    courses: dict[str, str] = {}
+    results = 0
+    for id_, course_id, *sums in tx.lock(OLDEST, before=before, limit=MOST_TOGETHER, **of_learner).fetchall():
+        results += sums[0]
+        if courses and results > MOST_RESULTS_TOGETHER:
+            break
+        courses[id_] = course_id
+        differences[course_id] += Difference(1, *sums)
+    if not courses:
+        return 0
+    tx.lock(LOCK_TOTALS, values=sorted(differences), **of_learner)
+    names: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for session_id, name in tx.among(DELETE_RESULTS, list(courses), **of_learner):
+        names[courses[session_id]][name] += 1
+    for course_id, difference in sorted(differences.items()):
+        totals.take(tx, Study(learner.bucket, learner.id, course_id), difference, names[course_id])
+    tx.put(DELETE_SESSIONS, values=list(courses), **of_learner)
+    return len(courses)

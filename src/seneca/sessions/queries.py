@@ -1,0 +1,231 @@
+"""Read sessions: one, or a page of many."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from operator import attrgetter
+
+from msgspec import Struct
+
+from seneca.accounts import Learner
+from seneca.common import units
+from seneca.common.page_size import MAX_PAGE_BYTES, fitting
+from seneca.common.text_types import CursorText
+from seneca.common.units import Moment
+from seneca.database import Row, Transaction
+from seneca.errors import NoSuchCourse, NoSuchSession
+from seneca.sessions.commands import COURSE_WITH_ID
+from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
+
+
+class Session(Struct, frozen=True, rename="camel"):
+    """A session, as it is shown."""
+
+    id: str
+    user_id: str
+    course_id: str
+    course_title: str
+    topic: str
+    session_start: str
+    session_end: str | None
+    is_end: bool
+    session_points: int | Decimal
+    modules_stats: list[ModuleResult]
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+COLUMNS = "bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at, results, points, bytes"
+
+
+class SessionRow(Struct, frozen=True):
+    """A row of sessions: times in milliseconds since 1970, points in thousandths."""
+
+    bucket: int
+    learner_id: str
+    id: str
+    course_id: str
+    course_title: str
+    topic: str
+    started_at: int
+    ended_at: int | None
+    results: int
+    points: int
+    bytes: int
+
+
+OF_LEARNER = f"SELECT {COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id"
+OF_ANYONE = f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
+
+
+def find(
+    tx: Transaction,
+    learner: Learner | None,
+    id: str,
+    course_id: str | None = None,
+) -> SessionRow:
+    """A session's row: the learner's, or with None (an administrator asks) anyone's; of that course, if given.
+
+    Where several learners brought the same id, an administrator gets the session that started first.
+
+    Raises:
+        NoSuchSession: there is none.
+
+    """
+    rows = (
+        tx.all(OF_ANYONE, id=id)
+        if learner is None
+        else tx.all(OF_LEARNER, bucket=learner.bucket, learner_id=learner.id, id=id)
+    )
+    for row in (SessionRow(*columns) for columns in rows):
+        if course_id in (None, row.course_id):
+            return row
+    raise NoSuchSession
+
+
+RESULTS = """
+SELECT session_id, module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
+"""
+
+
+def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[Stored]]:
+    """The results of some of a learner's sessions, each session's as first recorded."""
+    found: dict[str, list[Stored]] = {id_: [] for id_ in session_ids}
+    for session_id, *columns in tx.among(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
+        found[session_id].append(Stored(*columns))
+    for results in found.values():
+        results.sort(key=attrgetter("position"))
+    return found
+
+
+def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
+    """Sessions with their results, in the order of their rows."""
+    by_learner: dict[Learner, list[str]] = {}
+    for row in rows:
+        by_learner.setdefault(Learner(row.learner_id, row.bucket), []).append(row.id)
+    results = {learner.id: results_of(tx, learner, ids) for learner, ids in by_learner.items()}
+    return [_session(row, results[row.learner_id][row.id]) for row in rows]
+
+
+def _session(row: SessionRow, results: Sequence[Stored]) -> Session:
+    return Session(
+        row.id,
+        row.learner_id,
+        row.course_id,
+        row.course_title,
+        row.topic,
+        units.iso(row.started_at),
+        None if row.ended_at is None else units.iso(row.ended_at),
+        row.ended_at is not None,
+        units.points(row.points),
+        [result.shown() for result in results],
+    )
+
+
+def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
+    """One session, of the learner or (None) of anyone. Raises NoSuchSession."""
+    return load(tx, [find(tx, learner, id)])[0]
+
+
+# -- lists -------------------------------------------------------------------------------------
+
+PAGE_OF_LEARNER = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND (started_at, id) > (:after_time, :after_id)
+ORDER BY started_at, id
+LIMIT :limit
+"""
+PAGE_OF_COURSE = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE course_id = :course_id AND (started_at, id, learner_id) > (:after_time, :after_id, :after_learner)
+ORDER BY started_at, id, learner_id
+LIMIT :limit
+"""
+PAGE_WITH_ID = f"""
+SELECT {COLUMNS} FROM sessions
+WHERE id = :id AND (started_at, learner_id) > (:after_time, :after_learner)
+ORDER BY started_at, learner_id
+LIMIT :limit
+"""
+
+SESSION_BYTES = 400  # about what a session takes on the wire before its results
+
+Place = tuple[Moment, CursorText, CursorText]
+"""Where a page of sessions ends: start, id, learner."""
+BEGINNING: Place = (units.EARLIEST, "", "")
+
+
+class Page(Struct, frozen=True):
+    """Some sessions, and the place after which there are more (None: these are the last)."""
+
+    sessions: list[Session]
+    more_after: Place | None
+
+
+def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int) -> Page:
+    """A learner's sessions, by start, then id."""
+    rows = tx.rows(
+        PAGE_OF_LEARNER,
+        bucket=learner.bucket,
+        learner_id=learner.id,
+        after_time=after[0],
+        after_id=after[1],
+        limit=limit + 1,
+    )
+    return _page(tx, rows, limit)
+
+
+def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> Page:
+    """The sessions of the course with this id, else those with this session id.
+
+    Raises:
+        NoSuchCourse: there is neither.
+
+    """
+    if tx.one(COURSE_WITH_ID, id=id):
+        rows = tx.rows(
+            PAGE_OF_COURSE,
+            course_id=id,
+            after_time=after[0],
+            after_id=after[1],
+            after_learner=after[2],
+            limit=limit + 1,
+        )
+        return _page(tx, rows, limit)
+    page = _page(
+        tx,
+        tx.rows(
+            PAGE_WITH_ID,
+            id=id,
+            after_time=after[0],
+            after_learner=after[2],
+            limit=limit + 1,
+        ),
+        limit,
+    )
+    if not page.sessions and after == BEGINNING:
+        raise NoSuchCourse("There is neither a course nor a session with this id.")
+    return page
+
+
+def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page:
+    """Load rows into a page, which ends early where it would have more than ``MAX_PAGE_BYTES``.
+
+    How many rows are loaded is told from what they take here: less than what is sent where that must be escaped.
+    """
+    taken: list[SessionRow] = []
+    size = 0
+    more = False
+    for columns in rows:
+        row = SessionRow(*columns)
+        size += SESSION_BYTES + row.bytes + row.results * 3 * len(NEVER_GIVEN)
+        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
+            more = True
+            break
+        taken.append(row)
+    sessions = load(tx, taken)
+    if (count := fitting(sessions)) < len(sessions):
+        del sessions[count:], taken[count:]
+        more = True
+    place = (taken[-1].started_at, taken[-1].id, taken[-1].learner_id) if more else None
+    return Page(sessions, place)

@@ -1,1 +1,0 @@
-"""Signing in: a row for each, tokens that name it, and how it ends everywhere within seconds."""

@@ -1,0 +1,218 @@
+"""Read the figures: the statistics, each a read of a bounded number of rows (docs/figures.md)."""
+
+from collections.abc import Callable, Hashable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from seneca.accounts import Learner
+from seneca.common import units
+from seneca.database import Row, Transaction
+from seneca.errors import NoSuchCourse
+from seneca.sessions import queries
+from seneca.sessions.commands import COURSE_WITH_ID
+
+MINUTE = 60_000  # milliseconds
+MAX_UNREAD_NAMES = 100  # that a quick read reads, of a course from up to 64 buckets
+MAX_QUICK_CHARACTERS = 256 * 1024  # of names that a quick read shows
+
+
+class ManyNames(Exception):
+    """A statistic has more module names than a quick read should read or show: to be read by ``Database.scan``."""
+
+
+class ModuleAmount(Struct, frozen=True, rename="camel"):
+    """The distinct module names that have a result, sorted by code point, and how many they are."""
+
+    total_modules_studied: int
+    module_names: list[str]
+
+
+class SessionTime(Struct, frozen=True, rename="camel"):
+    """The time of ended sessions, in whole minutes."""
+
+    total_duration: str
+    time_in_minutes: int
+
+
+class Scores(Struct, frozen=True, rename="camel"):
+    """The exact sum of points, and the mean of (adaptive + quiz) / 2 over module results."""
+
+    total_session_points: int | Decimal
+    overall_average_score: int | float
+
+
+class Statistics(Struct, frozen=True, rename="camel"):
+    """How it is going."""
+
+    module_amount: ModuleAmount
+    session_time: SessionTime
+    scores: Scores
+
+
+class SessionStatistics(Struct, frozen=True, rename="camel"):
+    """How one session went."""
+
+    session_id: str
+    module_amount: ModuleAmount
+    session_time: SessionTime
+    scores: Scores
+
+
+def statistics(names: list[str], results: int, points: int, milliseconds: int) -> Statistics:
+    """The statistics object of sums.
+
+    Args:
+        names: the distinct module names, sorted by code point.
+        results: how many module results there are.
+        points: the sum of their adaptive and quiz scores, in thousandths.
+        milliseconds: the sum of the ended sessions' durations.
+
+    """
+    minutes = milliseconds // MINUTE
+    return Statistics(
+        ModuleAmount(len(names), names),
+        SessionTime(f"{minutes // 60} hours {minutes % 60} minutes", minutes),
+        Scores(units.points(points), units.mean(points, results)),
+    )
+
+
+COURSE_TOTALS = """
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
+FROM course_totals
+WHERE course_id = :course_id
+HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
+"""
+COURSE_NAMES = """
+SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER BY module_name
+"""
+
+
+def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statistics:
+    """All learners' statistics of a course.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+        ManyNames: ``quick``, and it has many.
+
+    """
+    totals = tx.one(COURSE_TOTALS, course_id=course_id)
+    if totals is None:
+        raise NoSuchCourse
+    changes, count, *sums = totals
+    names = _names(
+        tx, course_id, changes, count, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)), quick=quick
+    )
+    return statistics(names, *sums)
+
+
+def _names(
+    tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
+) -> list[str]:
+    """The names of a statistic, remembered under their key and version, or read. Raises ManyNames."""
+    names = tx.memory.find(key, version)
+    if names is None:
+        if quick and count > MAX_UNREAD_NAMES:
+            raise ManyNames
+        names = read()
+        tx.memory.keep(key, version, names)
+    if quick and len(names) > MAX_UNREAD_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
+        raise ManyNames
+    return names
+
+
+def _column(rows: list[Row]) -> list[str]:
+    return [row[0] for row in rows]
+
+
+LEARNER_IN_COURSE_TOTALS = """
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
+FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
+"""
+LEARNER_IN_COURSE_NAMES = """
+SELECT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
+ORDER BY module_name
+"""
+
+
+def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, quick: bool = False) -> Statistics:
+    """One learner's statistics of a course.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+        ManyNames: ``quick``, and it has many.
+
+    """
+    key = {
+        "bucket": units.bucket_of(learner_id, tx.buckets),
+        "learner_id": learner_id,
+        "course_id": course_id,
+    }
+    totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
+    if totals is None:
+        raise NoSuchCourse
+    changes, count, *sums = totals
+    names = _names(
+        tx,
+        (learner_id, course_id),
+        changes,
+        count,
+        lambda: _column(tx.all(LEARNER_IN_COURSE_NAMES, **key)),
+        quick=quick,
+    )
+    return statistics(names, *sums)
+
+
+LEARNER_TOTALS = """
+SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
+    coalesce(sum(milliseconds), 0)
+FROM learner_totals
+WHERE bucket = :bucket AND learner_id = :learner_id
+"""
+LEARNER_NAMES = """
+SELECT DISTINCT module_name FROM learner_names
+WHERE bucket = :bucket AND learner_id = :learner_id
+ORDER BY module_name
+"""
+
+
+def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
+    """One learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many."""
+    key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
+    changes, count, *sums = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
+    names = _names(tx, ("all", learner_id), changes, count, lambda: _column(tx.all(LEARNER_NAMES, **key)), quick=quick)
+    return statistics(names, *sums)
+
+
+SESSION_NAMES = """
+SELECT module_name FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
+ORDER BY module_name
+"""
+
+
+def of_session(tx: Transaction, learner: Learner | None, course_id: str, session_id: str) -> SessionStatistics:
+    """The statistics of one session of a course: the learner's, or (None) anyone's.
+
+    Raises:
+        NoSuchCourse: there is no course with this id.
+        NoSuchSession: the course has no such session.
+
+    """
+    if tx.one(COURSE_WITH_ID, id=course_id) is None:
+        raise NoSuchCourse
+    session = queries.find(tx, learner, session_id, course_id)
+    names = tx.all(
+        SESSION_NAMES,
+        bucket=session.bucket,
+        learner_id=session.learner_id,
+        session_id=session.id,
+    )
+    duration = 0 if session.ended_at is None else session.ended_at - session.started_at
+    whole = statistics(_column(names), session.results, session.points, duration)
+    return SessionStatistics(session.id, whole.module_amount, whole.session_time, whole.scores)

@@ -1,0 +1,230 @@
+"""Prove the figures from the recorded rows: compute each again, say where it differs, put it right.
+
+Each table of figures stands beside the SELECT that defines it. Run on one snapshot, so that a server may go on
+writing meanwhile.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from seneca.common import units
+from seneca.database import Transaction
+
+
+class Figures(Struct, frozen=True):
+    """A table that keeps figures: its key, its figures, and the rows it should have."""
+
+    table: str
+    key: tuple[str, ...]
+    figures: tuple[str, ...]
+    truth: str
+
+
+class Difference(Struct, frozen=True):
+    """A figure that is not what the recorded rows say."""
+
+    table: str
+    key: Mapping[str, object]
+    figure: str
+    kept: int | None
+    true: int | None
+
+    def __str__(self) -> str:
+        """One line: where, what is kept, what should be."""
+        where = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        return f"{self.table} ({where}): {self.figure} is {self.kept}, should be {self.true}"
+
+
+# What a session's rows add up to. Lengths in bytes, points in thousandths.
+OF_SESSIONS: Final = """
+SELECT s.bucket, s.learner_id, s.id,
+    count(r.session_id) AS results,
+    coalesce(sum(coalesce(r.adaptive_score, 0) + coalesce(r.quiz_score, 0)), 0) AS points,
+    coalesce(sum(octet_length(r.module_name) + coalesce(octet_length(r.adaptive), 0)
+        + coalesce(octet_length(r.quiz), 0) + coalesce(octet_length(r.wrong_answers), 0)), 0) AS bytes
+FROM sessions s
+LEFT JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+GROUP BY s.bucket, s.learner_id, s.id
+"""
+OF_LEARNERS_NAMES: Final = """
+SELECT s.bucket, s.learner_id, s.course_id, r.module_name, count(*) AS results
+FROM sessions s
+JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+GROUP BY s.bucket, s.learner_id, s.course_id, r.module_name
+"""
+OF_LEARNERS: Final = f"""
+SELECT s.bucket, s.learner_id, s.course_id,
+    count(*) AS sessions,
+    sum(t.results) AS results,
+    sum(t.points) AS points,
+    sum(coalesce(s.ended_at - s.started_at, 0)) AS milliseconds,
+    coalesce(max(n.names), 0) AS names
+FROM sessions s
+JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AND t.id = s.id
+LEFT JOIN (SELECT bucket, learner_id, course_id, count(*) AS names FROM ({OF_LEARNERS_NAMES}) named
+           GROUP BY bucket, learner_id, course_id) n
+    ON n.bucket = s.bucket AND n.learner_id = s.learner_id AND n.course_id = s.course_id
+GROUP BY s.bucket, s.learner_id, s.course_id
+"""
+OF_COURSES: Final = f"""
+SELECT s.course_id, s.bucket,
+    count(*) AS sessions,
+    sum(t.results) AS results,
+    sum(t.points) AS points,
+    sum(coalesce(s.ended_at - s.started_at, 0)) AS milliseconds
+FROM sessions s
+JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AND t.id = s.id
+GROUP BY s.course_id, s.bucket
+"""
+OF_COURSES_NAME_COUNTS: Final = """
+SELECT s.course_id, count(DISTINCT r.module_name) AS names
+FROM sessions s
+JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+GROUP BY s.course_id
+"""
+OF_COURSES_NAMES: Final = """
+SELECT s.course_id, r.module_name, s.bucket, count(DISTINCT s.learner_id) AS learners
+FROM sessions s
+JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+GROUP BY s.course_id, r.module_name, s.bucket
+"""
+
+KEPT: Final = (
+    Figures("sessions", ("bucket", "learner_id", "id"), ("results", "points", "bytes"), OF_SESSIONS),
+    Figures(
+        "learner_totals",
+        ("bucket", "learner_id", "course_id"),
+        ("sessions", "results", "points", "milliseconds", "names"),
+        OF_LEARNERS,
+    ),
+    Figures("learner_names", ("bucket", "learner_id", "course_id", "module_name"), ("results",), OF_LEARNERS_NAMES),
+    Figures("course_totals", ("course_id", "bucket"), ("sessions", "results", "points", "milliseconds"), OF_COURSES),
+    Figures("course_totals", ("course_id",), ("names",), OF_COURSES_NAME_COUNTS),
+    Figures("course_names", ("course_id", "module_name", "bucket"), ("learners",), OF_COURSES_NAMES),
+)
+
+
+def compare(kept: Figures) -> str:
+    """The SELECT of the rows that differ: the key, then each figure as kept and as it should be, 0 where there is none."""
+    key = ", ".join(kept.key)
+    sums = ", ".join(f"sum(kept_{f}), sum(true_{f})" for f in kept.figures)
+    ours = ", ".join(f"{f} AS kept_{f}, 0 AS true_{f}" for f in kept.figures)
+    theirs = ", ".join(f"0 AS kept_{f}, {f} AS true_{f}" for f in kept.figures)
+    differ = " OR ".join(f"sum(kept_{f}) <> sum(true_{f})" for f in kept.figures)
+    return f"""
+SELECT {key}, {sums}
+FROM (SELECT {key}, {ours} FROM {kept.table} UNION ALL SELECT {key}, {theirs} FROM ({kept.truth}) truth) rows_of_both
+GROUP BY {key}
+HAVING {differ}
+"""
+
+
+PARTS: Final = """
+SELECT bucket, learner_id, session_id, module_name, adaptive, adaptive_score, quiz, quiz_score FROM results
+"""
+
+
+class _Scored(Struct):
+    score: Any
+
+
+_decoder: Final = msgspec.json.Decoder(_Scored, float_hook=Decimal)
+
+
+def differing_scores(tx: Transaction) -> Iterator[Difference]:
+    """Every score beside a part that is not the part's own."""
+    for bucket, learner_id, session_id, module_name, *parts in tx.rows(PARTS):
+        for name, part, kept in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
+            true = None if part is None else units.thousandths(_decoder.decode(part).score)
+            if kept != true:
+                key = {
+                    "bucket": bucket,
+                    "learner_id": learner_id,
+                    "session_id": session_id,
+                    "module_name": module_name,
+                }
+                yield Difference("results", key, name, kept, true)
+
+
+def differing_figures(tx: Transaction, kept: Figures) -> Iterator[Difference]:
+    """Every figure of a table that is not what the recorded rows say."""
+    width = len(kept.key)
+    for row in tx.rows(compare(kept)):
+        pairs = zip(kept.figures, row[width::2], row[width + 1 :: 2], strict=True)
+        for figure, ours, true in pairs:
+            if ours != true:
+                yield Difference(kept.table, dict(zip(kept.key, row, strict=False)), figure, ours, true)
+
+
+def differences(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> Iterator[Difference]:
+    """Every figure that is not what the recorded rows say; ``progress`` is told each table's name first."""
+    progress("results")
+    yield from differing_scores(tx)
+    for kept in KEPT:
+        progress(kept.table)
+        yield from differing_figures(tx, kept)
+
+
+# -- putting them right ------------------------------------------------------------------------
+
+REBUILD: Final = {
+    "sessions": f"""
+UPDATE sessions SET results = t.results, points = t.points, bytes = t.bytes
+FROM ({OF_SESSIONS}) t
+WHERE sessions.bucket = t.bucket AND sessions.learner_id = t.learner_id AND sessions.id = t.id
+    AND (sessions.results <> t.results OR sessions.points <> t.points OR sessions.bytes <> t.bytes)
+""",
+    # name_changes never falls: processes remember names by it
+    "learner_totals": f"""
+UPDATE learner_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
+    name_changes = name_changes + 1;
+INSERT INTO learner_totals
+    (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
+SELECT bucket, learner_id, course_id, sessions, results, points, milliseconds, names, 1
+FROM ({OF_LEARNERS}) truth WHERE true
+ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
+    points = excluded.points, milliseconds = excluded.milliseconds, names = excluded.names
+""",
+    "learner_names": f"""
+DELETE FROM learner_names;
+INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
+{OF_LEARNERS_NAMES}
+""",
+    "course_totals": f"""
+UPDATE course_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
+    name_changes = name_changes + 1;
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
+SELECT course_id, bucket, sessions, results, points, milliseconds, 0, 1 FROM ({OF_COURSES}) truth WHERE true
+ON CONFLICT (course_id, bucket) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
+    points = excluded.points, milliseconds = excluded.milliseconds;
+UPDATE course_totals SET names = counted.names
+FROM (SELECT course_id, bucket, count(*) AS names
+      FROM (SELECT course_id, min(bucket) AS bucket FROM ({OF_COURSES_NAMES}) named GROUP BY course_id, module_name) firsts
+      GROUP BY course_id, bucket) counted
+WHERE course_totals.course_id = counted.course_id AND course_totals.bucket = counted.bucket
+""",
+    "course_names": f"""
+DELETE FROM course_names;
+INSERT INTO course_names (course_id, module_name, bucket, learners)
+{OF_COURSES_NAMES}
+""",
+}
+SET_SCORE: Final = """
+UPDATE results SET {column} = :true
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name = :module_name
+"""
+
+
+def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Compute every figure anew from the recorded rows, table by table."""
+    progress("results")
+    for difference in list(differing_scores(tx)):
+        tx.run(SET_SCORE.format(column=difference.figure), true=difference.true, **difference.key)
+    for table, statements in REBUILD.items():
+        progress(table)
+        for statement in statements.split(";"):
+            tx.run(statement)
