@@ -20,7 +20,7 @@ from bench.servers import running_seneca
 NAMES = 120  # each is tried less often than a name is held for
 TRIES = 60  # of each kind
 RIGHT, WRONG = "securePassword123", "wrong-password-1"
-MANY = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000"}
+MANY = {"SENECA_MAX_LOGIN_FAILURES": "1000000", "SENECA_MAX_REGISTRATIONS": "1000000"}
 
 
 def attempt(client: httpx.Client, name: str, password: str) -> tuple[int, float]:

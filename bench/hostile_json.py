@@ -17,7 +17,7 @@ from tests.hostile_json import BYTES, ID, by_chance, placed, shapes
 from seneca.accounts import Registration
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse
-from seneca.errors import Refusal
+from seneca.errors import ApiError
 from seneca.sessions.commands import Update
 
 KINDS = [Registration, Update, NewCourse]
@@ -28,7 +28,7 @@ SLOW_NS = 2_000_000_000  # is not measured again
 
 def refuse(raw: bytes, kind: type[Any]) -> None:
     """Decode a text, whatever comes of it."""
-    with suppress(Refusal):
+    with suppress(ApiError):
         decode(raw, kind)
 
 

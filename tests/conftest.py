@@ -27,7 +27,7 @@ pytest.register_assert_rewrite("tests.load", "tests.ledger")  # so that a failur
 
 PASSWORD = "securePassword123"
 NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
-USUAL = {"SENECA_MOST_FAILURES": "1000000", "SENECA_MOST_REGISTRATIONS": "1000000", "SENECA_WORKERS": "1"}
+USUAL = {"SENECA_MAX_LOGIN_FAILURES": "1000000", "SENECA_MAX_REGISTRATIONS": "1000000", "SENECA_WORKERS": "1"}
 """All tests come from one address."""
 _numbers = itertools.count(1)
 

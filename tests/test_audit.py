@@ -91,7 +91,7 @@ def test_what_learners_do_themselves_is_not_in_it_but_for_their_password_and_the
     alice.get("/auth/me/export")
     assert acts(tara, alice.id) == []
     wrong = {"currentPassword": "not-hers", "newPassword": NEW}
-    refused(alice.put("/auth/password", wrong), 401, "wrong-credentials")
+    refused(alice.put("/auth/password", wrong), 401, "invalid-credentials")
     assert acts(tara, alice.id) == []
     assert alice.put("/auth/password", wrong | {"currentPassword": PASSWORD}).status_code == 204
     assert alice.delete("/auth/me", json={"password": NEW}).status_code == 204
@@ -110,14 +110,18 @@ def test_nothing_that_is_refused_is_in_it(server: Server, tara: Person, alice: P
     alice.start(course)
     before = server.rows("SELECT count(*) FROM audit")
     refused(tara.delete(f"/course/{course['id']}"), 409, "course-in-use")
-    refused(tara.put(f"/course/{course['id']}", {"qualification": "x"}, headers={"If-Match": '"no"'}), 412, "stale")
+    refused(
+        tara.put(f"/course/{course['id']}", {"qualification": "x"}, headers={"If-Match": '"no"'}),
+        412,
+        "precondition-failed",
+    )
     refused(tara.post("/course/create", new(course)), 409, "title-taken")
     taken = {"username": alice.username, "email": "x@example.org", "password": PASSWORD, "role": "admin"}
     refused(tara.post("/auth/register", taken), 409, "name-taken")
-    refused(tara.patch(f"/users/{units.new_id()}", {"role": "user"}), 404, "no-such-account")
-    refused(tara.delete(f"/users/{units.new_id()}"), 404, "no-such-account")
-    refused(tara.get(f"/users/{units.new_id()}/export"), 404, "no-such-account")
-    refused(alice.delete("/auth/me", json={"password": "no-password"}), 401, "wrong-credentials")
+    refused(tara.patch(f"/users/{units.new_id()}", {"role": "user"}), 404, "account-not-found")
+    refused(tara.delete(f"/users/{units.new_id()}"), 404, "account-not-found")
+    refused(tara.get(f"/users/{units.new_id()}/export"), 404, "account-not-found")
+    refused(alice.delete("/auth/me", json={"password": "no-password"}), 401, "invalid-credentials")
     assert server.rows("SELECT count(*) FROM audit") == before
 
 
@@ -159,10 +163,10 @@ def test_what_is_done_from_the_shell(tmp_path: Path):
         ["import", file],
         ["admin", "create", "headteacher", "head@example.org"],
         ["admin", "password", name],
-        ["admin", "forget-keys"],
+        ["admin", "reset-keys"],
         ["stats", "rebuild"],
         ["export", tmp_path / "out.jsonl"],
-        ["retain", "--months", "1"],
+        ["prune", "--months", "1"],
         ["erase", name, "--yes"],
         ["erase", "--replay", tmp_path / "erased-accounts"],
     ):

@@ -203,7 +203,7 @@ def test_each_role(server: Server, stage: Stage, row: Row, who: str):
         refused(answer, answer.status_code, answer.json()["code"])
         assert counts(server) == before, "nothing of a refused request is stored"
     if answer.status_code == 403:
-        assert answer.json()["code"] == "role-may-not"
+        assert answer.json()["code"] == "forbidden"
     if who == "charlie":
         for hers in (stage.session, stage.alice.id, stage.alice.username, SECRET):
             assert hers not in answer.text
@@ -223,7 +223,7 @@ def test_anothers_session_looks_like_one_that_does_not_exist(stage: Stage, row: 
     finally:
         stage.session = session
     assert (missing.status_code, missing.content) == (404, anothers.content)
-    assert missing.json()["code"] == "no-such-session"
+    assert missing.json()["code"] == "session-not-found"
 
 
 BAD: dict[str, Callable[[Server, Person], str]] = {

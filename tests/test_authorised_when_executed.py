@@ -93,7 +93,7 @@ def test_no_act_of_an_administrator_is_done_for_a_former_one(server: Server, sta
     before = counts(server)
     answer = mallory.request(row.method, path, **({"json": body} if body else {}))
     if how == "demoted":
-        refused(answer, 403, "role-may-not")
+        refused(answer, 403, "forbidden")
     else:
         refused(answer, 401, "signed-out")
     assert counts(server) == before
@@ -204,13 +204,13 @@ def test_what_an_administrator_has_kept_waiting_is_refused_when_it_is_released(
     answers = [request.release() for request in held]
     elsewhere = {
         f"/users/{mallory.id}": "own-account",
-        "/auth/me": "no-such-account",
-        "/auth/password": "no-such-account",
+        "/auth/me": "account-not-found",
+        "/auth/password": "account-not-found",
     }
     for (method, path, _), answer in zip(wanted, answers, strict=True):
         code = answer.json()["code"]
         is_late_news = place.there is not None and code == elsewhere.get(path)
-        assert code in ("signed-out", "wrong-credentials") or is_late_news, (method, path, answer.text)
+        assert code in ("signed-out", "invalid-credentials") or is_late_news, (method, path, answer.text)
     after = counts(server)
     assert {table: after[table] - before[table] for table in before if table != "throttles"} == dict.fromkeys(
         (table for table in before if table != "throttles"), 0

@@ -158,7 +158,7 @@ def test_the_drill(used: Path, tmp_path: Path):
                 "moduleNames": ["Fractions", "Integers"],
             }
             body = {"username": charlie.username, "password": PASSWORD}
-            refused(client.post("/auth/login", json=body), 401, "wrong-credentials")
+            refused(client.post("/auth/login", json=body), 401, "invalid-credentials")
         assert true(data)
 
 

@@ -106,8 +106,8 @@ def named(path: Path) -> str:
 def says_what_is_wrong(answer: httpx.Response, path: Path) -> None:
     """Assert a refusal that names the field, or a part of it, and the rule; or else what is not JSON about it."""
     assert answer.status_code == 400, answer.text
-    if answer.json()["code"] == "malformed":
-        assert len(refused(answer, 400, "malformed")["detail"]) > len("The body is not valid JSON: .")
+    if answer.json()["code"] == "malformed-json":
+        assert len(refused(answer, 400, "malformed-json")["detail"]) > len("The body is not valid JSON: .")
     else:
         errors = refused(answer, 400, "invalid-input")["errors"]
         assert 1 <= len(errors) <= 20
@@ -276,8 +276,8 @@ LARGE = [MILLION[: 15 * MEBIBYTE], b'{"a": "' + b"x" * 10_000_000 + b'"}', b"[" 
 @pytest.mark.parametrize("route", ROUTES + ACCOUNT_ROUTES, indirect=True)
 @pytest.mark.parametrize("body", LARGE, ids=["a-million-modules", "a-long-text", "nested", "blank"])
 def test_refuses_large_bodies(route: Route, body: bytes):
-    refused(route.send(body), 413, "too-large")
-    refused(route.send(in_pieces(body)), 413, "too-large")
+    refused(route.send(body), 413, "payload-too-large")
+    refused(route.send(in_pieces(body)), 413, "payload-too-large")
 
 
 @pytest.mark.parametrize("route", ROUTES + ACCOUNT_ROUTES, indirect=True)
@@ -323,8 +323,8 @@ def test_refuses_an_ended_session_and_anothers(server: Server, alice: Person, ch
     before = counts(server), stored(server, ended), stored(server, opened)
     for person, session_id, status, code in (
         (alice, ended, 409, "session-ended"),
-        (charlie, ended, 404, "no-such-session"),
-        (charlie, opened, 404, "no-such-session"),
+        (charlie, ended, 404, "session-not-found"),
+        (charlie, opened, 404, "session-not-found"),
     ):
         update = {"sessionId": session_id, "moduleStats": [module("M", 2), module("N", 3)]}
         refused(person.put("/session/updateSession", update), status, code)

@@ -24,7 +24,7 @@ from seneca.database.postgres.citus import (
     add_foreign_keys,
     drop_foreign_keys,
 )
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.exchange.importer import USERS_TOGETHER
 from tests.conftest import Server
 from tests.conftest import seneca as shell
@@ -259,7 +259,7 @@ def test_rows_that_break_a_dropped_foreign_key_are_reported_and_it_is_tried_agai
         before = foreign_keys(connection)
         drop_foreign_keys(connection, [*REFERENCE, *DISTRIBUTED])
         connection.execute("INSERT INTO passwords (bucket, account_id, hash) VALUES (0, 'nobody', '')")
-        with pytest.raises(Unusable, match="passwords_account_id_fkey of passwords cannot be added"):
+        with pytest.raises(CommandError, match="passwords_account_id_fkey of passwords cannot be added"):
             add_foreign_keys(connection)
         connection.execute("DELETE FROM passwords")
         add_foreign_keys(connection)

@@ -53,7 +53,7 @@ def test_finds_the_course_by_its_title(tara: Person):
     title = unique("Après")
     answer = tara.put(f"/course/{quote(course['courseTitle'], safe='')}", {"courseTitle": title})
     assert answer.json() == course | {"courseTitle": title}
-    refused(tara.get(f"/course/{quote(course['courseTitle'], safe='')}"), 404, "no-such-course")
+    refused(tara.get(f"/course/{quote(course['courseTitle'], safe='')}"), 404, "course-not-found")
     assert tara.get(f"/course/{quote(title, safe='')}").json() == course | {"courseTitle": title}
 
 
@@ -68,11 +68,11 @@ def test_if_match(server: Server, tara: Person, course, path: str):
     etag = tara.get(path).headers["etag"]
     before = server.rows(ROW, id=course["id"])
     for condition in ('"other"', f"W/{etag}", etag.strip('"'), '"a", "b"', ""):
-        refused(tara.put(path, {"qualification": "X"}, headers={"If-Match": condition}), 412, "stale")
+        refused(tara.put(path, {"qualification": "X"}, headers={"If-Match": condition}), 412, "precondition-failed")
         assert server.rows(ROW, id=course["id"]) == before
     answer = tara.put(path, {"qualification": "X"}, headers={"If-Match": f'"other", {etag}'})
     assert (answer.status_code, answer.json()) == (200, course | {"qualification": "X"})
-    refused(tara.put(path, {"qualification": "Y"}, headers={"If-Match": etag}), 412, "stale")
+    refused(tara.put(path, {"qualification": "Y"}, headers={"If-Match": etag}), 412, "precondition-failed")
     assert tara.get(path).json()["qualification"] == "X"
     answer = tara.put(path, {"qualification": "Z"}, headers={"If-Match": "*"})
     assert (answer.status_code, answer.json()["qualification"]) == (200, "Z")
@@ -82,9 +82,9 @@ def test_412_comes_last(tara: Person, course, path: str):
     stale = {"If-Match": '"other"'}
     taken = make_course(tara)["courseTitle"]
     refused(tara.put(path, {"courseTitle": "a/b"}, headers=stale), 400, "invalid-input", "courseTitle")
-    refused(tara.put(f"/course/{UNKNOWN}", {"qualification": "X"}, headers=stale), 404, "no-such-course")
+    refused(tara.put(f"/course/{UNKNOWN}", {"qualification": "X"}, headers=stale), 404, "course-not-found")
     refused(tara.put(path, {"courseTitle": taken}, headers=stale), 409, "title-taken")
-    refused(tara.put(f"/course/{UNKNOWN}", {"qualification": "X"}, headers={"If-Match": "*"}), 404, "no-such-course")
+    refused(tara.put(f"/course/{UNKNOWN}", {"qualification": "X"}, headers={"If-Match": "*"}), 404, "course-not-found")
     assert tara.get(path).json() == course
 
 
@@ -147,7 +147,7 @@ def test_takes_1_mib_and_no_more(tara: Person, course, path: str):
     text = json.dumps({"qualification": "Long"}).encode()
     headers = {"Content-Type": "application/json"}
     padding = b" " * (1024 * KIBIBYTE - len(text))
-    refused(tara.put(path, content=text + padding + b" ", headers=headers), 413, "too-large")
+    refused(tara.put(path, content=text + padding + b" ", headers=headers), 413, "payload-too-large")
     assert tara.get(path).json() == course
     assert tara.put(path, content=text + padding, headers=headers).json() == course | {"qualification": "Long"}
 
@@ -155,7 +155,7 @@ def test_takes_1_mib_and_no_more(tara: Person, course, path: str):
 def test_refuses_an_unknown_course(server: Server, tara: Person):
     before = counts(server)
     for identifier in (UNKNOWN, "nowhere", "%FF"):
-        refused(tara.put(f"/course/{identifier}", {"qualification": "X"}), 404, "no-such-course")
+        refused(tara.put(f"/course/{identifier}", {"qualification": "X"}), 404, "course-not-found")
     refused(tara.put("/course/a%00b", {"qualification": "X"}), 400, "invalid-input", "courseIdentifier")
     refused(tara.put("/course/create", {"qualification": "X"}), 405, "method-not-allowed")
     assert counts(server) == before
@@ -165,7 +165,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, alice: Person, tara
     before = server.rows(ROW, id=path.removeprefix("/course/"))
     refuses_callers(nobody, "PUT", path, but=tara, wrong_role=alice)
     refuses_callers(nobody, "PUT", f"/course/{UNKNOWN}", but=tara, wrong_role=alice)
-    refused(alice.put(path, {"qualification": "X"}), 403, "role-may-not")
+    refused(alice.put(path, {"qualification": "X"}), 403, "forbidden")
     refused(nobody.put(path, {"qualification": "X"}), 401, "token-missing")
     refuses_bodies(tara, "PUT", path, most_kib=1024)
     refuses_query(tara, "PUT", path)

@@ -196,7 +196,7 @@ def test_takes_a_course_of_1_mib_and_no_more(server: Server, tara: Person):
     assert padding > 0
     headers = {"Content-Type": "application/json"}
     before = counts(server)
-    refused(tara.post(PATH, content=text + b" " * (padding + 1), headers=headers), 413, "too-large")
+    refused(tara.post(PATH, content=text + b" " * (padding + 1), headers=headers), 413, "payload-too-large")
     assert counts(server) == before
     assert tara.post(PATH, content=text + b" " * padding, headers=headers).status_code == 201
     assert counts(server)["courses"] == before["courses"] + 1
@@ -205,7 +205,7 @@ def test_takes_a_course_of_1_mib_and_no_more(server: Server, tara: Person):
 def test_refuses_who_may_not(server: Server, nobody: Person, alice: Person, tara: Person):
     before = counts(server)
     refuses_callers(nobody, "POST", PATH, but=tara, wrong_role=alice)
-    refused(alice.post(PATH, body()), 403, "role-may-not")
+    refused(alice.post(PATH, body()), 403, "forbidden")
     refused(nobody.post(PATH, body()), 401, "token-missing")
     assert counts(server) == before
 

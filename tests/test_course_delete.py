@@ -15,9 +15,9 @@ def test_deletes_by_id_and_by_title(server: Server, tara: Person):
         assert (answer.status_code, answer.content) == (204, b"")
         assert server.rows(EXISTS, id=course["id"]) == [(0,)]
         for identifier in (course["id"], quote(course["courseTitle"], safe="")):
-            refused(tara.get(f"/course/{identifier}"), 404, "no-such-course")
-            refused(tara.delete(f"/course/{identifier}"), 404, "no-such-course")
-        refused(tara.get(f"/stats/courses/{course['id']}"), 404, "no-such-course")
+            refused(tara.get(f"/course/{identifier}"), 404, "course-not-found")
+            refused(tara.delete(f"/course/{identifier}"), 404, "course-not-found")
+        refused(tara.get(f"/stats/courses/{course['id']}"), 404, "course-not-found")
         assert make_course(tara, courseTitle=course["courseTitle"])["id"] != course["id"]
 
 
@@ -35,7 +35,7 @@ def test_refuses_while_sessions_refer_to_it(server: Server, tara: Person, alice:
 def test_refuses_an_unknown_course(server: Server, tara: Person):
     before = counts(server)
     for identifier in (UNKNOWN, "nowhere", "%FF"):
-        refused(tara.delete(f"/course/{identifier}"), 404, "no-such-course")
+        refused(tara.delete(f"/course/{identifier}"), 404, "course-not-found")
     refused(tara.delete("/course/a%00b"), 400, "invalid-input", "courseIdentifier")
     refused(tara.delete("/course/create"), 405, "method-not-allowed")
     assert counts(server) == before

@@ -32,12 +32,12 @@ def test_a_title_is_matched_whole_and_as_it_is(nobody: Person, tara: Person):
     title = unique("Straße")
     make_course(tara, courseTitle=title)
     for other in (title.lower(), title.upper(), title[:-1], title.replace("ß", "ss"), "%"):
-        refused(nobody.get(f"/course/{quote(other, safe='')}"), 404, "no-such-course")
+        refused(nobody.get(f"/course/{quote(other, safe='')}"), 404, "course-not-found")
 
 
 @pytest.mark.parametrize("identifier", [UNKNOWN, "nowhere", "%FF", "%ED%A0%80", "x" * 2000, UNKNOWN.replace("-", "")])
 def test_refuses_an_unknown_course(nobody: Person, identifier: str):
-    refused(nobody.get(f"/course/{identifier}"), 404, "no-such-course")
+    refused(nobody.get(f"/course/{identifier}"), 404, "course-not-found")
 
 
 def test_refuses_nul(nobody: Person):

@@ -16,7 +16,7 @@ import pytest
 from seneca.database import migrations, open_database
 from seneca.database.sqlite.engine import PATIENCE, _version, check_version
 from seneca.database.sqlite.locking import wait_for_locks
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
 pytestmark = pytest.mark.embedded  # about the file
@@ -108,7 +108,7 @@ def test_several_threads_create_it_at_once(tmp_path: Path):
     [3_007_000, 3_040_001, 3_044_005, 3_045_000, 3_046_001, 3_050_006, 3_051_000, 3_051_001, 3_051_002],
 )
 def test_refuses_a_sqlite_that_can_corrupt_a_write_ahead_log(version: int):
-    with pytest.raises(Unusable, match=r"SQLite 3\.\d+\.\d+ can corrupt a database in WAL mode"):
+    with pytest.raises(CommandError, match=r"SQLite 3\.\d+\.\d+ can corrupt a database in WAL mode"):
         check_version(version)
 
 
@@ -136,7 +136,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path):
     open_database(url(path)).close()
     rows(path, "INSERT INTO migrations (number, name) VALUES (999, 'from the future')")
     before = rows(path, "SELECT * FROM migrations"), rows(path, "SELECT * FROM sqlite_schema")
-    with pytest.raises(Unusable, match="The database has schema 999, newer than this program knows"):
+    with pytest.raises(CommandError, match="The database has schema 999, newer than this program knows"):
         open_database(url(path))
     assert "schema 999" in refused_by_serve(tmp_path)
     assert (rows(path, "SELECT * FROM migrations"), rows(path, "SELECT * FROM sqlite_schema")) == before
@@ -167,7 +167,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["", "seneca.db", "sqlite:seneca.db", "sqlite:///", "mysql://localhost/seneca"])
 def test_a_url_of_another_form_is_refused(text: str):
-    with pytest.raises(Unusable, match="SENECA_DATABASE_URL"):
+    with pytest.raises(CommandError, match="SENECA_DATABASE_URL"):
         open_database(text)
 
 
@@ -225,7 +225,7 @@ def test_writes_are_refused_when_a_lock_is_held_too_long(server: Server, alice: 
             time.sleep(0.1)
         for future in waiting:
             answer, seconds = future.result()
-            refused(answer, 503, "unavailable")
+            refused(answer, 503, "service-unavailable")
             assert int(answer.headers["retry-after"]) > 0
             assert seconds >= PATIENCE
     after = server.rows("SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM sessions)")

@@ -90,7 +90,7 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         with httpx.Client(base_url=server.url, timeout=60) as client:
-            refused(Person(client, tara.token).get(f"/users/{ALICE_ID}"), 404, "no-such-account")
+            refused(Person(client, tara.token).get(f"/users/{ALICE_ID}"), 404, "account-not-found")
         assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
         assert ALICE_ID in [line["id"] for line in noted(filled)]
         check_figures(server)

@@ -17,7 +17,7 @@ import pytest
 from seneca.auth import passwords
 from seneca.database import open_database
 from seneca.database.sqlite import vacuum
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum as wanted_files
 from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
 from tests.engines import engine
@@ -177,12 +177,12 @@ def test_what_others_are_in_the_way_of_gives_up_after_a_moment(tmp_path: Path):
         reader.execute("SELECT * FROM accounts").fetchall()
         writer.execute("INSERT INTO properties VALUES ('a', 'b')")
         began = time.monotonic()
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             asyncio.run(database.empty_log())
         assert time.monotonic() - began < 20
         reader.close()
         writer.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             asyncio.run(database.vacuum())
         writer.execute("COMMIT")
         asyncio.run(database.vacuum())

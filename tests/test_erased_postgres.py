@@ -42,5 +42,5 @@ def test_after_the_documented_vacuum_nothing_is_left(tmp_path: Path):
 
 def test_the_command_says_whose_business_it_is(tmp_path: Path):
     assert seneca("migrate", "--data", tmp_path).returncode == 0
-    done = seneca("scour", "--data", tmp_path)
+    done = seneca("vacuum", "--data", tmp_path)
     assert (done.returncode, "VACUUM (FULL)" in done.stderr) == (1, True), done.stderr

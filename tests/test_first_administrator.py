@@ -116,7 +116,7 @@ def test_what_may_come_from_elsewhere_is_refused_and_told_how_to_go_on(empty: Se
 
 def test_nobody_is_local_to_a_server_that_has_proxies(tmp_path: Path):
     """One that adds no header would make every stranger look so."""
-    with running(tmp_path, SENECA_PROXIES="192.0.2.1") as server:
+    with running(tmp_path, SENECA_TRUSTED_PROXIES="192.0.2.1") as server:
         refused(register(server), 403, "registration-closed")
         assert register(server, {"X-Setup-Token": token_of(server)}).status_code == 201
 

@@ -144,7 +144,7 @@ def check_refused(tara: Person) -> None:
         tara.client.post("/auth/register", json=register),
         tara.client.post("/auth/login", json={"username": tara.username, "password": PASSWORD}),
     ):
-        refused(answer, 503, "unavailable")
+        refused(answer, 503, "service-unavailable")
         assert int(answer.headers["retry-after"]) > 0
 
 

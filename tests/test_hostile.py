@@ -20,7 +20,7 @@ import apsw
 import httpx
 import pytest
 
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 from seneca.http.limits.concurrency import MOST_EACH
 from seneca.http.limits.memory_budget import Room, Share, wait
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
@@ -47,7 +47,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     haste = tmp_path_factory.mktemp("haste")
     (haste / "sitecustomize.py").write_text(HASTE)
     data = tmp_path_factory.mktemp("hasty")
-    with running(data, PYTHONPATH=str(haste), SENECA_ALLOWED_ORIGINS=ORIGIN) as server:
+    with running(data, PYTHONPATH=str(haste), SENECA_CORS_ORIGINS=ORIGIN) as server:
         yield server
 
 
@@ -142,7 +142,7 @@ def test_a_slow_body_is_408_while_others_are_answered(hasty: Server, framing: by
         assert b"\r\nconnection: close" in head.lower()
         assert b"\r\ncontent-type: application/problem+json" in head.lower()
         assert b"\r\nx-content-type-options: nosniff" in head.lower()
-        assert json.loads(body)["code"] == "too-slow"
+        assert json.loads(body)["code"] == "request-timeout"
 
 
 @pytest.mark.parametrize(("path", "status"), [(b"/auth/me", 405), (b"/nowhere", 404), (b"/test/data", 401)])
@@ -213,7 +213,7 @@ def test_an_account_that_does_not_read_what_it_asks_for_holds_up_itself_alone(
         connection.sendall(question(reader, path))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
     answer = reader.get(path)
-    refused(answer, 503, "unavailable")
+    refused(answer, 503, "service-unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert reader.get("/stats/user").status_code == 200
     assert tara_in_haste.get("/users").status_code == 200
@@ -320,7 +320,7 @@ def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
         second = asyncio.create_task(hold(room, 60, outcomes, "second"))
         await asyncio.sleep(0.1)
         share = Share()
-        with pytest.raises(Unavailable):  # both have only just come
+        with pytest.raises(ServiceUnavailable):  # both have only just come
             room.take(share, 50)
         room.take(share, 10, free=10)  # a little always goes
         room.give_back(share)
@@ -334,7 +334,7 @@ def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
         room.take(share, 50)
-        with pytest.raises(Unavailable):  # nobody is waited for
+        with pytest.raises(ServiceUnavailable):  # nobody is waited for
             room.take(share, 1)
         return outcomes
 
@@ -350,7 +350,7 @@ def test_whoever_is_being_sent_away_is_not_sent_away_again():
         while slow.limit is None or not slow.limit.expired():  # noqa: ASYNC110 the one turn of the loop between the two
             await asyncio.sleep(0)
         assert not waiting.done()
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             room.take(share, 50)
         with pytest.raises(TimeoutError):
             await waiting
@@ -473,13 +473,13 @@ def test_preflights_have_security_headers(tara_in_haste: Person, origin: str):
 
 @pytest.mark.embedded
 def test_a_bug_has_security_headers_and_tells_nothing(tmp_path: Path):
-    with running(tmp_path, SENECA_ALLOWED_ORIGINS=ORIGIN) as server:
+    with running(tmp_path, SENECA_CORS_ORIGINS=ORIGIN) as server:
         connection = apsw.Connection(str(tmp_path / "seneca.db"))
         connection.execute("ALTER TABLE courses RENAME TO elsewhere")
         connection.close()
         answer = httpx.get(f"{server.url}/course/x", timeout=SOON)
         assert "courses" not in answer.text
-        refused(answer, 500, "bug")
+        refused(answer, 500, "internal-error")
         assert_secure(answer)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seneca.accounts import Registration
 from seneca.common.json_decoding import convert, decode
 from seneca.courses import NewCourse
-from seneca.errors import Invalid, Malformed, Refusal
+from seneca.errors import ApiError, InvalidInput, MalformedJson
 from seneca.exchange.records import read
 from seneca.sessions.commands import Update
 from seneca.sessions.results import read_results
@@ -29,10 +29,10 @@ BYTES_EACH = 80
 """Of memory for each byte of a body: 20 MB at 256 KiB."""
 
 
-def refusal(raw: bytes, kind: type[Any]) -> Refusal | None:
+def refusal(raw: bytes, kind: type[Any]) -> ApiError | None:
     try:
         decode(raw, kind)
-    except Refusal as error:
+    except ApiError as error:
         return error
     return None
 
@@ -61,15 +61,15 @@ def test_memory_is_in_proportion_to_the_body():
 def test_the_error_of_a_hostile_import_line_is_short():
     line = b'\xef\xbb\xbf{"' + b"k" * 2_000_000 + "😀".encode() + b'":[' + b"1," * 1_000_000 + b"NaN]}"
     for raw in (line, line[3:], b"[" + b"{}," * 1_300_000 + b"NaN]"):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(ApiError) as caught:
             read(raw, 1)
         assert len(caught.value.detail) < 1000
 
 
-def assert_small(error: Refusal | None) -> None:
+def assert_small(error: ApiError | None) -> None:
     if error is not None:
         assert error.status == 400
-        assert isinstance(error, Malformed | Invalid)
+        assert isinstance(error, MalformedJson | InvalidInput)
         assert len(msgspec.json.encode(error.members)) < 20 * 1024
         assert len(error.detail) < 20 * 1024
         assert len(getattr(error, "errors", ())) <= 20
@@ -92,7 +92,7 @@ def test_bodies_of_any_shape_are_refused_in_small_answers(seed: int, kind: type[
 def problems(raw: bytes | object, kind: type[Any]) -> list[str]:
     """``field: rule`` of each."""
     error = refusal(raw if isinstance(raw, bytes) else json.dumps(raw).encode(), kind)
-    assert isinstance(error, Invalid), error
+    assert isinstance(error, InvalidInput), error
     return [f"{each.field}: {each.message}" for each in error.errors]
 
 
@@ -193,7 +193,7 @@ def test_names_and_texts_of_the_client_are_cut():
 
 
 def test_a_byte_order_mark_is_said_to_be_one():
-    with pytest.raises(Malformed, match="byte order mark"):
+    with pytest.raises(MalformedJson, match="byte order mark"):
         decode(b"\xef\xbb\xbf{}", Update)
 
 
@@ -271,6 +271,6 @@ def test_ids_are_36_characters_in_any_case():
 
 
 def test_values_that_did_not_come_as_json_are_checked_alike():
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidInput) as caught:
         convert({"username": "a b", "email": "nobody", "password": "securePassword123"}, Registration)
     assert [error.field for error in caught.value.errors] == ["username", "email"]

@@ -15,7 +15,7 @@ import pytest
 
 from seneca.auth.access_tokens import Key, Keys, agree, forget
 from seneca.database import open_database
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
 from tests.engines import engine
 
@@ -139,7 +139,7 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
             barrier.wait()  # noqa: B023
             try:
                 agree(database, keys)
-            except Unusable:
+            except CommandError:
                 return False
             return True
 
@@ -153,8 +153,8 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
 def test_a_lost_key_can_be_replaced(tmp_path: Path):
     starts(tmp_path)
     (tmp_path / "secret-key").unlink()
-    assert "seneca admin forget-keys" in refusal(tmp_path)
-    done = seneca("admin", "forget-keys", "--data", tmp_path)
+    assert "seneca admin reset-keys" in refusal(tmp_path)
+    done = seneca("admin", "reset-keys", "--data", tmp_path)
     assert done.returncode == 0, done.stderr
     starts(tmp_path)
 

@@ -10,7 +10,7 @@ import pytest
 from seneca.accounts import Learner
 from seneca.common import units
 from seneca.database import Database, open_database
-from seneca.errors import QuotaExceeded, SessionEnded, Unauthenticated, Unavailable
+from seneca.errors import QuotaExceeded, ServiceUnavailable, SessionEnded, Unauthenticated
 from seneca.sessions.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
 from tests.conftest import make_course, refused, running, sign_up
 from tests.engines import engine
@@ -176,8 +176,8 @@ def test_what_is_refused_for_another_reason_is_not_counted(database: Database, l
         for _ in range(10):
             with pytest.raises(SessionEnded):
                 await fail(SessionEnded(0))
-        with pytest.raises(Unavailable):  # that one may have been stored
-            await fail(Unavailable())
+        with pytest.raises(ServiceUnavailable):  # that one may have been stored
+            await fail(ServiceUnavailable())
         assert not await charge(quotas, learner, size=60)
         assert [await charge(quotas, learner, size=20) for _ in range(3)] == [True, True, False]
 

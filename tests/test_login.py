@@ -123,12 +123,12 @@ def test_an_unknown_name_and_a_wrong_password_answer_the_same_bytes(server: Serv
         login(nobody, "", PASSWORD),
         login(nobody, alice.username, PASSWORD + " "),
     ]
-    assert refused(answers[0], 401, "wrong-credentials") == {
-        "type": "/docs#wrong-credentials",
+    assert refused(answers[0], 401, "invalid-credentials") == {
+        "type": "/docs#invalid-credentials",
         "title": "Invalid credentials",
         "status": 401,
         "detail": "Invalid credentials",
-        "code": "wrong-credentials",
+        "code": "invalid-credentials",
         "message": "Invalid credentials",
     }
     each_its_own = {"x-request-id", "date"}
@@ -144,7 +144,7 @@ def test_an_account_without_a_password_cannot_sign_in(server: Server, nobody: Pe
     wrong = login(nobody, unique("nobody"))
     for password in (PASSWORD, "", "nobody's"):
         answer = login(nobody, alice.username, password)
-        refused(answer, 401, "wrong-credentials")
+        refused(answer, 401, "invalid-credentials")
         assert answer.content == wrong.content
     assert tara.patch(f"/users/{alice.id}", {"password": PASSWORD}).status_code == 200
     assert login(nobody, alice.username).status_code == 200
@@ -205,7 +205,7 @@ def test_an_imported_hash_signs_in_and_is_renewed(imported: Server, name: str):
     password, given = IMPORTED[name]
     with httpx.Client(base_url=imported.url) as client:
         nobody = Person(client)
-        refused(login(nobody, name, "wrong" + password), 401, "wrong-credentials")
+        refused(login(nobody, name, "wrong" + password), 401, "invalid-credentials")
         assert stored_hash(imported, name) == given, "a failure renews nothing"
         assert login(nobody, name, password).status_code == 200
         renewed = stored_hash(imported, name)
@@ -214,7 +214,7 @@ def test_an_imported_hash_signs_in_and_is_renewed(imported: Server, name: str):
         assert login(nobody, name, password).status_code == 200
         assert stored_hash(imported, name) == renewed, "a current hash is left alone"
         if len(password.encode()) > 72:  # from now on all of it counts
-            refused(login(nobody, name, password[:-1]), 401, "wrong-credentials")
+            refused(login(nobody, name, password[:-1]), 401, "invalid-credentials")
 
 
 def failure_seconds(client: httpx.Client, name: str) -> float:
@@ -301,11 +301,11 @@ def test_the_order_of_refusals(nobody: Person):
     wrong = {"username": unique("nobody"), "password": PASSWORD}
     plain = {"Content-Type": "text/plain"}
     refused(nobody.put(PATH, content=b"x" * 300_000), 405, "method-not-allowed")
-    refused(nobody.post(PATH + "?x=1", content=b"x" * 300_000, headers=plain), 413, "too-large")
-    refused(nobody.post(PATH + "?x=1", content=b"{", headers=plain), 415, "not-json")
-    refused(nobody.post(PATH, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed")
+    refused(nobody.post(PATH + "?x=1", content=b"x" * 300_000, headers=plain), 413, "payload-too-large")
+    refused(nobody.post(PATH + "?x=1", content=b"{", headers=plain), 415, "unsupported-media-type")
+    refused(nobody.post(PATH, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed-json")
     refused(nobody.post(PATH + "?x=1", wrong), 400, "invalid-input", "x")
-    refused(nobody.post(PATH, wrong), 401, "wrong-credentials")
+    refused(nobody.post(PATH, wrong), 401, "invalid-credentials")
 
 
 def test_a_role_that_changed_since_is_in_the_next_token(nobody: Person, tara: Person, client: httpx.Client):

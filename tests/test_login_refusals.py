@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from seneca.api.auth import find_account
-from seneca.errors import TooManyTries
+from seneca.errors import TooManyRequests
 
 pytestmark = pytest.mark.no_database
 
@@ -20,7 +20,7 @@ def test_a_refusal_asks_for_the_account_whether_or_not_it_is_known(known: str | 
         names.append(name)
         return SimpleNamespace(id="amy")
 
-    refusal = TooManyTries(1000)
+    refusal = TooManyRequests(1000)
     refusal.account = known
     asyncio.run(find_account(cast("Any", SimpleNamespace(database=SimpleNamespace(read=read))), "Amy", refusal))
     assert names == ["Amy"]

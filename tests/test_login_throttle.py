@@ -17,7 +17,7 @@ from tests.login_burst import WRONG, burst, flood, statuses
 
 pytestmark = pytest.mark.slow
 
-LIMITS = {"SENECA_MOST_FAILURES": "60", "SENECA_MOST_REGISTRATIONS": "600"}
+LIMITS = {"SENECA_MAX_LOGIN_FAILURES": "60", "SENECA_MAX_REGISTRATIONS": "600"}
 SCHOOL, HOME, ELSEWHERE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 
@@ -88,7 +88,7 @@ def just_now(places: Places) -> None:
 
 def is_held(answer: httpx.Response) -> int:
     """Assert that this is the refusal of who must wait; returns for how many seconds."""
-    body = refused(answer, 429, "too-many-tries")
+    body = refused(answer, 429, "too-many-requests")
     assert body["detail"] == "Too many tries: wait before the next."
     return int(answer.headers["retry-after"])
 
@@ -436,7 +436,7 @@ def test_sixty_failures_of_an_address_in_ten_minutes(places: Places):
 
 
 def test_registrations_of_an_address(tmp_path: Path):
-    with running(tmp_path, SENECA_MOST_REGISTRATIONS="3") as server:
+    with running(tmp_path, SENECA_MAX_REGISTRATIONS="3") as server:
         places = Places(server)
         tara = sign_up(places.at(HOME), "tara", role="admin")
         for _ in range(2):
@@ -455,7 +455,7 @@ def test_registrations_of_an_address(tmp_path: Path):
 
 
 def test_bad_registrations_are_refused_before_they_count(tmp_path: Path):
-    with running(tmp_path, SENECA_MOST_REGISTRATIONS="1") as server:
+    with running(tmp_path, SENECA_MAX_REGISTRATIONS="1") as server:
         places = Places(server)
         for _ in range(3):
             answer = places.at(HOME).post("/auth/register", json={"username": "x", "email": "x", "password": "short"})

@@ -59,7 +59,7 @@ def test_every_figure_is_corrected(server: Server, tara: Person, alice: Person, 
     assert erase_self(alice).status_code == 204
     assert tara.get(path).json() == statistics("Integers", points=30.5, mean=15.25)
     assert charlie.get("/stats/user").json() == statistics("Integers", points=30.5, mean=15.25)
-    refused(tara.get(f"/stats/users/{alice.id}"), 404, "no-such-account")
+    refused(tara.get(f"/stats/users/{alice.id}"), 404, "account-not-found")
     assert [session["userId"] for session in tara.get(f"/stats/sessions/{course['id']}").json()] == [charlie.id]
     assert erase_self(charlie).status_code == 204
     assert tara.get(path).json() == NOTHING
@@ -91,7 +91,7 @@ def test_the_refresh_token_is_good_no_more(client: httpx.Client, alice: Person):
     erase_self(alice)
     answer = client.post("/auth/refresh", json={"refreshToken": signed_in["refreshToken"]})
     refused(answer, 401, "signed-out")
-    refused(client.post("/auth/login", json={"username": alice.username, **BODY}), 401, "wrong-credentials")
+    refused(client.post("/auth/login", json={"username": alice.username, **BODY}), 401, "invalid-credentials")
 
 
 def test_the_name_is_free_again_for_somebody_else(
@@ -118,7 +118,7 @@ def test_what_was_tried_is_forgotten(server: Server, client: httpx.Client, tara:
     here = hashlib.sha256(b"127.0.0.1").hexdigest()
     bob = sign_up(client, "bob")
     wrong = client.post("/auth/login", json={"username": alice.username, "password": "wrong-password"})
-    refused(wrong, 401, "wrong-credentials")
+    refused(wrong, 401, "invalid-credentials")
     assert counted() == [f"account {alice.id} {here}"]
     assert erase_self(alice).status_code == 204
     assert counted() == []
@@ -128,16 +128,16 @@ def test_what_was_tried_is_forgotten(server: Server, client: httpx.Client, tara:
 
 def test_a_wrong_password_erases_nothing(server: Server, alice: Person, course):
     session = alice.start(course)
-    refused(erase_self(alice, "not-her-password"), 401, "wrong-credentials")
+    refused(erase_self(alice, "not-her-password"), 401, "invalid-credentials")
     assert alice.get(f"/session/{session}").status_code == 200
     assert server.rows("SELECT 1 FROM erasures WHERE account_id = :id", id=alice.id) == []
 
 
 def test_who_guesses_waits(alice: Person):
     for _ in range(5):
-        refused(erase_self(alice, "not-her-password"), 401, "wrong-credentials")
+        refused(erase_self(alice, "not-her-password"), 401, "invalid-credentials")
     answer = erase_self(alice)
-    refused(answer, 429, "too-many-tries")
+    refused(answer, 429, "too-many-requests")
     assert int(answer.headers["retry-after"]) >= 1
 
 
@@ -225,7 +225,7 @@ def test_whoever_studies_meanwhile_is_told_that_they_are_gone(
         thread.join()
     assert answer.status_code == 204
     assert {(201, None), (401, "signed-out")} <= said
-    assert said <= {(201, None), (200, None), (401, "signed-out"), (404, "no-such-session")}
+    assert said <= {(201, None), (200, None), (401, "signed-out"), (404, "session-not-found")}
     assert tables_with(server, bob.id) <= KEPT_OF_THE_ERASED
     assert tara.get(f"/stats/courses/{course['id']}").json() == NOTHING
     check_figures(server)

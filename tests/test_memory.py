@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from seneca.database.cache import Memory
+from seneca.database.cache import Cache
 
 pytestmark = pytest.mark.no_database
 
@@ -18,7 +18,7 @@ def never() -> list[str]:
     raise AssertionError("it is remembered")
 
 
-def recall(memory: Memory, key: Hashable, version: Hashable, read: Callable[[], list[str]]) -> list[str]:
+def recall(memory: Cache, key: Hashable, version: Hashable, read: Callable[[], list[str]]) -> list[str]:
     """The list as a statistic gets it: remembered, or read and kept."""
     texts = memory.find(key, version)
     if texts is None:
@@ -28,7 +28,7 @@ def recall(memory: Memory, key: Hashable, version: Hashable, read: Callable[[], 
 
 
 def test_a_list_is_read_once_for_each_version():
-    memory = Memory()
+    memory = Cache()
     assert recall(memory, "course", 1, reader("A")) == ["A"]
     assert recall(memory, "course", 1, never) == ["A"]
     assert recall(memory, "course", 2, reader("A", "B")) == ["A", "B"]
@@ -36,7 +36,7 @@ def test_a_list_is_read_once_for_each_version():
 
 
 def test_a_list_that_takes_the_place_of_another_is_not_counted_beside_it():
-    memory = Memory()
+    memory = Cache()
     recall(memory, "other", 1, reader("kept"))
     recall(memory, "course", 0, reader(*(f"name {n}" for n in range(1000))))
     once = memory.bytes
@@ -47,7 +47,7 @@ def test_a_list_that_takes_the_place_of_another_is_not_counted_beside_it():
 
 
 def test_what_was_not_used_for_the_longest_time_is_dropped_first():
-    memory = Memory(max_bytes=40_000)
+    memory = Cache(max_bytes=40_000)
     for key in ("first", "second", "third"):
         recall(memory, key, 1, reader("x" * 10_000))
     recall(memory, "first", 1, never)
@@ -62,7 +62,7 @@ def test_what_was_not_used_for_the_longest_time_is_dropped_first():
 
 
 def test_a_list_that_is_larger_than_all_may_be_drops_no_other():
-    memory = Memory(max_bytes=10_000)
+    memory = Cache(max_bytes=10_000)
     recall(memory, "small", 1, reader("x"))
     before = memory.bytes
     assert recall(memory, "large", 1, reader("🎓" * 10_000)) == ["🎓" * 10_000]
@@ -72,7 +72,7 @@ def test_a_list_that_is_larger_than_all_may_be_drops_no_other():
 
 
 def test_threads_do_not_confuse_the_count():
-    memory = Memory(max_bytes=20_000)
+    memory = Cache(max_bytes=20_000)
 
     def work(seed: int) -> None:
         for n in range(2000):

@@ -9,7 +9,7 @@ import pytest
 
 from seneca.auth.access_tokens import Key, Keys
 from seneca.common import units
-from seneca.database import BrokenReference, migrations, open_database
+from seneca.database import ForeignKeyViolation, migrations, open_database
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Databases, engine
 
@@ -87,13 +87,13 @@ def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Pa
     database = open_database(engine().url(tmp_path))
     engine().check(tmp_path)
     put = "INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, '')"
-    with pytest.raises(BrokenReference), database.writing() as tx:
+    with pytest.raises(ForeignKeyViolation), database.writing() as tx:
         tx.run(put, bucket=(bucket + 1) % 64, id=alice)
     with database.writing() as tx:
         tx.run(put, bucket=bucket, id=alice)
     with database.writing() as tx:
         tx.run("DELETE FROM account_names")
-    with pytest.raises(BrokenReference), database.writing() as tx:
+    with pytest.raises(ForeignKeyViolation), database.writing() as tx:
         tx.run("DELETE FROM accounts WHERE id = :id", id=alice)
     database.close()
 

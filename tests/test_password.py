@@ -30,13 +30,13 @@ def test_changes_it_and_every_other_sign_in_ends(server: Server, alice: Person):
     assert Person(alice.client, mine["token"]).get("/test").status_code == 200
     assert good(alice.client, mine["refreshToken"])
     login = {"username": alice.username, "password": PASSWORD}
-    refused(alice.client.post("/auth/login", json=login), 401, "wrong-credentials")
+    refused(alice.client.post("/auth/login", json=login), 401, "invalid-credentials")
     assert alice.client.post("/auth/login", json=login | {"password": NEW}).status_code == 200
 
 
 def test_a_wrong_password_changes_nothing(server: Server, alice: Person):
     before = stored_hash(server, alice)
-    refused(change(alice, str(alice.token), current="wrong-password"), 401, "wrong-credentials")
+    refused(change(alice, str(alice.token), current="wrong-password"), 401, "invalid-credentials")
     assert stored_hash(server, alice) == before
     assert alice.get("/test").status_code == 200
 
@@ -45,7 +45,7 @@ def test_guessing_with_a_stolen_token_is_slowed_like_signing_in(alice: Person):
     statuses = [change(alice, str(alice.token), current=f"guess-{n}-wrong").status_code for n in range(6)]
     assert statuses == [401] * 5 + [429]
     answer = change(alice, str(alice.token))
-    refused(answer, 429, "too-many-tries")
+    refused(answer, 429, "too-many-requests")
     assert int(answer.headers["retry-after"]) >= 1
 
 

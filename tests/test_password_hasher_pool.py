@@ -14,7 +14,7 @@ from seneca.auth.password_hasher_pool import (
     FairQueue,
     PasswordHasherPool,
 )
-from seneca.errors import TooManyTries, Unavailable
+from seneca.errors import ServiceUnavailable, TooManyRequests
 
 pytestmark = pytest.mark.no_database
 
@@ -53,7 +53,7 @@ def test_too_many_waiting_are_refused_and_the_rest_is_done():
     pool.close()
     assert [isinstance(outcome, str) for outcome in outcomes] == [True, True, False, False]
     error = outcomes[-1]
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, ServiceUnavailable)
     assert error.status == 503
     assert int(error.headers["Retry-After"]) > 0
     assert pool._waiting == MAX_WAITING - 2
@@ -62,9 +62,9 @@ def test_too_many_waiting_are_refused_and_the_rest_is_done():
 def test_a_slot_is_refused_before_anything_is_done_and_holds_for_several_things():
     async def use() -> None:
         with pool.slot("here", "alice") as slot:
-            with pytest.raises(Unavailable), pool.slot("here", "bob"):
+            with pytest.raises(ServiceUnavailable), pool.slot("here", "bob"):
                 pass
-            with pytest.raises(Unavailable):
+            with pytest.raises(ServiceUnavailable):
                 await pool.hash("secret")
             assert await slot.verify(await slot.hash("secret"), "secret")
         assert await pool.hash("secret")
@@ -83,7 +83,7 @@ def test_an_account_and_an_address_have_few_slots_at_once(limit: int, account):
     slots = [pool.slot("here", account(number)) for number in range(limit)]
     for slot in slots:
         slot.__enter__()
-    with pytest.raises(TooManyTries) as refused, pool.slot("here", account(limit)):
+    with pytest.raises(TooManyRequests) as refused, pool.slot("here", account(limit)):
         pass
     assert refused.value.headers == {"Retry-After": "1"}
     with pool.slot("elsewhere", "bob"):
@@ -104,7 +104,7 @@ def test_who_floods_an_account_from_elsewhere_takes_no_slot_of_its_owner():
     with ExitStack() as flood:
         for _ in range(MAX_OF_ACCOUNT):
             flood.enter_context(pool.slot("elsewhere", "alice"))
-        with pytest.raises(TooManyTries), pool.slot("elsewhere", "alice"):
+        with pytest.raises(TooManyRequests), pool.slot("elsewhere", "alice"):
             pass
         with pool.slot("here", "alice"):
             pass
@@ -124,7 +124,7 @@ def test_registrations_of_one_address_leave_room_for_sign_ins():
         for task in flood:
             task.cancel()
         ends = await asyncio.gather(*flood, return_exceptions=True)
-        assert sum(isinstance(end, Unavailable) for end in ends) == MAX_WAITING - MAX_HASHES_OF_ADDRESS
+        assert sum(isinstance(end, ServiceUnavailable) for end in ends) == MAX_WAITING - MAX_HASHES_OF_ADDRESS
 
     pool = PasswordHasherPool(1)
     asyncio.run(use())
@@ -138,7 +138,7 @@ def test_of_an_account_at_an_address_few_take_a_turn_at_once():
     with ExitStack() as flood:
         for _ in range(MAX_OF_ACCOUNT):
             flood.enter_context(pool.turn("elsewhere", "alice"))
-        with pytest.raises(TooManyTries), pool.turn("elsewhere", "alice"):
+        with pytest.raises(TooManyRequests), pool.turn("elsewhere", "alice"):
             pass
         with pool.turn("here", "alice"), pool.turn("elsewhere", "bob"):
             pass

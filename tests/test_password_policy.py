@@ -6,7 +6,7 @@ import pytest
 
 from seneca.auth.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
 from seneca.auth.passwords import NewPassword
-from seneca.errors import Invalid, Unusable
+from seneca.errors import CommandError, InvalidInput
 from tests.conftest import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none
@@ -15,7 +15,7 @@ NAME, EMAIL = "alice.smith", "Alice@Example.org"
 
 
 def refusal(password: str, policy: PasswordPolicy | None = None) -> str:
-    with pytest.raises(Invalid) as raised:
+    with pytest.raises(InvalidInput) as raised:
         (policy or PasswordPolicy()).check(password, NAME, EMAIL, field="newPassword")
     (error,) = raised.value.errors
     assert error.field == "newPassword"
@@ -82,7 +82,7 @@ def test_a_name_or_a_known_word_with_digits_and_marks_around(password: str):
 
 
 def test_a_name_is_compared_without_its_own_digits():
-    with pytest.raises(Invalid, match="username"):
+    with pytest.raises(InvalidInput, match="username"):
         PasswordPolicy().check("kowalski-99", "Kowalski_07", EMAIL)
 
 
@@ -117,7 +117,7 @@ def test_words_that_cannot_be_used_keep_the_server_from_starting(tmp_path: Path,
     file = tmp_path / "words.txt"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(Unusable, match=f"SENECA_PASSWORD_WORDS: {file} "):
+    with pytest.raises(CommandError, match=f"SENECA_PASSWORD_WORDS: {file} "):
         PasswordPolicy.load(str(file))
     done = seneca("serve", "--data", tmp_path, "--port", "0", env={"SENECA_PASSWORD_WORDS": str(file), "PATH": ""})
     assert done.returncode == 1

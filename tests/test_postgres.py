@@ -21,9 +21,9 @@ from seneca import accounts, courses
 from seneca.accounts import Learner
 from seneca.common import units
 from seneca.courses import NewCourse, Topic
-from seneca.database import NotUnique, Transaction, open_database
+from seneca.database import Transaction, UniqueViolation, open_database
 from seneca.database.postgres.engine import Postgres
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import CommandError, ServiceUnavailable
 from seneca.sessions import commands
 from seneca.sessions.commands import Start
 from seneca.sessions.results import ModuleUpdate, Part, read_results
@@ -108,7 +108,7 @@ def test_another_encoding_is_refused(url: str):
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS latin")
         connection.execute("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
-    with pytest.raises(Unusable, match="UTF8"):
+    with pytest.raises(CommandError, match="UTF8"):
         open_database(url.rpartition("/")[0] + "/latin")
 
 
@@ -132,7 +132,7 @@ def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
         tx.run(PUT, name="b", value="1")
         try:
             tx.run(PUT, name="b", value="2")
-        except NotUnique:
+        except UniqueViolation:
             return "all is well"
         raise AssertionError
 
@@ -143,7 +143,7 @@ def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
 def test_the_shell_is_told_the_same(database: Postgres):
     def hides(tx: Transaction) -> None:
         tx.run(PUT, name="h", value="1")
-        with suppress(NotUnique):
+        with suppress(UniqueViolation):
             tx.run(PUT, name="h", value="2")
 
     with pytest.raises(RuntimeError, match="ROLLBACK"), database.writing() as tx:
@@ -254,13 +254,13 @@ def test_a_server_that_is_down_is_answered_503_and_its_return_is_noticed(cluster
 
 
 def refused_503(answer: httpx.Response) -> httpx.Response:
-    refused(answer, 503, "unavailable")
+    refused(answer, 503, "service-unavailable")
     return answer
 
 
 def test_a_database_that_went_away_is_unavailable_to_the_shell(cluster: engines.Postgres, url: str):
     opened = open_database(url)
-    with cluster.away(), pytest.raises(Unavailable), opened.reading() as tx:
+    with cluster.away(), pytest.raises(ServiceUnavailable), opened.reading() as tx:
         tx.one("SELECT 1")
     opened.close()
 
@@ -355,7 +355,7 @@ def test_a_server_that_could_lose_writes_is_warned_about(cluster: engines.Postgr
 
 # -- sign-ins ----------------------------------------------------------------------------------
 
-CONNECTIONS = Settings().connections
+CONNECTIONS = Settings().database_connections
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 

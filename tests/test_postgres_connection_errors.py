@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from seneca.database import open_database
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from tests import engines
 from tests.conftest import seneca
 from tests.exchange import course, session, user, write
@@ -38,7 +38,7 @@ def cluster() -> Iterator[engines.Postgres]:
 
 def reason(url: str) -> str:
     """Why a database cannot be opened."""
-    with pytest.raises(Unusable) as refusal:
+    with pytest.raises(CommandError) as refusal:
         open_database(url)
     assert "\n" not in refusal.value.detail
     assert "hunter2" not in refusal.value.detail

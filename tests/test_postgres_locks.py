@@ -16,7 +16,7 @@ import pytest
 
 from seneca.cli import exchange
 from seneca.database import open_database
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum
 from seneca.settings import Settings
 from tests import engines
@@ -92,7 +92,7 @@ def test_reads_and_the_check_of_tokens_do_not_wait_for_writes(
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         tara = sign_up(client, "tara", role="admin")
         course, other = make_course(tara), make_course(tara)
-        learners = [sign_up(client, "learner") for _ in range(Settings().connections + 2)]
+        learners = [sign_up(client, "learner") for _ in range(Settings().database_connections + 2)]
         for learner in learners:
             learner.start(course)
         start = {"courseIdentifier": course["id"], "topic": "Number"}
@@ -101,7 +101,7 @@ def test_reads_and_the_check_of_tokens_do_not_wait_for_writes(
             for learner in learners:
                 threads.append(threading.Thread(target=learner.post, args=("/session/startSession", start)))
                 threads[-1].start()
-            wait_until_waiting(url, Settings().connections)
+            wait_until_waiting(url, Settings().database_connections)
             answers = []
             end = (
                 time.monotonic() + 7
@@ -171,9 +171,9 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
             commands += [
                 ("admin", "create", f"admin-{name}", f"admin-{name}@example.org"),
                 ("admin", "password", name),
-                ("admin", "forget-keys"),
+                ("admin", "reset-keys"),
                 ("erase", name, "--yes"),
-                ("retain", "--months", "1"),
+                ("prune", "--months", "1"),
                 ("stats", "rebuild"),
                 ("stats", "verify"),
                 ("export", tmp_path / "out.jsonl"),
@@ -191,7 +191,7 @@ def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path, monkeypatch: py
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     with psycopg.connect(url) as connection:
         connection.execute("LOCK TABLE audit")
-        with pytest.raises(Unavailable, match="busy with another write"):
+        with pytest.raises(ServiceUnavailable, match="busy with another write"):
             exchange.export_file(tmp_path / "out.jsonl", data=tmp_path, url=url)
     assert not (tmp_path / "out.jsonl").exists()
 

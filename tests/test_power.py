@@ -28,7 +28,7 @@ from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
 from seneca.database.sqlite import engine, writer
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.sessions import commands
 from seneca.sessions.commands import Start
 from seneca.sessions.results import ModuleUpdate, read_results
@@ -151,7 +151,7 @@ def faults(left: Path, clients: Ledger) -> list[str]:
     """What a start finds wrong with what a cut has left."""
     try:
         database = open_database(f"sqlite:///{left / 'seneca.db'}")
-    except Unusable as refusal:
+    except CommandError as refusal:
         return [f"unusable: {refusal.detail}"]
     try:
         with database.reading() as tx:

@@ -20,7 +20,7 @@ def test_who_gets_what(request: pytest.FixtureRequest, path: str, who: str):
     elif who == "nobody":
         refused(answer, 401, "token-missing")
     else:
-        refused(answer, 403, "role-may-not")
+        refused(answer, 403, "forbidden")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_refusals_of_data_and_their_order(nobody: Person, alice: Person):
     large = b"x" * 262_145
     refused(nobody.put("/test/data", content=large), 405, "method-not-allowed")
     refused(nobody.post("/test/data?x=1", content=large), 401, "token-missing")
-    refused(alice.post("/test/data?x=1", content=large), 413, "too-large")
+    refused(alice.post("/test/data?x=1", content=large), 413, "payload-too-large")
     refused(alice.post("/test/data?x=1", content=b"x"), 400, "invalid-input", "x")
 
 

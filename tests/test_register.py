@@ -270,7 +270,7 @@ def test_accepts_any_other_password(nobody: Person, password: str):
     assert nobody.post("/auth/login", {"username": given["username"], "password": password}).status_code == 200
     for other in (password.strip() + "x", password[:-1]):
         wrong = nobody.post("/auth/login", {"username": given["username"], "password": other})
-        refused(wrong, 401, "wrong-credentials")
+        refused(wrong, 401, "invalid-credentials")
 
 
 @pytest.mark.parametrize("secret", ["seven77", "password123", "sup3r-s3cret\0word"])
@@ -318,10 +318,12 @@ def test_the_order_of_refusals(nobody: Person, tara: Person):
     large = b"x" * 300_000
     # 405 before 413, 413 before 415, 415 before 400, 400 before 409
     refused(nobody.put(PATH, content=large), 405, "method-not-allowed")
-    refused(nobody.post(PATH, content=large, headers={"Content-Type": "text/plain"}), 413, "too-large")
-    refused(nobody.post(PATH + "?x=1", content=large), 413, "too-large")
-    refused(nobody.post(PATH, content=b"{", headers={"Content-Type": "text/plain"}), 415, "not-json")
-    refused(nobody.post(PATH + "?x=1", content=b"{", headers={"Content-Type": "text/plain"}), 415, "not-json")
+    refused(nobody.post(PATH, content=large, headers={"Content-Type": "text/plain"}), 413, "payload-too-large")
+    refused(nobody.post(PATH + "?x=1", content=large), 413, "payload-too-large")
+    refused(nobody.post(PATH, content=b"{", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type")
+    refused(
+        nobody.post(PATH + "?x=1", content=b"{", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type"
+    )
     refused(nobody.post(PATH + "?x=1", taken), 400, "invalid-input", "x")
     refused(nobody.post(PATH, taken | {"password": "password123"}), 400, "invalid-input", "password")
     refused(nobody.post(PATH, taken), 409, "name-taken")

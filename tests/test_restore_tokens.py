@@ -68,7 +68,7 @@ def test_tokens_that_were_issued_while_a_backup_was_proven(tmp_path: Path, worke
         assert statuses(server, "POST", "/course/create", str(erased.token), json=body) == {401}
         again = sign_in(client, tara.username)
         assert statuses(server, "GET", f"/course/{course['id']}", str(again.token)) == {200}
-        refused(again.get(f"/users/{eve.id}"), 404, "no-such-account")
+        refused(again.get(f"/users/{eve.id}"), 404, "account-not-found")
         assert len(server.rows("SELECT 1 FROM revocations")) >= 2  # of the database that was replaced
 
 

@@ -1,4 +1,4 @@
-"""seneca retain: sessions are forgotten after some months, with their part of every figure."""
+"""seneca prune: sessions are forgotten after some months, with their part of every figure."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import pytest
 
 from seneca.common import units
 from seneca.database import open_database
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.privacy import retention
 from seneca.sessions import deletion
 from tests.conftest import Person, Server, make_course, seneca, sign_up
@@ -36,7 +36,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 def run(shell: Shell, *arguments: str) -> tuple[int, str]:
-    done = seneca("retain", *arguments, "--data", shell.data)
+    done = seneca("prune", *arguments, "--data", shell.data)
     return done.returncode, done.stdout + without_database(done.stderr)
 
 
@@ -73,7 +73,7 @@ def test_a_dry_run_only_counts(shell: Shell):
 
 @pytest.mark.parametrize("months", ["0", "-1", "x", "1.5", "10001"])
 def test_wrong_usage(tmp_path: Path, months: str):
-    assert seneca("retain", "--months", months, "--data", tmp_path).returncode == 2
+    assert seneca("prune", "--months", months, "--data", tmp_path).returncode == 2
 
 
 def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server, tara: Person, client):
@@ -144,5 +144,5 @@ def test_calendar_months(now: str, months: int, expected: str):
 
 @pytest.mark.no_database
 def test_before_the_calendar_began():
-    with pytest.raises(Unusable):
+    with pytest.raises(CommandError):
         retention.limit(units.from_iso("0001-06-01T00:00:00.000Z"), 6)

@@ -24,7 +24,7 @@ SOURCE = sorted((ROOT / "src" / "seneca").rglob("*.py"))
 def test_a_failed_sign_in_takes_at_least_a_step(nobody: Person, alice: Person, *, known: bool):
     began = time.monotonic()
     body = {"username": alice.username if known else unique("nobody"), "password": "wrong-password"}
-    refused(nobody.post("/auth/login", body), 401, "wrong-credentials")
+    refused(nobody.post("/auth/login", body), 401, "invalid-credentials")
     assert time.monotonic() - began >= FAILURE_STEP_MS / 1000
 
 

@@ -158,8 +158,8 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
     [
         ("SENECA_REGISTRATION", "closed"),
         ("SENECA_LOG_FORMAT", "xml"),
-        ("SENECA_PROXIES", "10.0.0.7/8"),
-        ("SENECA_PROXIES", "proxy.school.test"),
+        ("SENECA_TRUSTED_PROXIES", "10.0.0.7/8"),
+        ("SENECA_TRUSTED_PROXIES", "proxy.school.test"),
         ("SENECA_SECRET_KEY", "short"),
         ("SENECA_SECRET_KEY", "a" * 64),
         ("SENECA_DATABASE_URL", "mysql://localhost/seneca"),

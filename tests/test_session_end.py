@@ -69,7 +69,7 @@ def test_anothers_session_looks_like_an_unknown_one(server: Server, alice: Perso
     before = counts(server), stored(server, opened), stored(server, ended)
     answers = [charlie.put(PATH, {"sessionId": session_id}) for session_id in (opened, ended, UNKNOWN, course["id"])]
     for answer in answers:
-        refused(answer, 404, "no-such-session")
+        refused(answer, 404, "session-not-found")
         assert answer.content == answers[-1].content
     assert (counts(server), stored(server, opened), stored(server, ended)) == before
 
@@ -98,7 +98,7 @@ def test_refuses_who_may_not(server: Server, nobody: Person, tara: Person, alice
     session_id = alice.start(course)
     before = stored(server, session_id)
     refuses_callers(nobody, "PUT", PATH, but=alice, wrong_role=tara)
-    refused(tara.put(PATH, {"sessionId": session_id}), 403, "role-may-not")
+    refused(tara.put(PATH, {"sessionId": session_id}), 403, "forbidden")
     refused(nobody.put(PATH, {"sessionId": session_id}), 401, "token-missing")
     refuses_bodies(alice, "PUT", PATH)
     refuses_methods(nobody, PATH, "PUT")

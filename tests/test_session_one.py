@@ -75,7 +75,7 @@ def test_whole_numbers_have_no_fraction(alice: Person, course):
 def test_anothers_session_looks_like_an_unknown_one(alice: Person, charlie: Person, course):
     session_id = new_session(alice, course, module("Integers", 1))
     hidden, unknown = charlie.get(f"/session/{session_id}"), charlie.get(f"/session/{UNKNOWN}")
-    refused(unknown, 404, "no-such-session")
+    refused(unknown, 404, "session-not-found")
     assert (hidden.status_code, hidden.content) == (404, unknown.content)
     volatile = {"date", "x-request-id"}
     assert {k: v for k, v in hidden.headers.items() if k not in volatile} == {
@@ -104,7 +104,7 @@ def test_refuses_what_is_no_uuid(alice: Person, tara: Person, session_id: str):
 def test_refuses_an_unknown_session(alice: Person, tara: Person, course):
     for person in (alice, tara):
         for session_id in (UNKNOWN, course["id"]):
-            refused(person.get(f"/session/{session_id}"), 404, "no-such-session")
+            refused(person.get(f"/session/{session_id}"), 404, "session-not-found")
 
 
 def test_fixed_paths_win(nobody: Person):

@@ -102,7 +102,7 @@ def test_refuses_the_id_of_another_start(server: Server, tara: Person, alice: Pe
     ):
         refused(alice.post(PATH, asked), 409, "session-id-taken")
     unknown = body(course, sessionId=session_id, topic="Number", courseIdentifier=UNKNOWN)
-    refused(alice.post(PATH, unknown), 404, "no-such-course")
+    refused(alice.post(PATH, unknown), 404, "course-not-found")
     assert stored(server, session_id) == before
     assert counts(server) == rows
 
@@ -126,7 +126,7 @@ def test_a_title_names_the_course_that_has_it_now(server: Server, tara: Person, 
     for identifier in (other["courseTitle"], other["id"]):
         refused(alice.post(PATH, by_title | {"courseIdentifier": identifier}), 409, "session-id-taken")
     assert alice.post(PATH, by_title | {"courseIdentifier": course["id"]}).status_code == 200
-    refused(alice.post(PATH, by_title | {"courseIdentifier": unique("Unknown")}), 404, "no-such-course")
+    refused(alice.post(PATH, by_title | {"courseIdentifier": unique("Unknown")}), 404, "course-not-found")
     assert stored(server, session_id) == before
     assert server.rows("SELECT count(*) FROM sessions WHERE course_id = :id", id=other["id"]) == [(0,)]
 
@@ -183,7 +183,7 @@ def test_topics_are_those_of_now_on_every_worker(tmp_path):
 
 def test_topics_are_those_that_the_course_has_now(tara: Person, alice: Person, course):
     tara.put(f"/course/{course['id']}", {"topicsAndModules": [{"topic": "New", "modules": []}]})
-    refused(alice.post(PATH, body(course)), 404, "no-such-topic")
+    refused(alice.post(PATH, body(course)), 404, "topic-not-found")
     assert alice.post(PATH, body(course, topic="New")).status_code == 201
 
 
@@ -191,16 +191,16 @@ def test_topics_are_those_that_the_course_has_now(tara: Person, alice: Person, c
 def test_refuses_an_unknown_course(server: Server, alice: Person, course, identifier: str):
     before = counts(server)
     asked = body(course, courseIdentifier=identifier)
-    refused(alice.post(PATH, asked), 404, "no-such-course")
-    refused(alice.post(PATH, asked | {"sessionId": str(uuid4())}), 404, "no-such-course")
+    refused(alice.post(PATH, asked), 404, "course-not-found")
+    refused(alice.post(PATH, asked | {"sessionId": str(uuid4())}), 404, "course-not-found")
     assert counts(server) == before
 
 
 @pytest.mark.parametrize("topic", ["Geometry", "algebra", "Alge bra", "Equations", "[]"])
 def test_refuses_an_unknown_topic(server: Server, alice: Person, course, topic: str):
     before = counts(server)
-    refused(alice.post(PATH, body(course, topic=topic)), 404, "no-such-topic")
-    refused(alice.post(PATH, body(course, topic=topic, sessionId=course["id"])), 404, "no-such-topic")
+    refused(alice.post(PATH, body(course, topic=topic)), 404, "topic-not-found")
+    refused(alice.post(PATH, body(course, topic=topic, sessionId=course["id"])), 404, "topic-not-found")
     assert counts(server) == before
 
 
@@ -247,7 +247,7 @@ def test_refuses_a_missing_member(alice: Person, course, name: str):
 def test_refuses_who_may_not(server: Server, nobody: Person, tara: Person, alice: Person, course):
     before = counts(server)
     refuses_callers(nobody, "POST", PATH, but=alice, wrong_role=tara)
-    refused(tara.post(PATH, body(course)), 403, "role-may-not")
+    refused(tara.post(PATH, body(course)), 403, "forbidden")
     refused(nobody.post(PATH, body(course)), 401, "token-missing")
     refuses_bodies(alice, "POST", PATH)
     refuses_methods(nobody, PATH, "POST")

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from seneca import settings
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.settings import Settings
 from tests.conftest import seneca
 
@@ -18,7 +18,7 @@ def test_defaults():
     told = settings.read({})
     assert told == Settings()
     assert (told.host, told.port, told.workers, told.registration) == ("127.0.0.1", 3000, 0, "open")
-    assert (told.secret_key, told.allowed_origins, told.origins, told.log_format) == ("", "", [], "auto")
+    assert (told.secret_key, told.cors_origins, told.origins, told.log_format) == ("", "", [], "auto")
     assert told.database == f"sqlite:///{told.data / 'seneca.db'}"
 
 
@@ -28,14 +28,14 @@ GIVEN = {
     "SENECA_HOST": ("0.0.0.0", "0.0.0.0"),
     "SENECA_PORT": ("8080", 8080),
     "SENECA_WORKERS": ("2", 2),
-    "SENECA_CONNECTIONS": ("20", 20),
+    "SENECA_DATABASE_CONNECTIONS": ("20", 20),
     "SENECA_SECRET_KEY": ("12345", "12345"),
     "SENECA_REGISTRATION": ("admin", "admin"),
     "SENECA_PASSWORD_WORDS": ("/etc/seneca/words.txt", "/etc/seneca/words.txt"),
-    "SENECA_MOST_FAILURES": ("100", 100),
-    "SENECA_MOST_REGISTRATIONS": ("1000", 1000),
-    "SENECA_ALLOWED_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
-    "SENECA_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
+    "SENECA_MAX_LOGIN_FAILURES": ("100", 100),
+    "SENECA_MAX_REGISTRATIONS": ("1000", 1000),
+    "SENECA_CORS_ORIGINS": ("https://a.test,https://b.test", "https://a.test,https://b.test"),
+    "SENECA_TRUSTED_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
     "SENECA_MAX_LEARNER_WRITES": ("5", 5),
     "SENECA_MAX_LEARNER_BYTES": ("1000", 1000),
     "SENECA_VACUUM_INTERVAL": ("60", 60),
@@ -78,11 +78,11 @@ def test_workers_follow_the_usable_cores_up_to_four(monkeypatch: pytest.MonkeyPa
 
 
 def test_origins_are_taken_apart():
-    told = settings.read({"SENECA_ALLOWED_ORIGINS": " https://a.test , https://b.test,, "})
+    told = settings.read({"SENECA_CORS_ORIGINS": " https://a.test , https://b.test,, "})
     assert told.origins == ["https://a.test", "https://b.test"]
     origins = ["http://127.0.0.1:8080", "http://[::1]:8080", "capacitor://localhost", "chrome-extension://abcdef"]
-    assert settings.read({"SENECA_ALLOWED_ORIGINS": ",".join(origins)}).origins == origins
-    assert settings.read({"SENECA_ALLOWED_ORIGINS": "HTTPS://App.School.Example"}).origins == [
+    assert settings.read({"SENECA_CORS_ORIGINS": ",".join(origins)}).origins == origins
+    assert settings.read({"SENECA_CORS_ORIGINS": "HTTPS://App.School.Example"}).origins == [
         "https://app.school.example"
     ]
 
@@ -95,7 +95,7 @@ def test_origins_are_taken_apart():
         *(("SENECA_REGISTRATION", text) for text in ("", "closed", "ADMIN")),
         *(("SENECA_LOG_FORMAT", text) for text in ("", "xml")),
         *(
-            ("SENECA_ALLOWED_ORIGINS", text)
+            ("SENECA_CORS_ORIGINS", text)
             for text in (
                 *("*", "null", "https://*.school.example", "https://app.school.example/", "not an origin"),
                 *("https://a.test;https://b.test", "a.test", "https://u@a.test", "https://a.test?x", "https://"),
@@ -104,13 +104,13 @@ def test_origins_are_taken_apart():
     ],
 )
 def test_refuses_a_bad_value_and_names_the_variable(variable: str, text: str):
-    with pytest.raises(Unusable, match=variable):
+    with pytest.raises(CommandError, match=variable):
         settings.read({variable: text})
 
 
 @pytest.mark.parametrize("name", ["SENECA_PROT", "SENECA_", "SENECA_port"])
 def test_refuses_an_unknown_variable(name: str):
-    with pytest.raises(Unusable, match=f"Unknown setting {name}\\.") as refusal:
+    with pytest.raises(CommandError, match=f"Unknown setting {name}\\.") as refusal:
         settings.read({name: "x"})
     assert "SENECA_PORT" in refusal.value.detail
 

@@ -22,12 +22,12 @@ ONLY_WITH_A_DATABASE = [
     ("stats", "verify"),
     ("stats", "rebuild"),
     ("admin", "password", "tara"),
-    ("admin", "forget-keys"),
+    ("admin", "reset-keys"),
     ("erase", "tara", "--yes"),
     ("erase", "--replay", FILE),
-    ("retain", "--months", "12"),
-    ("retain", "--months", "12", "--dry-run"),
-    ("scour",),
+    ("prune", "--months", "12"),
+    ("prune", "--months", "12", "--dry-run"),
+    ("vacuum",),
     ("restore", "--in-place"),
 ]
 CREATING = [
@@ -110,7 +110,7 @@ def test_a_command_that_makes_a_database_says_so(tmp_path: Path, command: tuple[
 
 @pytest.mark.parametrize("command", [*ONLY_WITH_A_DATABASE[1:], ("migrate",), ("import", FILE)], ids=name)
 def test_the_database_that_was_used_is_named(shell: Shell, tmp_path: Path, command: tuple[str, ...]):
-    if isinstance(engine(), Postgres) and command == ("scour",):
+    if isinstance(engine(), Postgres) and command == ("vacuum",):
         command = ("migrate",)  # PostgreSQL has a tool of its own for that
     done = seneca(*with_file(command, tmp_path / "lines"), "--data", shell.data, input="a-long-password\n")
     if "--replay" in command or command[0] == "import":  # from no file

@@ -162,7 +162,7 @@ def test_refuses_an_unknown_course(tara: Person, alice: Person, course):
     session_id = alice.start(course)
     for person in (tara, alice):
         for course_id in (UNKNOWN, session_id):
-            refused(person.get(f"/stats/courses/{course_id}"), 404, "no-such-course")
+            refused(person.get(f"/stats/courses/{course_id}"), 404, "course-not-found")
         for course_id in ("x", course["courseTitle"], "%00", UNKNOWN[:-1]):
             refused(person.get(f"/stats/courses/{course_id}"), 400, "invalid-input", "courseId")
 

@@ -48,7 +48,7 @@ def test_reads_one_sessions_statistics(server: Server, tara: Person, alice: Pers
 def test_anothers_session_looks_like_an_unknown_one(alice: Person, charlie: Person, course):
     hidden = charlie.get(path(course, new_session(alice, course, module("M", 1))))
     unknown = charlie.get(path(course, UNKNOWN))
-    refused(unknown, 404, "no-such-session")
+    refused(unknown, 404, "session-not-found")
     assert (hidden.status_code, hidden.content) == (404, unknown.content)
 
 
@@ -56,10 +56,10 @@ def test_refuses_a_session_of_another_course(tara: Person, alice: Person, course
     other = make_course(tara)
     session_id = new_session(alice, course, module("M", 1))
     for person in (alice, tara):
-        refused(person.get(path(other, session_id)), 404, "no-such-session")
-        refused(person.get(path(course, UNKNOWN)), 404, "no-such-session")
-        refused(person.get(path(course, course["id"])), 404, "no-such-session")
-        refused(person.get(path({"id": UNKNOWN}, session_id)), 404, "no-such-course")
+        refused(person.get(path(other, session_id)), 404, "session-not-found")
+        refused(person.get(path(course, UNKNOWN)), 404, "session-not-found")
+        refused(person.get(path(course, course["id"])), 404, "session-not-found")
+        refused(person.get(path({"id": UNKNOWN}, session_id)), 404, "course-not-found")
 
 
 def test_equal_ids_of_several_learners(tara: Person, alice: Person, charlie: Person, course):
@@ -71,8 +71,8 @@ def test_equal_ids_of_several_learners(tara: Person, alice: Person, charlie: Per
     for person, of, expected in ((alice, course, hers), (charlie, other, theirs), (tara, course, hers)):
         assert person.get(path(of, session_id)).json() == expected
     assert tara.get(path(other, session_id)).json() == theirs  # the course tells which is meant
-    refused(alice.get(path(other, session_id)), 404, "no-such-session")
-    refused(charlie.get(path(course, session_id)), 404, "no-such-session")
+    refused(alice.get(path(other, session_id)), 404, "session-not-found")
+    refused(charlie.get(path(course, session_id)), 404, "session-not-found")
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00", "%FF", UNKNOWN.replace("-", "")])

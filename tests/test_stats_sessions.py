@@ -78,8 +78,8 @@ def test_pages_to_the_end_by_start_then_id(server: Server, tara: Person, alice: 
 
 
 def test_refuses_what_is_neither(tara: Person, alice: Person):
-    refused(tara.get(path(UNKNOWN)), 404, "no-such-course")
-    refused(tara.get(path(alice.id)), 404, "no-such-course")
+    refused(tara.get(path(UNKNOWN)), 404, "course-not-found")
+    refused(tara.get(path(alice.id)), 404, "course-not-found")
     for bad in ("x", UNKNOWN[:-1], "%00", "%FF"):
         refused(tara.get(path(bad)), 400, "invalid-input", "id")
 
@@ -98,6 +98,6 @@ def test_refuses_who_may_not_and_other_methods(nobody: Person, tara: Person, ali
     session_id = alice.start(course)
     refuses_callers(nobody, "GET", path(course["id"]), but=tara, wrong_role=alice)
     for id_ in (session_id, UNKNOWN):  # also where it is their own
-        refused(alice.get(path(id_)), 403, "role-may-not")
+        refused(alice.get(path(id_)), 403, "forbidden")
     refuses_methods(nobody, path(course["id"]), "GET")
     answers_head(tara, path(course["id"]))

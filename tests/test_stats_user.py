@@ -45,4 +45,4 @@ def test_refuses_who_may_not_and_other_methods(nobody: Person, tara: Person, ali
     refuses_methods(nobody, PATH, "GET")
     refuses_query(alice, "GET", PATH)
     answers_head(alice, PATH)
-    refused(alice.get(f"{PATH}/nothing"), 404, "no-such-path")
+    refused(alice.get(f"{PATH}/nothing"), 404, "route-not-found")

@@ -41,7 +41,7 @@ def test_reads_the_callers_own(server: Server, tara: Person, alice: Person, char
 
 
 def test_refuses_an_unknown_course(alice: Person, course):
-    refused(alice.get(f"/stats/user/courses/{UNKNOWN}"), 404, "no-such-course")
+    refused(alice.get(f"/stats/user/courses/{UNKNOWN}"), 404, "course-not-found")
     for bad in ("x", course["courseTitle"], "%00", UNKNOWN[:-1]):
         refused(alice.get(f"/stats/user/courses/{bad}"), 400, "invalid-input", "courseId")
 

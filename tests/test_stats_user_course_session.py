@@ -38,14 +38,14 @@ def test_reads_one_of_the_callers_sessions(server: Server, alice: Person, course
 def test_anothers_session_looks_like_an_unknown_one(alice: Person, charlie: Person, course):
     hidden = charlie.get(path(course, new_session(alice, course, module("M", 1))))
     unknown = charlie.get(path(course, UNKNOWN))
-    refused(unknown, 404, "no-such-session")
+    refused(unknown, 404, "session-not-found")
     assert (hidden.status_code, hidden.content) == (404, unknown.content)
 
 
 def test_refuses_what_does_not_exist(tara: Person, alice: Person, course):
     session_id = alice.start(course)
-    refused(alice.get(path(make_course(tara), session_id)), 404, "no-such-session")
-    refused(alice.get(path({"id": UNKNOWN}, session_id)), 404, "no-such-course")
+    refused(alice.get(path(make_course(tara), session_id)), 404, "session-not-found")
+    refused(alice.get(path({"id": UNKNOWN}, session_id)), 404, "course-not-found")
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00"])

@@ -69,8 +69,8 @@ def test_an_admins_own_are_zeros(client, tara: Person, course):
 def test_refuses_what_does_not_exist(tara: Person, alice: Person, course):
     for user_id in (UNKNOWN, course["id"]):
         for path in ("", f"/courses/{course['id']}", f"/courses/{UNKNOWN}", "/sessions"):
-            refused(tara.get(f"/stats/users/{user_id}{path}"), 404, "no-such-account")
-    refused(tara.get(f"/stats/users/{alice.id}/courses/{UNKNOWN}"), 404, "no-such-course")
+            refused(tara.get(f"/stats/users/{user_id}{path}"), 404, "account-not-found")
+    refused(tara.get(f"/stats/users/{alice.id}/courses/{UNKNOWN}"), 404, "course-not-found")
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00", "%FF"])

@@ -17,7 +17,7 @@ import pytest
 from seneca.auth import access_tokens, token_verifier
 from seneca.auth.access_tokens import Key, Keys, load_keys
 from seneca.database import open_database
-from seneca.errors import Unauthenticated, Unusable
+from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
 from tests.conftest import Person, Server, refused, running, seneca, sign_up
 
@@ -221,7 +221,7 @@ WEAK = [
 
 @pytest.mark.parametrize("weak", WEAK)
 def test_weak_keys_are_refused(tmp_path: Path, weak: str):
-    with pytest.raises(Unusable, match="32 characters") as refusal:
+    with pytest.raises(CommandError, match="32 characters") as refusal:
         load_keys(Settings(data=tmp_path, secret_key=weak))
     assert weak not in refusal.value.detail
 
@@ -236,7 +236,7 @@ def test_random_keys_are_accepted(tmp_path: Path, make: Callable[[int], str], si
 def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int):
     load_keys(Settings(data=tmp_path))
     (tmp_path / "secret-key").chmod(mode)
-    with pytest.raises(Unusable, match=f"secret-key has mode {mode:04o}.*chmod 600"):
+    with pytest.raises(CommandError, match=f"secret-key has mode {mode:04o}.*chmod 600"):
         load_keys(Settings(data=tmp_path))
     (tmp_path / "secret-key").chmod(0o400)
     load_keys(Settings(data=tmp_path))
@@ -245,13 +245,13 @@ def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int):
 def test_a_weak_key_file_is_refused(tmp_path: Path):
     (tmp_path / "secret-key").write_text("\n")
     (tmp_path / "secret-key").chmod(0o600)
-    with pytest.raises(Unusable):
+    with pytest.raises(CommandError):
         load_keys(Settings(data=tmp_path))
 
 
 def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unusable, match="file/secret-key"):
+    with pytest.raises(CommandError, match="file/secret-key"):
         load_keys(Settings(data=tmp_path / "file"))
 
 

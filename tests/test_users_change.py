@@ -74,7 +74,7 @@ def test_changes_the_password_and_ends_the_sign_ins(server: Server, tara: Person
     assert passwords.verify(password_hash, NEW)
     assert open_sign_ins(server, alice) == 0
     refused(alice.get("/auth/me"), 401, "signed-out")
-    refused(login(alice, PASSWORD), 401, "wrong-credentials")
+    refused(login(alice, PASSWORD), 401, "invalid-credentials")
     assert login(alice, NEW).status_code == 200
 
 
@@ -247,18 +247,18 @@ def test_refusals_and_their_order(server: Server, nobody: Person, alice: Person,
     assert {"GET", "HEAD", "PATCH"} <= set(answer.headers["allow"].split(", "))
     refused(nobody.patch(path + "?x=1", content=large, headers=plain), 401, "token-missing")
     for learner in (alice, charlie):
-        refused(learner.patch(path + "?x=1", content=large, headers=plain), 403, "role-may-not")
-        refused(learner.patch(path, good), 403, "role-may-not")
-    refused(tara.patch(path + "?x=1", content=large, headers=plain), 413, "too-large")
-    refused(tara.patch(path + "?x=1", content=b"{", headers=plain), 415, "not-json")
-    refused(tara.patch(path, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed")
+        refused(learner.patch(path + "?x=1", content=large, headers=plain), 403, "forbidden")
+        refused(learner.patch(path, good), 403, "forbidden")
+    refused(tara.patch(path + "?x=1", content=large, headers=plain), 413, "payload-too-large")
+    refused(tara.patch(path + "?x=1", content=b"{", headers=plain), 415, "unsupported-media-type")
+    refused(tara.patch(path, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed-json")
     unknown = f"/users/{units.new_id()}"
     refused(tara.patch(unknown + "?x=1", good), 400, "invalid-input", "x")
     refused(tara.patch("/users/no-uuid", good), 400, "invalid-input", "userId")
     refused(tara.patch(unknown, {}), 400, "invalid-input", "")
     refused(tara.patch(unknown, {"password": "password123"}), 400, "invalid-input", "password")
-    refused(tara.patch(unknown, good), 404, "no-such-account")
-    refused(tara.patch(unknown, {"password": NEW}), 404, "no-such-account")
+    refused(tara.patch(unknown, good), 404, "account-not-found")
+    refused(tara.patch(unknown, {"password": NEW}), 404, "account-not-found")
     assert stored(server, alice)[0] == "user"
     assert alice.get("/test").status_code == 200
 

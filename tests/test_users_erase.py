@@ -41,10 +41,10 @@ def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Per
 def test_what_tells_of_the_account_tells_that_there_is_none(tara: Person, alice: Person):
     assert tara.delete(f"/users/{alice.id}").status_code == 204
     for path in ("", "/export"):
-        refused(tara.get(f"/users/{alice.id}{path}"), 404, "no-such-account")
-    refused(tara.get(f"/stats/users/{alice.id}"), 404, "no-such-account")
-    refused(tara.patch(f"/users/{alice.id}", {"role": "admin"}), 404, "no-such-account")
-    refused(tara.delete(f"/users/{alice.id}"), 404, "no-such-account")
+        refused(tara.get(f"/users/{alice.id}{path}"), 404, "account-not-found")
+    refused(tara.get(f"/stats/users/{alice.id}"), 404, "account-not-found")
+    refused(tara.patch(f"/users/{alice.id}", {"role": "admin"}), 404, "account-not-found")
+    refused(tara.delete(f"/users/{alice.id}"), 404, "account-not-found")
     assert alice.username not in tara.get(f"/users?q={alice.username}").text
     refused(alice.get("/auth/me"), 401, "signed-out")
 
@@ -152,12 +152,12 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         assert (erased.sessions, erased.is_complete) == (12, False)
         check_figures(server)
         assert tables_with(server, alice.username, alice.email) == set()
-        refused(tara.get(f"/users/{alice.id}"), 404, "no-such-account")
-        refused(tara.delete(f"/users/{alice.id}"), 404, "no-such-account")
-        refused(tara.get(f"/stats/users/{alice.id}"), 404, "no-such-account")
+        refused(tara.get(f"/users/{alice.id}"), 404, "account-not-found")
+        refused(tara.delete(f"/users/{alice.id}"), 404, "account-not-found")
+        refused(tara.get(f"/stats/users/{alice.id}"), 404, "account-not-found")
         assert alice.id not in tara.get("/users?limit=1000").text
         body = {"username": alice.username, "password": PASSWORD}
-        refused(alice.client.post("/auth/login", json=body), 401, "wrong-credentials")
+        refused(alice.client.post("/auth/login", json=body), 401, "invalid-credentials")
         body = {"username": alice.username, "email": alice.email, "password": PASSWORD}
         assert alice.client.post("/auth/register", json=body).status_code == 201
         done = seneca("export", "-", "--data", server.data)
@@ -179,6 +179,6 @@ def test_refusals(nobody: Person, alice: Person, tara: Person):
     refuses_callers(nobody, "DELETE", path, but=tara, wrong_role=alice)
     refuses_query(tara, "DELETE", path)
     refused(tara.delete("/users/no-uuid"), 400, "invalid-input", "userId")
-    refused(tara.delete(f"/users/{UNKNOWN}"), 404, "no-such-account")
-    refused(tara.delete(f"/users/{units.new_id()}"), 404, "no-such-account")
+    refused(tara.delete(f"/users/{UNKNOWN}"), 404, "account-not-found")
+    refused(tara.delete(f"/users/{units.new_id()}"), 404, "account-not-found")
     assert alice.get("/auth/me").status_code == 200

@@ -31,5 +31,5 @@ def test_refusals(server: Server, nobody: Person, alice: Person, tara: Person):
     refuses_query(tara, "GET", path)
     refused(tara.get("/users/no-uuid/export"), 400, "invalid-input", "userId")
     for unknown in (UNKNOWN, units.new_id()):
-        refused(tara.get(f"/users/{unknown}/export"), 404, "no-such-account")
+        refused(tara.get(f"/users/{unknown}/export"), 404, "account-not-found")
     assert server.rows("SELECT count(*) FROM audit") == before

@@ -176,7 +176,7 @@ def test_a_trailing_slash_pages_as_well(tara: Person, pupils):
 
 def test_refusals_and_their_order(nobody: Person, alice: Person, tara: Person, client: httpx.Client):
     refused(nobody.get(PATH + "?limit=0"), 401, "token-missing")
-    refused(alice.get(PATH + "?limit=0"), 403, "role-may-not")
+    refused(alice.get(PATH + "?limit=0"), 403, "forbidden")
     refused(tara.get(PATH + "?limit=0&x=1"), 400, "invalid-input")
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         answer = nobody.request(method, PATH)

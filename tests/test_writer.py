@@ -9,10 +9,10 @@ from typing import Any
 import apsw
 import pytest
 
-from seneca.database import NotUnique, open_database
+from seneca.database import UniqueViolation, open_database
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
 from seneca.database.sqlite.writer import MOST_WAITING
-from seneca.errors import NoSuchCourse, Unavailable
+from seneca.errors import CourseNotFound, ServiceUnavailable
 
 pytestmark = pytest.mark.embedded  # about the file
 
@@ -146,7 +146,7 @@ def test_nobody_is_answered_before_the_commit(database: Sqlite):
         answered_at_commit.clear()
         hold = Hold()
         held = await hold.begin(database)
-        tasks += await waiting(database, put("a"), then(put("b"), NoSuchCourse()), put("c"))
+        tasks += await waiting(database, put("a"), then(put("b"), CourseNotFound()), put("c"))
         hold.let_go.set()
         await asyncio.gather(held, *tasks, return_exceptions=True)
         await database.write(lambda tx: tx.connection.set_commit_hook(None))
@@ -160,14 +160,14 @@ def test_a_refused_request_takes_nothing_of_the_others_with_it(database: Sqlite)
     outcomes = together(
         database,
         put("a"),
-        then(put("b"), NoSuchCourse()),
+        then(put("b"), CourseNotFound()),
         put("c"),
         put("a"),
         then(put("d"), ZeroDivisionError("a bug")),
         lambda tx: tx.run("INSERT INTO nowhere VALUES (1)"),
         put("e"),
     )
-    assert kinds(outcomes) == ["a", NoSuchCourse, "c", NotUnique, ZeroDivisionError, apsw.SQLError, "e"]
+    assert kinds(outcomes) == ["a", CourseNotFound, "c", UniqueViolation, ZeroDivisionError, apsw.SQLError, "e"]
     assert stored(database) == ["a", "c", "e"]
     assert len(seen) == 2
 
@@ -195,11 +195,11 @@ def test_a_full_disk_loses_no_other_requests_write(database: Sqlite):
             raise
 
     write(database, lambda tx: tx.all(f"PRAGMA max_page_count = {tx.all('PRAGMA page_count')[0][0] + 20}"))
-    a, refused, b, missing, c = together(database, put("a"), big, put("b"), then(put("x"), NoSuchCourse()), put("c"))
+    a, refused, b, missing, c = together(database, put("a"), big, put("b"), then(put("x"), CourseNotFound()), put("c"))
     assert lost == [True, True]  # with the others, and alone: SQLite undid everything each time
     assert [a, b, c] == ["a", "b", "c"]
-    assert isinstance(missing, NoSuchCourse)
-    assert isinstance(refused, Unavailable)
+    assert isinstance(missing, CourseNotFound)
+    assert isinstance(refused, ServiceUnavailable)
     assert refused.detail == "The disk is full: nothing can be stored now."
     assert int(refused.headers["Retry-After"]) > 0
     assert stored(database) == ["a", "b", "c"]
@@ -220,7 +220,7 @@ def interrupted(tx: SqliteTransaction) -> None:
 
 def test_an_interrupt_loses_no_other_requests_write(database: Sqlite):
     outcomes = together(database, put("a"), interrupted, put("b"))
-    assert kinds(outcomes) == ["a", Unavailable, "b"]
+    assert kinds(outcomes) == ["a", ServiceUnavailable, "b"]
     assert stored(database) == ["a", "b"]
 
 
@@ -236,11 +236,11 @@ def test_a_lock_that_is_taken_while_a_batch_is_repeated_is_waited_for(database: 
             releases.append(threading.Timer(0.3, lambda: other.execute("COMMIT")))
             releases[-1].start()
 
-    outcomes = together(database, then(put("a"), NoSuchCourse()), put("b"), interrupted_and_overtaken, put("c"))
+    outcomes = together(database, then(put("a"), CourseNotFound()), put("b"), interrupted_and_overtaken, put("c"))
     for release in releases:
         release.join()
     other.close()
-    assert kinds(outcomes) == [NoSuchCourse, "b", Unavailable, "c"]
+    assert kinds(outcomes) == [CourseNotFound, "b", ServiceUnavailable, "c"]
     assert stored(database) == ["b", "c"]
 
 
@@ -255,12 +255,12 @@ def test_a_commit_that_fails_is_tried_again_request_by_request(database: Sqlite)
         hold = Hold()
         held = await hold.begin(database)
         arm = lambda tx: tx.connection.set_commit_hook(fail_once)  # noqa: E731
-        tasks = await waiting(database, arm, put("a"), then(put("b"), NoSuchCourse()), put("c"))
+        tasks = await waiting(database, arm, put("a"), then(put("b"), CourseNotFound()), put("c"))
         hold.let_go.set()
         await held
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert kinds(asyncio.run(run())) == [None, "a", NoSuchCourse, "c"]
+    assert kinds(asyncio.run(run())) == [None, "a", CourseNotFound, "c"]
     assert stored(database) == ["a", "c"]
 
 
@@ -296,10 +296,10 @@ def test_a_rollback_that_fails_costs_the_connection_only(database: Sqlite):
         connections.append(tx.connection)
         tx.connection.authorizer = deny_undoing
         tx.run(PUT, name="test-stuck", value="")
-        raise NoSuchCourse
+        raise CourseNotFound
 
     outcomes = together(database, put("a"), stuck, put("b"))
-    assert kinds(outcomes) == ["a", NoSuchCourse, "b"]
+    assert kinds(outcomes) == ["a", CourseNotFound, "b"]
     assert stored(database) == ["a", "b"]
     write(database, lambda tx: connections.append(tx.connection))
     assert len(set(connections)) == 3  # given up with the batch, given up alone, and the one in use now
@@ -317,7 +317,7 @@ def test_a_connection_that_was_closed_is_replaced(database: Sqlite):
 def test_a_database_that_cannot_be_opened_is_asked_again(tmp_path: Path):
     database = open_database(f"sqlite:///{tmp_path / 'here' / 'seneca.db'}")
     (tmp_path / "here").rename(tmp_path / "away")
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         write(database, put("a"))
     (tmp_path / "away").rename(tmp_path / "here")
     assert write(database, put("a")) == "a"
@@ -367,7 +367,7 @@ def test_too_many_waiting_writes_are_refused_at_once(database: Sqlite):
         hold = Hold()
         held = await hold.begin(database)
         tasks = await waiting(database, *(put(str(n)) for n in range(MOST_WAITING)))
-        with pytest.raises(Unavailable) as refusal:
+        with pytest.raises(ServiceUnavailable) as refusal:
             await database.write(put("too many"))
         assert int(refusal.value.headers["Retry-After"]) > 0
         hold.let_go.set()
@@ -385,7 +385,7 @@ def test_stopping_commits_what_waits_and_refuses_what_comes_after(database: Sqli
         closing = asyncio.create_task(asyncio.to_thread(database.close))
         while not database._writer._stopping:  # noqa: ASYNC110 the thread has no event for it
             await asyncio.sleep(0.001)
-        with pytest.raises(Unavailable):
+        with pytest.raises(ServiceUnavailable):
             await database.write(put("late"))
         hold.let_go.set()
         await asyncio.gather(held, closing)

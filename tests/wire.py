@@ -125,7 +125,7 @@ def refuses_callers(nobody: Person, method: str, path: str, *, but: Person, wron
     for header in (f"Bearer {tampered}", f"Bearer {mixed}", "Bearer x", "Bearer", "Basic eDp4"):
         refused(nobody.request(method, path, headers={"Authorization": header}), 401, "token-invalid")
     if wrong_role is not None:
-        refused(wrong_role.request(method, path, **bad_body), 403, "role-may-not")
+        refused(wrong_role.request(method, path, **bad_body), 403, "forbidden")
 
 
 def refuses_bodies(person: Person, method: str, path: str, *, most_kib: int = 256) -> None:
@@ -133,13 +133,15 @@ def refuses_bodies(person: Person, method: str, path: str, *, most_kib: int = 25
     json = {"Content-Type": "application/json"}
     fits = b'"' + b"x" * (most_kib * KIBIBYTE - 2) + b'"'
     for body, headers in ((fits + b" ", json), (b"{" * (most_kib * KIBIBYTE + 1), {"Content-Type": "text/plain"})):
-        refused(person.request(method, path, content=body, headers=headers), 413, "too-large")
+        refused(person.request(method, path, content=body, headers=headers), 413, "payload-too-large")
     refused(person.request(method, path, content=fits, headers=json), 400, "invalid-input", "")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "json"):
-        refused(person.request(method, path, content=b"{", headers={"Content-Type": kind}), 415, "not-json")
-    refused(person.request(method, path, content=b"{"), 415, "not-json")
+        refused(
+            person.request(method, path, content=b"{", headers={"Content-Type": kind}), 415, "unsupported-media-type"
+        )
+    refused(person.request(method, path, content=b"{"), 415, "unsupported-media-type")
     for body in (b"", b"{", b"{'a': 1}", b"\xef\xbb\xbf{}", b'{"\xff": 1}', b"undefined"):
-        refused(person.request(method, path, content=body, headers=json), 400, "malformed")
+        refused(person.request(method, path, content=body, headers=json), 400, "malformed-json")
     for body in (
         b"null",
         b"1e400",

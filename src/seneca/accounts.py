@@ -10,13 +10,13 @@ from seneca.auth import password_hashes, password_policy, passwords
 from seneca.common import text_types, units
 from seneca.common.text_types import Email, Username
 from seneca.common.units import Moment
-from seneca.database import Answer, Row, Transaction
+from seneca.database import PendingResult, Row, Transaction
 from seneca.errors import (
+    AccountNotFound,
     FieldError,
-    Invalid,
+    InvalidInput,
     LastAdministrator,
     NameTaken,
-    NoSuchAccount,
     RegistrationClosed,
 )
 
@@ -40,7 +40,7 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
         if isinstance(self.password, str):
             try:
                 password_policy.DEFAULT.check(self.password, self.username or "", self.email or "")
-            except Invalid as invalid:
+            except InvalidInput as invalid:
                 yield from invalid.errors
 
 
@@ -175,7 +175,7 @@ def credentials(tx: Transaction, name: str) -> Credentials | None:
     return None if row is None else Credentials(*row)
 
 
-def ask_credentials(tx: Transaction, name: str) -> Answer:
+def ask_credentials(tx: Transaction, name: str) -> PendingResult:
     """Ask for the fields of ``credentials``."""
     return tx.ask(CREDENTIALS, key=text_types.key(name))
 
@@ -217,17 +217,17 @@ def get(tx: Transaction, id: str) -> Account:
     """One account.
 
     Raises:
-        NoSuchAccount: there is none with this id.
+        AccountNotFound: there is none with this id.
 
     """
     row = tx.one(ACCOUNT, id=id)
     if row is None:
-        raise NoSuchAccount
+        raise AccountNotFound
     return account_of(row)
 
 
 def learner(tx: Transaction, id: str) -> Learner:
-    """An account as a learner. Raises NoSuchAccount."""
+    """An account as a learner. Raises AccountNotFound."""
     return Learner(get(tx, id).id, units.bucket_of(id, tx.buckets))
 
 
@@ -285,7 +285,7 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
     """Change an account's role, its password, or both (None: stays).
 
     Raises:
-        NoSuchAccount: there is none with this id.
+        AccountNotFound: there is none with this id.
         LastAdministrator: the role cannot be taken from the only administrator.
 
     """
@@ -293,7 +293,7 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
         lock_if_administrator(tx, id)
     row = tx.lock(ACCOUNT, id=id).fetchone()
     if row is None:
-        raise NoSuchAccount
+        raise AccountNotFound
     account = account_of(row)
     if role is not None and role != account.role:
         if role == "admin":

@@ -25,7 +25,7 @@ from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.auth.token_verifier import SignIns
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import Services
 from seneca.http.auth import guard
@@ -66,7 +66,7 @@ def from_environment() -> ASGIApp:
     flush_log = logs.configure(told.log_format)
     try:
         return create_app(told, float(os.environ[STARTED]), flush_log)
-    except (Unusable, Unavailable) as error:
+    except (CommandError, ServiceUnavailable) as error:
         log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason says it all
     except Exception:
         log.exception("worker cannot start")
@@ -82,11 +82,11 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         flush_log: writes the log lines that still wait.
 
     Raises:
-        Unusable: the database or the signing key cannot be used.
-        Unavailable: the database cannot be used now.
+        CommandError: the database or the signing key cannot be used.
+        ServiceUnavailable: the database cannot be used now.
 
     """
-    database = open_database(told.database, told.connections)
+    database = open_database(told.database, told.database_connections)
     sign_ins = SignIns(database, load_keys(told), database.buckets)
     sign_ins.read_first()
     shared = Services(
@@ -95,7 +95,7 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         sign_ins=sign_ins,
         password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
-        sign_in_slots=FairSlots(max(1, told.connections // 2)),
+        sign_in_slots=FairSlots(max(1, told.database_connections // 2)),
         aftermath=Aftermath(database, told.data / erasure_log.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
         list_slots=FairSlots(MAX_LISTS_AT_ONCE),

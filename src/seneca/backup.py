@@ -15,7 +15,7 @@ from seneca import audit
 from seneca.auth import access_tokens, sign_ins
 from seneca.database import Database, Progress, Row, Transaction
 from seneca.database.sqlite import backup
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 from seneca.stats import verification
 
@@ -97,8 +97,8 @@ def restore(
         progress: told how far it is.
 
     Raises:
-        Unusable: it is no backup of this engine, or damaged, or newer than this program.
-        Unavailable: the database is busy, or the disk is full: nothing has changed.
+        CommandError: it is no backup of this engine, or damaged, or newer than this program.
+        ServiceUnavailable: the database is busy, or the disk is full: nothing has changed.
 
     """
     mended, again, found = 0, 0, Content(0, 0, 0, 0)
@@ -106,7 +106,7 @@ def restore(
     def prove(fresh: Database) -> None:
         nonlocal mended, again
         if fresh.buckets != database.buckets:
-            raise Unusable(
+            raise CommandError(
                 f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
             )
         mended = mend(fresh, progress)
@@ -137,7 +137,7 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
         progress: told how far it is.
 
     Raises:
-        Unusable: it has anything that the migrations do not make.
+        CommandError: it has anything that the migrations do not make.
 
     """
     database.check_schema()

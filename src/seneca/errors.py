@@ -23,7 +23,7 @@ class FieldError(msgspec.Struct, frozen=True):
     message: str
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """Something that was asked for and is not done. Subclasses say what and why.
 
     Args:
@@ -60,13 +60,13 @@ class Refusal(Exception):
 # -- 400 ---------------------------------------------------------------------------------------
 
 
-class Malformed(Refusal):
+class MalformedJson(ApiError):
     """The body is not JSON text that can be read."""
 
-    status, code, title = 400, "malformed", "The body is not valid JSON"
+    status, code, title = 400, "malformed-json", "The body is not valid JSON"
 
 
-class Invalid(Refusal):
+class InvalidInput(ApiError):
     """The input breaks rules; every entry of ``errors`` names a field and a rule (the first twenty of them)."""
 
     status, code, title = 400, "invalid-input", "The input is not valid"
@@ -82,7 +82,7 @@ class Invalid(Refusal):
         )
 
     @classmethod
-    def field(cls, field: str, message: str) -> "Invalid":
+    def field(cls, field: str, message: str) -> "InvalidInput":
         """The refusal of one field."""
         return cls([FieldError(field, message)])
 
@@ -107,7 +107,7 @@ TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
 """The title and the usual detail of each code."""
 
 
-class Unauthenticated(Refusal):
+class Unauthenticated(ApiError):
     """No token, or one that is not good (any more); the code says what to do. The account: whose genuine token it is."""
 
     status, code, title = 401, "token-invalid", "The token is not valid"
@@ -125,23 +125,23 @@ class Unauthenticated(Refusal):
         return {code: title for code, (title, _) in TOKEN_PROBLEMS.items()}
 
 
-class WrongCredentials(Refusal):
+class InvalidCredentials(ApiError):
     """No such name, or not its password: which of the two is never said."""
 
-    status, code, title = 401, "wrong-credentials", "Invalid credentials"
+    status, code, title = 401, "invalid-credentials", "Invalid credentials"
 
     def __init__(self, *, account: str | None = None) -> None:
         self.account = account
         super().__init__("Invalid credentials", headers={"WWW-Authenticate": 'Bearer realm="seneca"'})
 
 
-class RoleMayNot(Refusal):
+class Forbidden(ApiError):
     """The caller's role may not do this."""
 
-    status, code, title = 403, "role-may-not", "This role may not do that"
+    status, code, title = 403, "forbidden", "This role may not do that"
 
 
-class RegistrationClosed(Refusal):
+class RegistrationClosed(ApiError):
     """Only an administrator may register this account."""
 
     status, code, title = 403, "registration-closed", "Only an administrator may register this account"
@@ -150,37 +150,37 @@ class RegistrationClosed(Refusal):
 # -- 404, 405 ----------------------------------------------------------------------------------
 
 
-class NoSuchPath(Refusal):
+class RouteNotFound(ApiError):
     """Nothing lives at this path."""
 
-    status, code, title = 404, "no-such-path", "There is nothing at this path"
+    status, code, title = 404, "route-not-found", "There is nothing at this path"
 
 
-class NoSuchCourse(Refusal):
+class CourseNotFound(ApiError):
     """No course has this id or title."""
 
-    status, code, title = 404, "no-such-course", "There is no such course"
+    status, code, title = 404, "course-not-found", "There is no such course"
 
 
-class NoSuchTopic(Refusal):
+class TopicNotFound(ApiError):
     """The course has no topic of this name."""
 
-    status, code, title = 404, "no-such-topic", "The course has no such topic"
+    status, code, title = 404, "topic-not-found", "The course has no such topic"
 
 
-class NoSuchSession(Refusal):
+class SessionNotFound(ApiError):
     """No session has this id, or it is another learner's: the two look alike."""
 
-    status, code, title = 404, "no-such-session", "There is no such session"
+    status, code, title = 404, "session-not-found", "There is no such session"
 
 
-class NoSuchAccount(Refusal):
+class AccountNotFound(ApiError):
     """No account has this id."""
 
-    status, code, title = 404, "no-such-account", "There is no such account"
+    status, code, title = 404, "account-not-found", "There is no such account"
 
 
-class MethodNotAllowed(Refusal):
+class MethodNotAllowed(ApiError):
     """The path exists, but not with this method."""
 
     status, code, title = 405, "method-not-allowed", "This path does not take that method"
@@ -189,16 +189,16 @@ class MethodNotAllowed(Refusal):
 # -- 408 ---------------------------------------------------------------------------------------
 
 
-class TooSlow(Refusal):
+class RequestTimeout(ApiError):
     """The body did not arrive in time; nothing of it was stored."""
 
-    status, code, title = 408, "too-slow", "The body did not arrive in time"
+    status, code, title = 408, "request-timeout", "The body did not arrive in time"
 
 
 # -- 409 ---------------------------------------------------------------------------------------
 
 
-class NameTaken(Refusal):
+class NameTaken(ApiError):
     """A username or an address is in use; which, is never said."""
 
     status, code, title = 409, "name-taken", "Username or email already in use"
@@ -207,25 +207,25 @@ class NameTaken(Refusal):
         super().__init__("Username or email already in use")
 
 
-class TitleTaken(Refusal):
+class TitleTaken(ApiError):
     """Another course has this title."""
 
     status, code, title = 409, "title-taken", "A course with this title exists already"
 
 
-class CourseInUse(Refusal):
+class CourseInUse(ApiError):
     """Sessions refer to the course."""
 
     status, code, title = 409, "course-in-use", "Study sessions refer to this course"
 
 
-class SessionIdTaken(Refusal):
+class SessionIdTaken(ApiError):
     """The id that the client brought names something else already."""
 
     status, code, title = 409, "session-id-taken", "This session id is in use for something else"
 
 
-class SessionEnded(Refusal):
+class SessionEnded(ApiError):
     """The session has ended; nothing can be added to it."""
 
     status, code, title = 409, "session-ended", "The session has ended"
@@ -236,31 +236,31 @@ class SessionEnded(Refusal):
         super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
 
 
-class SessionFull(Refusal):
+class SessionFull(ApiError):
     """The session would hold more than a session may."""
 
     status, code, title = 409, "session-full", "The session is full"
 
 
-class TooManyLearnerNames(Refusal):
+class TooManyLearnerNames(ApiError):
     """One learner would have results under more module names than they may have in one course."""
 
-    status, code, title = 409, "too-many-names-of-learner", "Too many module names of one learner in one course"
+    status, code, title = 409, "too-many-learner-names", "Too many module names of one learner in one course"
 
 
-class TooManyNames(Refusal):
+class TooManyNames(ApiError):
     """The learners of a course would together have results under more module names than it may have."""
 
     status, code, title = 409, "too-many-names", "Too many module names in one course"
 
 
-class OwnAccount(Refusal):
+class OwnAccount(ApiError):
     """An administrator's own account changes only by routes that ask for the current password."""
 
     status, code, title = 409, "own-account", "This is your own account"
 
 
-class LastAdministrator(Refusal):
+class LastAdministrator(ApiError):
     """The last administrator can be neither demoted nor erased."""
 
     status, code, title = 409, "last-administrator", "This is the last administrator"
@@ -269,37 +269,37 @@ class LastAdministrator(Refusal):
 # -- 412, 413, 415 -----------------------------------------------------------------------------
 
 
-class Stale(Refusal):
+class PreconditionFailed(ApiError):
     """``If-Match`` names a version that is not the stored one."""
 
-    status, code, title = 412, "stale", "It has changed since you read it"
+    status, code, title = 412, "precondition-failed", "It has changed since you read it"
 
 
-class TooLarge(Refusal):
+class PayloadTooLarge(ApiError):
     """The body is larger than this request may be."""
 
-    status, code, title = 413, "too-large", "The body is too large"
+    status, code, title = 413, "payload-too-large", "The body is too large"
 
 
-class NotJson(Refusal):
+class UnsupportedMediaType(ApiError):
     """The body is announced as something other than JSON."""
 
-    status, code, title = 415, "not-json", "The body must be application/json"
+    status, code, title = 415, "unsupported-media-type", "The body must be application/json"
 
 
 # -- 429 ---------------------------------------------------------------------------------------
 
 
-class TooManyTries(Refusal):
+class TooManyRequests(ApiError):
     """Too many tries have failed, or too many accounts were registered, to try again at once."""
 
-    status, code, title = 429, "too-many-tries", "Too many tries: wait before the next"
+    status, code, title = 429, "too-many-requests", "Too many tries: wait before the next"
 
     def __init__(self, milliseconds: int) -> None:
         super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})
 
 
-class QuotaExceeded(Refusal):
+class QuotaExceeded(ApiError):
     """The learner has stored as much as one learner may in an hour."""
 
     status, code, title = 429, "quota-exceeded", "Too much was stored in this hour"
@@ -312,21 +312,21 @@ class QuotaExceeded(Refusal):
 # -- 503 ---------------------------------------------------------------------------------------
 
 
-class Unavailable(Refusal):
+class ServiceUnavailable(ApiError):
     """It cannot be done now; the same request may be sent again.
 
     Nothing of it was stored, unless the connection to the database broke at COMMIT: then all of it was, or nothing, and
     nobody knows which (docs/reliability.md says what may be sent again without counting twice).
     """
 
-    status, code, title = 503, "unavailable", "The service cannot do this right now"
+    status, code, title = 503, "service-unavailable", "The service cannot do this right now"
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1, account: str | None = None) -> None:
         self.account = account
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
-class Busy(Unavailable):
+class Busy(ServiceUnavailable):
     """Another transaction holds what this one needs; nothing of it was stored."""
 
     def __init__(self) -> None:
@@ -336,10 +336,10 @@ class Busy(Unavailable):
 # -- what only the shell meets (the status is never sent) --------------------------------------
 
 
-class Unusable(Refusal):
+class CommandError(ApiError):
     """A setting, file or database that Seneca cannot work with. Met in the shell only."""
 
-    status, code, title = 500, "unusable", "Seneca cannot work with this"
+    status, code, title = 500, "command-failed", "Seneca cannot work with this"
 
 
 def reason(error: Exception) -> str:
@@ -347,7 +347,7 @@ def reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-class FiguresDiffer(Refusal):
+class TotalsMismatch(ApiError):
     """Kept figures are not what the recorded rows say."""
 
-    status, code, title = 500, "figures-differ", "Figures differ from the recorded rows"
+    status, code, title = 500, "totals-differ", "Figures differ from the recorded rows"

@@ -11,14 +11,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 PREFIX = "SENECA_"
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")  # RFC 6454, 6.2
 Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
-MOST_BY_THEMSELVES: Final = 4
+MAX_DEFAULT_WORKERS: Final = 4
 """Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, twelve (docs/scaling.md)."""
 
 
@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="The database, `sqlite:///PATH` or `postgresql://…`; empty: `seneca.db` in the data directory."
         ),
     ] = ""
-    connections: Annotated[
+    database_connections: Annotated[
         int,
         Meta(
             ge=1,
@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "empty: none."
         ),
     ] = ""
-    most_failures: Annotated[
+    max_login_failures: Annotated[
         int,
         Meta(
             ge=1,
@@ -76,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "then they are slowed.",
         ),
     ] = 60
-    most_registrations: Annotated[
+    max_registrations: Annotated[
         int, Meta(ge=1, description="Accounts that may be registered from one address in ten minutes.")
     ] = 600
     max_learner_writes: Annotated[
@@ -89,11 +89,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Bytes of results that one learner may store in an hour: names and parts as they are stored.",
         ),
     ] = 268_435_456
-    allowed_origins: Annotated[
+    cors_origins: Annotated[
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),
     ] = ""
-    proxies: Annotated[
+    trusted_proxies: Annotated[
         str,
         Meta(
             description="Reverse proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated; "
@@ -121,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def processes(self) -> int:
         """How many processes answer requests."""
-        return self.workers or min(usable_cores(), MOST_BY_THEMSELVES)
+        return self.workers or min(usable_cores(), MAX_DEFAULT_WORKERS)
 
     @property
     def cores_each(self) -> int:
@@ -130,13 +130,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origins(self) -> list[str]:
-        """The origins that CORS admits. Raises Unusable."""
-        return _origins(self.allowed_origins)
+        """The origins that CORS admits. Raises CommandError."""
+        return _origins(self.cors_origins)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
-        """The networks of the reverse proxies. Raises Unusable."""
-        return _networks(self.proxies)
+        """The networks of the reverse proxies. Raises CommandError."""
+        return _networks(self.trusted_proxies)
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for the worker processes."""
@@ -154,8 +154,8 @@ def _origins(text: str) -> list[str]:
     origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise Unusable(
-                f"SENECA_ALLOWED_ORIGINS: {origin!r} is not an origin. "
+            raise CommandError(
+                f"SENECA_CORS_ORIGINS: {origin!r} is not an origin. "
                 "Write scheme, host and port as a browser sends them, without a path: https://app.school.example"
             )
     return origins
@@ -166,7 +166,7 @@ def _networks(proxies: str) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(one.strip()) for one in proxies.split(",") if one.strip())
     except ValueError as error:
-        raise Unusable(f"SENECA_PROXIES: {error}.") from None
+        raise CommandError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
 
 
 def variable(name: str) -> str:
@@ -178,13 +178,13 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
     """The settings from the environment, overridden by what is given (None is: not given).
 
     Raises:
-        Unusable: a variable is unknown or has a value that it cannot have; it is named.
+        CommandError: a variable is unknown or has a value that it cannot have; it is named.
 
     """
     environment = os.environ if environment is None else environment
     known = {variable(name): name for name in Settings.__struct_fields__}
     if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
-        raise Unusable(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
+        raise CommandError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
     values: dict[str, object] = {known[name]: text for name, text in environment.items() if name in known}
     values |= {name: value for name, value in given.items() if value is not None}
     settings = {}
@@ -198,7 +198,7 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
                     dec_hook=lambda kind, value: kind(value),
                 )
             except (msgspec.ValidationError, TypeError) as error:
-                raise Unusable(f"{variable(field.name)}: {error}.") from None
+                raise CommandError(f"{variable(field.name)}: {error}.") from None
     told = Settings(**settings)
     _ = told.proxy_networks, told.origins
     return told

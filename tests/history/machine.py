@@ -149,7 +149,7 @@ class History(RuleBasedStateMachine):
         else:
             assert answer.status_code == 204
             self.model.courses.remove(course)
-            refused(self.ask(self.tara, "GET", f"/stats/courses/{course.id}"), 404, "no-such-course")
+            refused(self.ask(self.tara, "GET", f"/stats/courses/{course.id}"), 404, "course-not-found")
 
     # -- forgetting ----------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class History(RuleBasedStateMachine):
         else:
             answer = self.ask(self.tara, "DELETE", f"/users/{learner.id}")
         assert answer.status_code == 204, answer.text
-        refused(self.ask(self.tara, "GET", f"/stats/users/{learner.id}"), 404, "no-such-account")
+        refused(self.ask(self.tara, "GET", f"/stats/users/{learner.id}"), 404, "account-not-found")
         self.model.learners.remove(learner)
         self.model.sessions = [session for session in self.model.sessions if session.learner is not learner]
         self.touched = {(stays, course) for course in self.model.courses}
@@ -179,7 +179,7 @@ class History(RuleBasedStateMachine):
         self.touched |= {(session.learner, session.course) for session in old}
         self.model.sessions = [session for session in self.model.sessions if session not in old]
         for session in old:
-            refused(self.ask(session.learner, "GET", f"/session/{session.id}"), 404, "no-such-session")
+            refused(self.ask(session.learner, "GET", f"/session/{session.id}"), 404, "session-not-found")
 
     # -- one thing after the other -------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class History(RuleBasedStateMachine):
         elif existing:
             refused(answer, 409, "session-id-taken")
         elif topic not in [entry["topic"] for entry in course.topics]:
-            refused(answer, 404, "no-such-topic")
+            refused(answer, 404, "topic-not-found")
         else:
             self.check_started(answer, 201, body.get("sessionId"))
             self.note_start(learner, course, topic, answer.json()["sessionId"])
@@ -283,14 +283,14 @@ class History(RuleBasedStateMachine):
             (learner, "PUT", "updateSession", bad_score(update, "1e400"), 400, "invalid-input"),
             (learner, "PUT", "updateSession", bad_score(update, "-1000000.0006"), 400, "invalid-input"),
             (learner, "PUT", "updateSession", bad_score(update, "1000000.001"), 400, "invalid-input"),
-            (learner, "POST", "startSession", start | {"topic": "None"}, 404, "no-such-topic"),
-            (learner, "POST", "startSession", start | {"courseIdentifier": "None"}, 404, "no-such-course"),
-            (self.tara, "PUT", "updateSession", update, 403, "role-may-not"),
+            (learner, "POST", "startSession", start | {"topic": "None"}, 404, "topic-not-found"),
+            (learner, "POST", "startSession", start | {"courseIdentifier": "None"}, 404, "course-not-found"),
+            (self.tara, "PUT", "updateSession", update, 403, "forbidden"),
         ]:
             refused(self.ask(who, method, f"/session/{path}", body), status, code)
         if self.model.find(stranger, session.id) is None:
             for path, body in (("updateSession", update), ("endSession", {"sessionId": session.id})):
-                refused(self.ask(stranger, "PUT", f"/session/{path}", body), 404, "no-such-session")
+                refused(self.ask(stranger, "PUT", f"/session/{path}", body), 404, "session-not-found")
         self.touched |= {(learner, course), (stranger, course)}
 
     # -- many things at once -------------------------------------------------------------------

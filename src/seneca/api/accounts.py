@@ -13,13 +13,13 @@ from seneca.auth.access_tokens import Caller
 from seneca.common import units
 from seneca.database import Transaction
 from seneca.errors import (
-    Invalid,
+    AccountNotFound,
+    InvalidInput,
     LastAdministrator,
     NameTaken,
-    NoSuchAccount,
     OwnAccount,
     RegistrationClosed,
-    TooManyTries,
+    TooManyRequests,
     Unauthenticated,
 )
 from seneca.http import examples, pagination, path_parameters, request_bodies
@@ -50,7 +50,7 @@ class Registered(Struct, frozen=True, rename="camel"):
         example=examples.REGISTRATION,
         request_headers=["X-Setup-Token"],
         answers=[Answer(201, "The account is there.", Registered, examples.REGISTERED)],
-        refusals=[RegistrationClosed, NameTaken, TooManyTries],
+        refusals=[RegistrationClosed, NameTaken, TooManyRequests],
     ),
 )
 async def register(request: AnyRequest) -> Reply:
@@ -71,7 +71,7 @@ async def register(request: AnyRequest) -> Reply:
         shared.password_policy.check(asked.password, asked.username, asked.email)
     administrator = administrator_of(request)
     if administrator is None:
-        limit = shared.settings.most_registrations
+        limit = shared.settings.max_registrations
         await shared.database.write(login_throttle.reserve_registration, client_address(request), limit, now())
     password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
     user_id = units.new_id()
@@ -118,7 +118,7 @@ def administrator_of(request: AnyRequest) -> Caller | None:
         tag=TAG,
         who="signed-in",
         answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
-        refusals=[NoSuchAccount],
+        refusals=[AccountNotFound],
     ),
 )
 async def me(request: AnyRequest) -> Reply:
@@ -157,7 +157,7 @@ async def page(request: AnyRequest) -> Reply:
         tag=TAG,
         who="admin",
         answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
-        refusals=[NoSuchAccount],
+        refusals=[AccountNotFound],
     ),
 )
 async def one(request: AnyRequest) -> Reply:
@@ -174,7 +174,7 @@ async def one(request: AnyRequest) -> Reply:
         body=Change,
         example=examples.ACCOUNT_CHANGE,
         answers=[Answer(200, "The account as it is now.", Account, examples.ACCOUNT)],
-        refusals=[NoSuchAccount, LastAdministrator, OwnAccount],
+        refusals=[AccountNotFound, LastAdministrator, OwnAccount],
     ),
 )
 async def change(request: AnyRequest) -> Reply:
@@ -186,7 +186,7 @@ async def change(request: AnyRequest) -> Reply:
     user_id = path_parameters.identifier(request, "userId")
     role = None if asked.role is UNSET else asked.role
     if role is None and asked.password is UNSET:
-        raise Invalid.field("", "at least one of role and password is required")
+        raise InvalidInput.field("", "at least one of role and password is required")
     shared = services(request)
     caller = caller_of(request)
     if asked.password is not UNSET:

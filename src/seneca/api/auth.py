@@ -19,12 +19,12 @@ from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common import text_types
 from seneca.errors import (
-    NoSuchAccount,
-    Refusal,
-    TooManyTries,
+    AccountNotFound,
+    ApiError,
+    InvalidCredentials,
+    ServiceUnavailable,
+    TooManyRequests,
     Unauthenticated,
-    Unavailable,
-    WrongCredentials,
 )
 from seneca.http import examples, request_bodies
 from seneca.http.app_state import Services, now, services
@@ -86,9 +86,9 @@ async def prove(
             password is another one by now, and must be verified again.
 
     Raises:
-        Unavailable: too many wait to be verified.
-        TooManyTries: too many have failed, or are in progress. Nothing was verified.
-        WrongCredentials: there is no such name, or that is not its password. Both take the same time.
+        ServiceUnavailable: too many wait to be verified.
+        TooManyRequests: too many have failed, or are in progress. Nothing was verified.
+        InvalidCredentials: there is no such name, or that is not its password. Both take the same time.
 
     """
     began = time.monotonic()
@@ -99,10 +99,10 @@ async def prove(
         try:
             with shared.password_hashers.slot(address, text_types.key(name)) as slot:
                 done = await _verified(shared, attempt, password, slot, work)
-        except Refusal:  # the password was right, or could not be verified
+        except ApiError:  # the password was right, or could not be verified
             await _take_back(shared, attempt)
             raise
-    except TooManyTries as error:
+    except TooManyRequests as error:
         _log_failure(request, error.account, address, error.code)
         raise
     account_id = attempt.account.id if attempt.account else None
@@ -110,26 +110,26 @@ async def prove(
         request.scope[PROVED] = account_id  # type: ignore[literal-required]
         return done
     await asyncio.sleep(-(time.monotonic() - began) % (attempt.failure_step_ms / 1000))
-    _log_failure(request, account_id, address, WrongCredentials.code)
-    raise WrongCredentials(account=account_id)
+    _log_failure(request, account_id, address, InvalidCredentials.code)
+    raise InvalidCredentials(account=account_id)
 
 
 async def _reserve(shared: Services, name: str, address: str) -> LoginAttempt:
     """Count an attempt before it is made: it waits for its turn at the database behind those of its own address only.
 
     Raises:
-        TooManyTries: not yet, or too many at this name are being counted.
+        TooManyRequests: not yet, or too many at this name are being counted.
 
     """
     with shared.password_hashers.turn(address, text_types.key(name)):
         async with shared.sign_in_slots.slot(address):
             return await shared.database.write(
-                login_throttle.reserve, name, address, shared.settings.most_failures, now()
+                login_throttle.reserve, name, address, shared.settings.max_login_failures, now()
             )
 
 
 async def _take_back(shared: Services, attempt: LoginAttempt) -> None:
-    with suppress(Unavailable):  # then it counts as a failure
+    with suppress(ServiceUnavailable):  # then it counts as a failure
         await shared.database.write(login_throttle.take_back, attempt)
 
 
@@ -172,7 +172,7 @@ def _log_failure(request: AnyRequest, account_id: str | None, address: str, reas
         body=Login,
         example=examples.LOGIN,
         answers=[Answer(200, "A token.", SignedIn, examples.SIGNED_IN)],
-        refusals=[WrongCredentials, TooManyTries],
+        refusals=[InvalidCredentials, TooManyRequests],
     ),
 )
 async def login(request: AnyRequest) -> Reply:
@@ -193,17 +193,17 @@ async def login(request: AnyRequest) -> Reply:
 
     try:
         return await prove(request, given.username.strip(), given.password, start)
-    except (TooManyTries, Unavailable) as refusal:
+    except (TooManyRequests, ServiceUnavailable) as refusal:
         await find_account(shared, given.username.strip(), refusal)
         raise
 
 
-async def find_account(shared: Services, name: str, refusal: Refusal) -> None:
+async def find_account(shared: Services, name: str, refusal: ApiError) -> None:
     """Note in a refusal whom it keeps out, for the log.
 
     It is asked for each time, also where it is known already: or names that are nobody's would be told by the time.
     """
-    with suppress(Unavailable):
+    with suppress(ServiceUnavailable):
         account = await shared.database.read(accounts.credentials, name)
         refusal.account = account.id if account else None
 
@@ -269,7 +269,7 @@ async def logout(request: AnyRequest) -> Reply:
         body=PasswordChange,
         example=examples.PASSWORD_CHANGE,
         answers=[Answer(204, "The password is changed.")],
-        refusals=[WrongCredentials, TooManyTries, NoSuchAccount],
+        refusals=[InvalidCredentials, TooManyRequests, AccountNotFound],
     ),
 )
 async def change_password(request: AnyRequest) -> Reply:

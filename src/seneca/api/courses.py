@@ -10,7 +10,7 @@ from seneca.audit import Act
 from seneca.common.text_types import CursorText
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
-from seneca.errors import CourseInUse, NoSuchCourse, Stale, TitleTaken
+from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
 from seneca.http import examples, pagination, path_parameters, request_bodies
 from seneca.http.app_state import services
 from seneca.http.auth import caller_of, write_as_admin
@@ -64,7 +64,7 @@ async def create(request: Request[Any, Any, Any]) -> Reply:
             Answer(200, "The course.", Course, examples.COURSE, ETAG),
             Answer(304, "It is still the version that `If-None-Match` names.", headers=ETAG),
         ],
-        refusals=[NoSuchCourse],
+        refusals=[CourseNotFound],
     ),
 )
 async def one(request: Request[Any, Any, Any]) -> Reply:
@@ -104,7 +104,7 @@ async def page(request: Request[Any, Any, Any]) -> Reply:
         most_bytes=MOST_BYTES,
         request_headers=["If-Match"],
         answers=[Answer(200, "The course as it is now.", Course, examples.COURSE, ETAG)],
-        refusals=[NoSuchCourse, TitleTaken, Stale],
+        refusals=[CourseNotFound, TitleTaken, PreconditionFailed],
     ),
 )
 async def change(request: Request[Any, Any, Any]) -> Reply:
@@ -130,7 +130,7 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
         tag="Courses",
         who="admin",
         answers=[Answer(204, "It is gone.")],
-        refusals=[NoSuchCourse, CourseInUse],
+        refusals=[CourseNotFound, CourseInUse],
     ),
 )
 async def remove(request: Request[Any, Any, Any]) -> Reply:

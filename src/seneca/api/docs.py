@@ -13,11 +13,11 @@ from litestar.handlers import HTTPRouteHandler
 
 from seneca import errors
 from seneca.courses import matches
-from seneca.errors import Refusal
+from seneca.errors import ApiError
 from seneca.http.endpoint import Answer, Operation, operation
 from seneca.http.headers import header
 from seneca.http.openapi import document
-from seneca.http.problem_details import Bug
+from seneca.http.problem_details import InternalError
 from seneca.http.responses import Reply, encode, nothing, reply, text
 
 if TYPE_CHECKING:
@@ -126,11 +126,11 @@ def _blocks(text: str) -> "Markup":
 
 def render(described: dict[str, Any]) -> str:
     """The page for people. It needs nothing from elsewhere."""
-    kinds: list[type[Refusal]] = [*Refusal.__subclasses__(), Bug]
+    kinds: list[type[ApiError]] = [*ApiError.__subclasses__(), InternalError]
     refusals = [
         (kind.status, code, title)
         for kind in kinds
-        if kind not in (errors.Unusable, errors.FiguresDiffer)
+        if kind not in (errors.CommandError, errors.TotalsMismatch)
         for code, title in kind.titles().items()
     ]
     guide = re.findall(r"^## (.+)$", described["info"]["description"], re.MULTILINE)

@@ -13,7 +13,7 @@ from seneca.auth import login_throttle, passwords
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.database import Transaction
-from seneca.errors import LastAdministrator, NoSuchAccount, OwnAccount, TooManyTries, WrongCredentials
+from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
 from seneca.http import examples, path_parameters, request_bodies
 from seneca.http.app_state import now, services
 from seneca.http.auth import caller_of, write_as_admin
@@ -36,7 +36,7 @@ class Erasure(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def download(request: AnyRequest, account_id: str) -> Download:
-    """Everything that is held about an account, from one snapshot. Raises NoSuchAccount."""
+    """Everything that is held about an account, from one snapshot. Raises AccountNotFound."""
 
     def work(tx: Transaction, moment: int) -> Download:
         file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
@@ -52,7 +52,7 @@ async def download(request: AnyRequest, account_id: str) -> Download:
 
 @get(
     "/auth/me/export",
-    opt=operation(tag=TAG, who="signed-in", is_download=True, answers=[WHOLE], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="signed-in", is_download=True, answers=[WHOLE], refusals=[AccountNotFound]),
 )
 async def export_own(request: AnyRequest) -> Download:
     """Take out everything that is held about the caller."""
@@ -61,7 +61,7 @@ async def export_own(request: AnyRequest) -> Download:
 
 @get(
     "/users/{userId:str}/export",
-    opt=operation(tag=TAG, who="admin", is_download=True, answers=[WHOLE], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="admin", is_download=True, answers=[WHOLE], refusals=[AccountNotFound]),
 )
 async def export_anothers(request: AnyRequest) -> Download:
     """Take out everything that is held about an account. The audit log says so."""
@@ -84,7 +84,7 @@ async def export_anothers(request: AnyRequest) -> Download:
         body=Erasure,
         example=examples.ERASURE,
         answers=[Answer(204, "It is gone.")],
-        refusals=[WrongCredentials, TooManyTries, NoSuchAccount, LastAdministrator],
+        refusals=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
     ),
 )
 async def erase_own(request: AnyRequest) -> Reply:
@@ -96,7 +96,7 @@ async def erase_own(request: AnyRequest) -> Reply:
 
     async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.Erased | None:
         if verified.id != caller.id:  # the name is somebody else's by now
-            raise NoSuchAccount
+            raise AccountNotFound
 
         def work(tx: Transaction) -> erasure.Erased | None:
             login_throttle.take_back(tx, attempt)
@@ -117,7 +117,7 @@ async def erase_own(request: AnyRequest) -> Reply:
         tag=TAG,
         who="admin",
         answers=[Answer(204, "It is gone.")],
-        refusals=[NoSuchAccount, LastAdministrator, OwnAccount],
+        refusals=[AccountNotFound, LastAdministrator, OwnAccount],
     ),
 )
 async def erase_another(request: AnyRequest) -> Reply:

@@ -80,7 +80,7 @@ def looks_local(request: Request[Any, Any, Any]) -> bool:
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded-") for name in request.headers)
     return (
         time.monotonic() - shared.started < LOCAL_SECONDS
-        and not shared.settings.proxies
+        and not shared.settings.trusted_proxies
         and is_loopback(shared.settings.host)
         and request.client is not None
         and is_loopback(request.client.host)

@@ -8,15 +8,15 @@ from msgspec import Struct
 
 from seneca.common import units
 from seneca.errors import (
-    NoSuchCourse,
-    NoSuchSession,
-    NoSuchTopic,
+    CourseNotFound,
     QuotaExceeded,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
+    SessionNotFound,
     TooManyLearnerNames,
     TooManyNames,
+    TopicNotFound,
 )
 from seneca.http import examples, path_parameters, request_bodies
 from seneca.http.app_state import now, services
@@ -68,7 +68,7 @@ class Ended(Struct, frozen=True, rename="camel"):
                 examples.STARTED,
             ),
         ],
-        refusals=[NoSuchCourse, NoSuchTopic, SessionIdTaken, QuotaExceeded],
+        refusals=[CourseNotFound, TopicNotFound, SessionIdTaken, QuotaExceeded],
     ),
 )
 async def start(request: Request[Any, Any, Any]) -> Reply:
@@ -94,7 +94,7 @@ async def start(request: Request[Any, Any, Any]) -> Reply:
         body=commands.Update,
         example=examples.UPDATE,
         answers=[Answer(200, "The results are recorded.", Updated, examples.UPDATED)],
-        refusals=[NoSuchSession, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
+        refusals=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
     ),
 )
 async def update(request: Request[Any, Any, Any]) -> Reply:
@@ -126,7 +126,7 @@ async def update(request: Request[Any, Any, Any]) -> Reply:
         body=commands.End,
         example=examples.END,
         answers=[Answer(200, "The session has ended.", Ended, examples.ENDED)],
-        refusals=[NoSuchSession, SessionEnded, QuotaExceeded],
+        refusals=[SessionNotFound, SessionEnded, QuotaExceeded],
     ),
 )
 async def end(request: Request[Any, Any, Any]) -> Reply:
@@ -144,7 +144,7 @@ async def end(request: Request[Any, Any, Any]) -> Reply:
         tag="Study sessions",
         who="signed-in",
         answers=[Answer(200, "The session.", queries.Session, examples.SESSION)],
-        refusals=[NoSuchSession],
+        refusals=[SessionNotFound],
     ),
 )
 async def one(request: Request[Any, Any, Any]) -> Reply:

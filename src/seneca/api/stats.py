@@ -8,7 +8,7 @@ from seneca import accounts
 from seneca.accounts import Learner
 from seneca.api.statistics_response import respond
 from seneca.database import Transaction
-from seneca.errors import NoSuchAccount, NoSuchCourse, NoSuchSession
+from seneca.errors import AccountNotFound, CourseNotFound, SessionNotFound
 from seneca.http import examples, pagination, path_parameters
 from seneca.http.app_state import services
 from seneca.http.auth import caller_of, learner_of
@@ -35,7 +35,7 @@ PAGED = ["limit", "cursor"]
 
 @get(
     "/stats/sessions/{id:str}",
-    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchCourse]),
+    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[CourseNotFound]),
 )
 async def sessions_of_course(request: AnyRequest) -> Reply:
     """List all sessions of the course with this id, else those with this session id."""
@@ -49,7 +49,7 @@ async def sessions_of_course(request: AnyRequest) -> Reply:
 
 @get(
     "/stats/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[NoSuchCourse]),
+    opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[CourseNotFound]),
 )
 async def course(request: AnyRequest) -> AsgiResponse:
     """Read a course's statistics: an administrator all learners', a learner their own."""
@@ -66,7 +66,7 @@ async def course(request: AnyRequest) -> AsgiResponse:
         tag=TAG,
         who="signed-in",
         answers=[SESSION_FIGURES],
-        refusals=[NoSuchCourse, NoSuchSession],
+        refusals=[CourseNotFound, SessionNotFound],
     ),
 )
 async def session(request: AnyRequest) -> Reply:
@@ -92,7 +92,7 @@ async def own(request: AnyRequest) -> AsgiResponse:
 
 @get(
     "/stats/user/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[NoSuchCourse]),
+    opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[CourseNotFound]),
 )
 async def own_course(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics of a course."""
@@ -106,7 +106,7 @@ async def own_course(request: AnyRequest) -> AsgiResponse:
         tag=TAG,
         who="user",
         answers=[SESSION_FIGURES],
-        refusals=[NoSuchCourse, NoSuchSession],
+        refusals=[CourseNotFound, SessionNotFound],
     ),
 )
 async def own_session(request: AnyRequest) -> Reply:
@@ -116,7 +116,7 @@ async def own_session(request: AnyRequest) -> Reply:
 
 @get(
     "/stats/users/{userId:str}",
-    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[AccountNotFound]),
 )
 async def account(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics over all courses."""
@@ -130,7 +130,7 @@ async def account(request: AnyRequest) -> AsgiResponse:
 
 @get(
     "/stats/users/{userId:str}/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[NoSuchAccount, NoSuchCourse]),
+    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[AccountNotFound, CourseNotFound]),
 )
 async def account_course(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics of a course."""
@@ -147,7 +147,7 @@ async def account_course(request: AnyRequest) -> AsgiResponse:
 
 @get(
     "/stats/users/{userId:str}/sessions",
-    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[NoSuchAccount]),
+    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[AccountNotFound]),
 )
 async def account_sessions(request: AnyRequest) -> Reply:
     """List one account's sessions."""

@@ -9,7 +9,7 @@ import hashlib
 from msgspec import Struct
 
 from seneca.common import text_types, units
-from seneca.database import Answer, Row, Transaction
+from seneca.database import PendingResult, Row, Transaction
 
 
 class Counter(Struct, frozen=True):
@@ -56,7 +56,7 @@ READ = "SELECT tries, tried_at FROM throttles WHERE bucket = :bucket AND key = :
 SET = "UPDATE throttles SET tries = :tries, tried_at = :tried_at WHERE bucket = :bucket AND key = :key"
 
 
-def select_for_update(tx: Transaction, counter: Counter, now: int) -> Answer:
+def select_for_update(tx: Transaction, counter: Counter, now: int) -> PendingResult:
     """Lock a counter until the end of the transaction, so that attempts at the same time see each other.
 
     Returns:
@@ -67,7 +67,7 @@ def select_for_update(tx: Transaction, counter: Counter, now: int) -> Answer:
     return tx.lock(READ, bucket=counter.bucket, key=counter.key)
 
 
-def row_of(answer: Answer) -> Row:
+def row_of(answer: PendingResult) -> Row:
     """The row of a counter that was selected for update."""
     row = answer.fetchone()
     assert row is not None

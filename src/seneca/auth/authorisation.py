@@ -6,7 +6,7 @@ from seneca import accounts
 from seneca.accounts import Role
 from seneca.auth.access_tokens import Caller
 from seneca.database import Transaction
-from seneca.errors import RoleMayNot, Unauthenticated
+from seneca.errors import Forbidden, Unauthenticated
 
 SIGN_IN: Final = "SELECT 1 FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id"
 
@@ -26,7 +26,7 @@ def authorise(tx: Transaction, caller: Caller, role: Role | None = None, *, subj
 
     Raises:
         Unauthenticated: the sign-in has ended.
-        RoleMayNot: the account has another role by now.
+        Forbidden: the account has another role by now.
 
     """
     if subject is not None:
@@ -37,4 +37,4 @@ def authorise(tx: Transaction, caller: Caller, role: Role | None = None, *, subj
     if row is None or sign_in.fetchone() is None:
         raise Unauthenticated("signed-out", account=caller.id)
     if role is not None and row[0] != role:
-        raise RoleMayNot(f"Only the role {role} may do that.")
+        raise Forbidden(f"Only the role {role} may do that.")

@@ -13,8 +13,8 @@ from seneca.accounts import Credentials
 from seneca.auth import attempt_counters, password_hashes, passwords
 from seneca.auth.attempt_counters import Counter
 from seneca.common import text_types, units
-from seneca.database import Answer, Row, Transaction
-from seneca.errors import TooManyTries
+from seneca.database import PendingResult, Row, Transaction
+from seneca.errors import TooManyRequests
 
 FREE_FAILURES: Final = 5  # of an account, or of a name that is nobody's
 FIRST_WAIT_MS: Final = 1000  # each further failure doubles it
@@ -66,7 +66,7 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
         now: milliseconds since 1970.
 
     Raises:
-        TooManyTries: not yet.
+        TooManyRequests: not yet.
 
     """
     answer = accounts.ask_credentials(tx, name)
@@ -87,7 +87,7 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
             window_start, delay_ms = _count_address(
                 tx, address, of_address, failures, max_failures=max_failures, now=now
             )
-    except TooManyTries as error:
+    except TooManyRequests as error:
         error.account = account.id if account else None
         raise
     attempt_counters.put(tx, counter, tries=failures + 1, tried_at=now)
@@ -117,7 +117,7 @@ def _of_address(tx: Transaction, address: str) -> Counter:
 
 
 def _failures(row: Row, now: int) -> int:
-    """How many failures a counter has. Raises TooManyTries while the last one's wait lasts."""
+    """How many failures a counter has. Raises TooManyRequests while the last one's wait lasts."""
     tries: int
     tries, tried_at = row
     elapsed = now - tried_at
@@ -125,12 +125,12 @@ def _failures(row: Row, now: int) -> int:
         return 0
     wait = 0 if tries < FREE_FAILURES else min(FIRST_WAIT_MS << min(tries - FREE_FAILURES, 20), MAX_WAIT_MS)
     if wait and elapsed < wait:
-        raise TooManyTries(min(wait - elapsed, wait))
+        raise TooManyRequests(min(wait - elapsed, wait))
     return tries
 
 
 def _count_address(
-    tx: Transaction, address: str, of_address: Answer, failures: int, *, max_failures: int, now: int
+    tx: Transaction, address: str, of_address: PendingResult, failures: int, *, max_failures: int, now: int
 ) -> tuple[int, int]:
     """Count an attempt for its address; over the limit it must have few failures of its own, and is slowed.
 
@@ -138,27 +138,27 @@ def _count_address(
         When the counter of the address began, and for how many milliseconds the attempt must wait.
 
     Raises:
-        TooManyTries: the limit is reached, and too many attempts have failed for the same name, or are being slowed.
+        TooManyRequests: the limit is reached, and too many attempts have failed for the same name, or are being slowed.
 
     """
     tries, started_at = _window(attempt_counters.row_of(of_address), now)
     delay_ms = 0
     if tries >= max_failures:
         if failures >= FREE_FAILURES:
-            raise TooManyTries(started_at + WINDOW_MS - now)
+            raise TooManyRequests(started_at + WINDOW_MS - now)
         delay_ms = _slow_down(tx, address, now)
     attempt_counters.put(tx, _of_address(tx, address), tries=tries + 1, tried_at=started_at)
     return started_at, delay_ms
 
 
 def _slow_down(tx: Transaction, address: str, now: int) -> int:
-    """Queue an attempt behind the others of its address; returns its wait in milliseconds. Raises TooManyTries."""
+    """Queue an attempt behind the others of its address; returns its wait in milliseconds. Raises TooManyRequests."""
     counter = attempt_counters.of_address("slowed", address, tx.buckets)
     _, last = attempt_counters.row_of(attempt_counters.select_for_update(tx, counter, now - SLOW_INTERVAL_MS))
     is_plausible = last <= now + MAX_SLOW_QUEUE_MS + MAX_CLOCK_SKEW_MS  # else the clock was set back
     next_at = max(now, last + SLOW_INTERVAL_MS) if is_plausible else now
     if next_at - now > MAX_SLOW_QUEUE_MS:
-        raise TooManyTries(next_at - now - MAX_SLOW_QUEUE_MS)
+        raise TooManyRequests(next_at - now - MAX_SLOW_QUEUE_MS)
     attempt_counters.put(tx, counter, tries=0, tried_at=next_at)
     return next_at - now
 
@@ -204,11 +204,11 @@ def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> N
 
 
 def reserve_registration(tx: Transaction, address: str, limit: int, now: int) -> None:
-    """Count a registration from an address, of which there may be ``limit`` in ten minutes. Raises TooManyTries."""
+    """Count a registration from an address, of which there may be ``limit`` in ten minutes. Raises TooManyRequests."""
     counter = attempt_counters.of_address("registrations", address, tx.buckets)
     tries, started_at = _window(attempt_counters.row_of(attempt_counters.select_for_update(tx, counter, now)), now)
     if tries >= limit:
-        raise TooManyTries(started_at + WINDOW_MS - now)
+        raise TooManyRequests(started_at + WINDOW_MS - now)
     attempt_counters.put(tx, counter, tries=tries + 1, tried_at=started_at)
 
 

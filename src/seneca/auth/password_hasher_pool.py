@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from seneca.auth import passwords
-from seneca.errors import TooManyTries, Unavailable
+from seneca.errors import ServiceUnavailable, TooManyRequests
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -81,12 +81,12 @@ class PasswordHasherPool:
             account: whose password is verified: the name's key.
 
         Raises:
-            TooManyTries: too many of this account at this address, or of this address, are in progress.
-            Unavailable: too many are in progress.
+            TooManyRequests: too many of this account at this address, or of this address, are in progress.
+            ServiceUnavailable: too many are in progress.
 
         """
         if self._of_account[address, account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
-            raise TooManyTries(RETRY_MS)
+            raise TooManyRequests(RETRY_MS)
         with self._counted(address, account):
             yield HashingSlot(self, address, account)
 
@@ -97,11 +97,11 @@ class PasswordHasherPool:
         However many of an address come at once, none is refused here for another account's: it waits.
 
         Raises:
-            TooManyTries: too many of this account at this address are being counted.
+            TooManyRequests: too many of this account at this address are being counted.
 
         """
         if self._turns[address, account] >= MAX_OF_ACCOUNT:
-            raise TooManyTries(RETRY_MS)
+            raise TooManyRequests(RETRY_MS)
         _change(self._turns, (address, account), 1)
         try:
             yield
@@ -112,12 +112,12 @@ class PasswordHasherPool:
         """As ``passwords.hash_password``, on a thread, for a new password.
 
         Raises:
-            Unavailable: too many wait, of this address or in all.
+            ServiceUnavailable: too many wait, of this address or in all.
 
         """
         self._check_waiting()
         if self._hashes[address] >= MAX_HASHES_OF_ADDRESS:
-            raise Unavailable("Too many new passwords of this address are waiting. Try again.", retry_after=5)
+            raise ServiceUnavailable("Too many new passwords of this address are waiting. Try again.", retry_after=5)
         self._waiting += 1
         _change(self._hashes, address, 1)
         try:
@@ -160,7 +160,7 @@ class PasswordHasherPool:
 
     def _check_waiting(self) -> None:
         if self._waiting >= MAX_WAITING:
-            raise Unavailable("Too many sign-ins are waiting. Try again.", retry_after=5)
+            raise ServiceUnavailable("Too many sign-ins are waiting. Try again.", retry_after=5)
 
     @contextmanager
     def _counted(self, address: str, account: str) -> Iterator[None]:

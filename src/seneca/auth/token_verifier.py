@@ -17,7 +17,7 @@ import structlog
 from seneca.auth import sign_ins as auth_sign_ins
 from seneca.auth.access_tokens import LIFETIME, Caller, Keys, Verified
 from seneca.database import Database
-from seneca.errors import Unauthenticated, Unavailable
+from seneca.errors import ServiceUnavailable, Unauthenticated
 
 LOOK_EVERY: Final = 2.0  # seconds
 BLIND_AFTER: Final = 5.0  # seconds
@@ -49,7 +49,7 @@ class SignIns:
 
         Raises:
             Unauthenticated: it is not valid (any more).
-            Unavailable: this worker cannot tell which sign-ins have ended.
+            ServiceUnavailable: this worker cannot tell which sign-ins have ended.
 
         """
         known = self._verified.get(token)
@@ -65,21 +65,23 @@ class SignIns:
         if self._has_ended(caller.sign_in) or not self._is_current(known.generation):
             raise Unauthenticated("signed-out", account=caller.id)
         if time.monotonic() - self._looked > BLIND_AFTER:
-            raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=2, account=caller.id)
+            raise ServiceUnavailable(
+                "Sign-ins cannot be checked right now. Try again.", retry_after=2, account=caller.id
+            )
         return caller
 
     def _is_current(self, generation: str) -> bool:
         """Whether tokens of this generation are good.
 
         Raises:
-            Unavailable: it is newer than this worker's, which has not looked since: it does so at once.
+            ServiceUnavailable: it is newer than this worker's, which has not looked since: it does so at once.
 
         """
         if generation > self._generation:
             first_seen = self._newer.setdefault(generation, time.monotonic())
             if first_seen >= self._began_to_look:
                 self._wake.set()
-                raise Unavailable("Sign-ins cannot be checked right now. Try again.", retry_after=1)
+                raise ServiceUnavailable("Sign-ins cannot be checked right now. Try again.", retry_after=1)
         return generation == self._generation
 
     def learn(self, generation: str) -> None:
@@ -109,7 +111,7 @@ class SignIns:
         """As ``read_all``, before this worker answers anybody.
 
         Raises:
-            Unavailable: the database cannot be used now.
+            ServiceUnavailable: the database cannot be used now.
 
         """
         began, now = time.monotonic(), _now()
@@ -157,7 +159,7 @@ async def _again_and_again(read: Callable[[], Awaitable[None]], seconds: float, 
         wake.clear()
         try:
             await read()
-        except Unavailable as fault:
+        except ServiceUnavailable as fault:
             log.warning("sign-ins not checked", reason=fault.detail)
         except Exception:  # whatever it was: who stops reading refuses every token from then on
             log.exception("bug")

@@ -13,7 +13,7 @@ import typer
 
 from seneca.cli import accounts, backup, exchange, privacy, serve, stats
 from seneca.common.text_types import printable
-from seneca.errors import Refusal
+from seneca.errors import ApiError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,8 +27,8 @@ app.command()(exchange.demo)
 app.command("import")(exchange.import_file)
 app.command("export")(exchange.export_file)
 app.command()(privacy.erase)
-app.command()(privacy.retain)
-app.command()(privacy.scour)
+app.command()(privacy.prune)
+app.command()(privacy.vacuum)
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)
 app.add_typer(accounts.app, name="admin")
@@ -57,7 +57,7 @@ def main() -> None:
     os.umask(0o077)  # whatever it creates is its owner's, and so is what its worker processes create
     try:
         app()
-    except Refusal as refusal:
+    except ApiError as refusal:
         print(f"seneca: {printable(refusal.detail)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

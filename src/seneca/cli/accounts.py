@@ -14,7 +14,7 @@ from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, now, opened, write
 from seneca.common import json_decoding, units
 from seneca.database import Transaction
-from seneca.errors import NoSuchAccount
+from seneca.errors import AccountNotFound
 
 app = typer.Typer(
     no_args_is_help=True, help="Create an administrator, reset a password, replace lost keys.", rich_markup_mode=None
@@ -66,7 +66,7 @@ def set_password(
         with database.reading() as tx:
             found = accounts.credentials(tx, name.strip())
             if found is None:
-                raise NoSuchAccount(f"There is no account named {name}.")
+                raise AccountNotFound(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)
         password = new_password()
         json_decoding.convert({"password": password}, accounts.Change)
@@ -82,8 +82,8 @@ def set_password(
     print(f"Password of {account.username} set.", file=sys.stderr)
 
 
-@app.command("forget-keys")
-def forget_keys(data: Data = None, url: Url = None) -> None:
+@app.command("reset-keys")
+def reset_keys(data: Data = None, url: Url = None) -> None:
     """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
     from seneca.auth import access_tokens  # 20 ms that no other command of these needs
 

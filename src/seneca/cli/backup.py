@@ -13,7 +13,7 @@ from seneca.cli.exchange import progress
 from seneca.cli.options import Data, Url, now, opened, record_copy
 from seneca.cli.privacy import finish
 from seneca.database import Database
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import CommandError, ServiceUnavailable
 from seneca.privacy import erasure_log
 
 
@@ -32,7 +32,7 @@ def back_up(
     with opened(data, url, create=False, migrate=False) as (told, database):
         try:
             record_copy(database, "data.backed-up")
-        except Unavailable as error:  # a full disk needs a backup most
+        except ServiceUnavailable as error:  # a full disk needs a backup most
             print(f"Not recorded in the audit log: {error.detail}", file=sys.stderr)
         with progress() as tell:
             held = backup.write(database, file, tell, force=force)
@@ -79,20 +79,20 @@ def ask(database: Database, file: Path) -> None:
     """Ask whether what is there may go, and whether a doubtful file may take its place.
 
     Raises:
-        Unusable: nobody is there to be asked.
+        CommandError: nobody is there to be asked.
         typer.Abort: it may not.
 
     """
     if why := backup.doubt(file):
         if not sys.stdin.isatty():
-            raise Unusable(f"{file}: {why} To restore it nevertheless: --yes.")
+            raise CommandError(f"{file}: {why} To restore it nevertheless: --yes.")
         typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
     with database.reading() as tx:
         there = backup.content(tx)
     if there.is_empty:
         return
     if not sys.stdin.isatty():
-        raise Unusable(f"The database holds {words(there)}. To replace all of it: --yes.")
+        raise CommandError(f"The database holds {words(there)}. To replace all of it: --yes.")
     typer.confirm(f"The database holds {words(there)}. Replace all of it by {file}?", abort=True, err=True)
 
 

@@ -15,7 +15,7 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
-from seneca.errors import Busy, Unavailable, Unusable
+from seneca.errors import Busy, CommandError, ServiceUnavailable
 from seneca.settings import Settings
 
 P = ParamSpec("P")
@@ -36,10 +36,10 @@ Url = Annotated[
 
 
 def read_settings(data: Path | None, url: str | None, **options: object) -> Settings:
-    """The settings of a command. Raises Unusable."""
+    """The settings of a command. Raises CommandError."""
     told = settings.read(None, data=data, database_url=url, **options)
     if told.data.exists() and not told.data.is_dir():
-        raise Unusable(f"The data directory {told.data} is a file. Name a directory: --data DIR.")
+        raise CommandError(f"The data directory {told.data} is a file. Name a directory: --data DIR.")
     return told
 
 
@@ -56,7 +56,7 @@ def opened(
         migrate: bring an older schema up to date.
 
     Raises:
-        Unusable: there is no such database, or it cannot be used.
+        CommandError: there is no such database, or it cannot be used.
 
     """
     told = read_settings(data, url)
@@ -103,11 +103,11 @@ def record_copy(database: Database, act: Literal["data.backed-up", "data.exporte
         patience: seconds to wait for somebody who keeps others from writing, as an import does; an attempt takes some itself.
 
     Raises:
-        Unavailable: it cannot be recorded.
+        ServiceUnavailable: it cannot be recorded.
 
     """
     if database.pending:
-        raise Unavailable("the schema is older than this program.")
+        raise ServiceUnavailable("the schema is older than this program.")
     deadline = time.monotonic() + patience
     is_told = False
     while True:

@@ -1,4 +1,4 @@
-"""``seneca erase``, ``seneca retain`` and ``seneca scour``."""
+"""``seneca erase``, ``seneca prune`` and ``seneca vacuum``."""
 
 import asyncio
 import sys
@@ -12,8 +12,9 @@ from seneca.cli.options import Data, Url, now, opened, steps, write
 from seneca.common import units
 from seneca.common.text_types import printable
 from seneca.database import Database, Transaction
-from seneca.errors import NoSuchAccount, Unavailable, Unusable
-from seneca.privacy import erasure, erasure_log, retention, vacuum
+from seneca.errors import AccountNotFound, CommandError, ServiceUnavailable
+from seneca.privacy import erasure, erasure_log, retention
+from seneca.privacy.vacuum import run_vacuum
 from seneca.settings import Settings
 
 
@@ -42,7 +43,7 @@ def erase(
 
 
 def erase_one(database: Database, name: str, *, yes: bool) -> None:
-    """Show whom it concerns, ask, and erase. Raises NoSuchAccount, LastAdministrator."""
+    """Show whom it concerns, ask, and erase. Raises AccountNotFound, LastAdministrator."""
     with database.reading() as tx:
         account = find(tx, name)
         counted = tx.one(erasure.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
@@ -51,7 +52,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
     print(printable(described), file=sys.stderr)
     if not yes:
         if not sys.stdin.isatty():
-            raise Unusable("There is nobody to ask whether that should be erased. If it should: --yes.")
+            raise CommandError("There is nobody to ask whether that should be erased. If it should: --yes.")
         typer.confirm("Erase all of it?", abort=True, err=True)
     erased = write(database, erasure.erase, None, account.id, now())
     if not erased.is_complete:
@@ -62,16 +63,16 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
 
 
 def find(tx: Transaction, name: str) -> accounts.Account:
-    """The account of this id, name or address. Raises NoSuchAccount."""
+    """The account of this id, name or address. Raises AccountNotFound."""
     if id_ := units.identifier(name):
         return accounts.get(tx, id_)
     found = accounts.credentials(tx, name)
     if found is None:
-        raise NoSuchAccount(f"There is no account named {name}.")
+        raise AccountNotFound(f"There is no account named {name}.")
     return accounts.get(tx, found.id)
 
 
-def retain(
+def prune(
     months: Annotated[int, typer.Option(min=1, max=10_000, help="How many calendar months sessions are kept.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
     data: Data = None,
@@ -94,11 +95,11 @@ def retain(
     print(f"{old.sessions:,} sessions of {old.learners:,} learners, from before {units.iso(before)}, {done}.")
 
 
-def scour(data: Data = None, url: Url = None) -> None:
+def vacuum(data: Data = None, url: Url = None) -> None:
     """Rewrite the SQLite file so that no erased data is left in it. Other writes wait until it is done."""
     with opened(data, url, create=False) as (told, database), steps() as step:
         step("rewriting the file")
-        asyncio.run(vacuum.scour(database, interval=0, now=now(), thoroughly=True))
+        asyncio.run(run_vacuum(database, interval=0, now=now(), thoroughly=True))
         erasure_log.complete(database, told.data / erasure_log.FILE)
     print("The files are scoured.", file=sys.stderr)
 
@@ -108,6 +109,6 @@ def finish(told: Settings, database: Database) -> None:
     try:
         erasure_log.complete(database, told.data / erasure_log.FILE)
         asyncio.run(erasure.finish_all(database))
-        asyncio.run(vacuum.scour(database, interval=told.vacuum_interval * 1000, now=now()))
-    except (Unusable, Unavailable) as fault:
+        asyncio.run(run_vacuum(database, interval=told.vacuum_interval * 1000, now=now()))
+    except (CommandError, ServiceUnavailable) as fault:
         print(f"seneca: It is erased, but: {fault.detail} A running server tries again.", file=sys.stderr)

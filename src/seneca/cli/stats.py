@@ -7,7 +7,7 @@ import typer
 from seneca import audit
 from seneca.cli.options import Data, Url, now, opened, steps
 from seneca.common.text_types import printable
-from seneca.errors import FiguresDiffer
+from seneca.errors import TotalsMismatch
 from seneca.stats import verification
 
 app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute them.", rich_markup_mode=None)
@@ -22,7 +22,9 @@ def verify(data: Data = None, url: Url = None) -> None:
             print(printable(str(difference)))
             found += 1
     if found:
-        raise FiguresDiffer(f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild")
+        raise TotalsMismatch(
+            f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild"
+        )
     print("All figures agree with the recorded rows.", file=sys.stderr)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from seneca.common import json_errors, lenient_json
-from seneca.errors import FieldError, Invalid, Malformed
+from seneca.errors import FieldError, InvalidInput, MalformedJson
 
 T = TypeVar("T")
 
@@ -32,24 +32,24 @@ def decode_types(raw: bytes, kind: type[T], what: str = "The body") -> T:
         what: what the text is, as an error calls it.
 
     Raises:
-        Malformed: it is not JSON text.
-        Invalid: it is not of this type; every problem that was found is named, in the order of the text.
+        MalformedJson: it is not JSON text.
+        InvalidInput: it is not of this type; every problem that was found is named, in the order of the text.
 
     """
     try:
         value: T = decoder(cast("Any", kind)).decode(raw)
     except msgspec.ValidationError as error:
-        raise Invalid(_problems(raw, kind) or [json_errors.explain(error)]) from None
+        raise InvalidInput(_problems(raw, kind) or [json_errors.explain(error)]) from None
     except RecursionError:
-        raise Malformed(f"{what} is nested too deeply.") from None
+        raise MalformedJson(f"{what} is nested too deeply.") from None
     except UnicodeDecodeError:
-        raise Malformed(f"{what} is not valid JSON: not UTF-8.") from None
+        raise MalformedJson(f"{what} is not valid JSON: not UTF-8.") from None
     except msgspec.DecodeError as error:
         if raw.startswith(BOM_UTF8):
-            raise Malformed(f"{what} must not start with a byte order mark.") from None
+            raise MalformedJson(f"{what} must not start with a byte order mark.") from None
         if errors := _problems(raw, kind):
-            raise Invalid(errors) from None
-        raise Malformed(f"{what} is not valid JSON: {error}.") from None
+            raise InvalidInput(errors) from None
+        raise MalformedJson(f"{what} is not valid JSON: {error}.") from None
     return value
 
 
@@ -57,7 +57,7 @@ def check(value: object, raw: bytes, kind: Any) -> None:
     """Check what types cannot say of a value from ``decode_types``: a struct's own ``find_errors``, NUL, names given twice.
 
     Raises:
-        Invalid: every problem that was found is named, in the order of the text.
+        InvalidInput: every problem that was found is named, in the order of the text.
 
     """
     errors = json_errors.own_errors(value)
@@ -65,14 +65,14 @@ def check(value: object, raw: bytes, kind: Any) -> None:
         document = lenient_json.parse(raw)
     except (ValueError, RecursionError):
         if not errors:
-            raise Malformed("The JSON is nested too deeply.") from None
+            raise MalformedJson("The JSON is nested too deeply.") from None
     else:
         if document.has_repeated_names or b"\\u0000" in raw:
             errors = json_errors.list_errors(document.value, kind, errors)
         elif errors:
             errors = json_errors.in_order(document.value, errors)
     if errors:
-        raise Invalid(errors)
+        raise InvalidInput(errors)
 
 
 def _problems(raw: bytes, kind: Any) -> list[FieldError]:
@@ -86,13 +86,13 @@ def _problems(raw: bytes, kind: Any) -> list[FieldError]:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """A value that did not come as JSON, as this type, as ``decode`` does. Raises Invalid."""
+    """A value that did not come as JSON, as this type, as ``decode`` does. Raises InvalidInput."""
     try:
         result = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise Invalid(json_errors.list_errors(value, kind) or [json_errors.explain(error)]) from None
+        raise InvalidInput(json_errors.list_errors(value, kind) or [json_errors.explain(error)]) from None
     if errors := json_errors.own_errors(result):
-        raise Invalid(errors)
+        raise InvalidInput(errors)
     return result
 
 

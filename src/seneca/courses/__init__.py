@@ -10,13 +10,13 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from seneca.common import text_types, units
 from seneca.common.page_size import MAX_PAGE_BYTES
 from seneca.common.text_types import Line, Name, Title
-from seneca.database import Answer, BrokenReference, NotUnique, Row, Transaction
+from seneca.database import ForeignKeyViolation, PendingResult, Row, Transaction, UniqueViolation
 from seneca.errors import (
     CourseInUse,
+    CourseNotFound,
     FieldError,
-    Invalid,
-    NoSuchCourse,
-    Stale,
+    InvalidInput,
+    PreconditionFailed,
     TitleTaken,
 )
 
@@ -153,23 +153,23 @@ BY_ID = f"SELECT {COLUMNS} FROM courses WHERE id = :id"
 BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 
-def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> Answer:
+def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
     """Ask for the course with this id, else for the one with this title, normalised; ``found`` has it."""
     how = tx.lock if lock else tx.ask
     id_ = units.identifier(identifier)
     return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
 
 
-def found(answer: Answer) -> Course:
-    """The course that was asked for. Raises NoSuchCourse."""
+def found(answer: PendingResult) -> Course:
+    """The course that was asked for. Raises CourseNotFound."""
     row = answer.fetchone()
     if row is None:
-        raise NoSuchCourse
+        raise CourseNotFound
     return _course(row)
 
 
 def get(tx: Transaction, identifier: str) -> Course:
-    """The course with this id, else the one with this title, normalised. Raises NoSuchCourse."""
+    """The course with this id, else the one with this title, normalised. Raises CourseNotFound."""
     return found(ask(tx, identifier))
 
 
@@ -216,9 +216,9 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     """Change a course; with ``if_match``, only if it still is that version.
 
     Raises:
-        Invalid: there is nothing to change.
-        NoSuchCourse: there is no such course.
-        Stale: it has changed since.
+        InvalidInput: there is nothing to change.
+        CourseNotFound: there is no such course.
+        PreconditionFailed: it has changed since.
         TitleTaken: another course has the title.
 
     """
@@ -228,7 +228,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
         if (value := getattr(asked, name)) is not UNSET
     }
     if not given:
-        raise Invalid.field(
+        raise InvalidInput.field(
             "",
             "at least one of courseTitle, qualification and topicsAndModules is required",
         )
@@ -246,10 +246,10 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
             search_key=search_key(course.course_title, course.qualification),
             topics_hash=topics_hash(bytes(course.topics_and_modules)),
         )
-    except NotUnique:
+    except UniqueViolation:
         raise TitleTaken from None
     if if_match is not None and not matches(if_match, stored.etag, weakly=False):
-        raise Stale  # last, as RFC 9110 (13.2.1) has it; this undoes the change
+        raise PreconditionFailed  # last, as RFC 9110 (13.2.1) has it; this undoes the change
     return course
 
 
@@ -266,14 +266,14 @@ def delete(tx: Transaction, identifier: str) -> Course:
     """Delete a course that no session refers to; returns it as it was.
 
     Raises:
-        NoSuchCourse: there is no such course.
+        CourseNotFound: there is no such course.
         CourseInUse: sessions refer to it.
 
     """
     course = get(tx, identifier)
     try:
         tx.run(DELETE, id=course.id)
-    except BrokenReference:
+    except ForeignKeyViolation:
         raise CourseInUse from None
     return course
 

@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from seneca.common import text_types, units
-from seneca.database import Answer, Transaction
+from seneca.database import PendingResult, Transaction
 
 HEAD_BY_ID = "SELECT id, title, topics_hash FROM courses WHERE id = :id"
 HEAD_BY_TITLE = "SELECT id, title, topics_hash FROM courses WHERE title = :title"
@@ -19,7 +19,7 @@ class CourseHead(Struct, frozen=True):
     topics_hash: str
 
 
-def ask_head(tx: Transaction, identifier: str) -> Answer:
+def ask_head(tx: Transaction, identifier: str) -> PendingResult:
     """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
     id_ = units.identifier(identifier)
     return tx.ask(HEAD_BY_ID, id=id_) if id_ else tx.ask(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))

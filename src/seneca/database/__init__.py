@@ -2,7 +2,7 @@
 
 Concepts are plain functions that take a ``Transaction`` first. A ``Database`` runs them: it decides
 on which thread and connection, begins and commits, and turns the engine's faults into
-``errors.Unavailable``. Concept functions never commit.
+``errors.ServiceUnavailable``. Concept functions never commit.
 """
 
 import re
@@ -13,8 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from seneca.database.cache import Memory
-from seneca.errors import Unusable
+from seneca.database.cache import Cache
+from seneca.errors import CommandError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int | None], None]
 """Told now and then how far it is: what is being done, how much of it, and of how much (None: not known)."""
 
 
-class Answer(Protocol):
+class PendingResult(Protocol):
     """What a question will have found, once somebody looks."""
 
     def fetchone(self) -> Row | None:
@@ -35,11 +35,11 @@ class Answer(Protocol):
         """Every row."""
 
 
-class NotUnique(Exception):
+class UniqueViolation(Exception):
     """A statement would have broken a unique constraint."""
 
 
-class BrokenReference(Exception):
+class ForeignKeyViolation(Exception):
     """A statement would have left a reference to a row that is not there."""
 
 
@@ -51,7 +51,7 @@ class Transaction(Protocol):
         """How many buckets this database has; fixed when it was created."""
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> Cache:
         """What this process remembers, where a row just read says that it is still so."""
 
     def one(self, sql: str, /, **parameters: object) -> Row | None:
@@ -60,16 +60,16 @@ class Transaction(Protocol):
     def all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
 
-    def ask(self, sql: str, /, **parameters: object) -> Answer:
+    def ask(self, sql: str, /, **parameters: object) -> PendingResult:
         """Ask without waiting for the answer: questions asked one after the other cost one round trip.
 
         A statement with ``IN (:values)`` takes a sequence, ``values``.
         """
 
-    def lock(self, sql: str, /, **parameters: object) -> Answer:
+    def lock(self, sql: str, /, **parameters: object) -> PendingResult:
         """As ``ask``; until this transaction ends nobody else changes or locks the rows that are found."""
 
-    def claim(self, sql: str, /, **parameters: object) -> Answer:
+    def claim(self, sql: str, /, **parameters: object) -> PendingResult:
         """As ``lock``, for rows that are about to go: nobody begins to refer to them either."""
 
     def rows(self, sql: str, /, **parameters: object) -> Iterable[Row]:
@@ -79,8 +79,8 @@ class Transaction(Protocol):
         """Run a statement that changes rows; returns how many it changed.
 
         Raises:
-            NotUnique: a unique constraint would break.
-            BrokenReference: a foreign key would break.
+            UniqueViolation: a unique constraint would break.
+            ForeignKeyViolation: a foreign key would break.
 
         """
 
@@ -95,8 +95,8 @@ class Transaction(Protocol):
         """Run ``INSERT … VALUES (:a, :b) …`` with many rows at once, in few statements; returns what it RETURNs.
 
         Raises:
-            NotUnique: a unique constraint would break.
-            BrokenReference: a foreign key would break.
+            UniqueViolation: a unique constraint would break.
+            ForeignKeyViolation: a foreign key would break.
 
         """
 
@@ -206,13 +206,13 @@ class Database(Protocol):
             thoroughly: even where it takes long, and others wait for it.
 
         Raises:
-            Unavailable: not now, since somebody writes; or the disk is full.
-            Unusable: ``thoroughly``, and this engine has a tool of its own for that.
+            ServiceUnavailable: not now, since somebody writes; or the disk is full.
+            CommandError: ``thoroughly``, and this engine has a tool of its own for that.
 
         """
 
     async def empty_log(self) -> None:
-        """Empty the engine's log, which holds pages as they were. Raises Unavailable: somebody reads what was there before."""
+        """Empty the engine's log, which holds pages as they were. Raises ServiceUnavailable: somebody reads what was there before."""
 
     def reading(self) -> AbstractContextManager[Transaction]:
         """A snapshot for the shell: ``with database.reading() as tx``."""
@@ -227,7 +227,7 @@ class Database(Protocol):
             progress: told each table's name first.
 
         Raises:
-            Unusable: this engine, or this database, cannot do that.
+            CommandError: this engine, or this database, cannot do that.
 
         """
 
@@ -241,7 +241,7 @@ class Database(Protocol):
             force: replace a file that is no backup of this database.
 
         Raises:
-            Unusable: it cannot be written, would replace something else, or this engine has tools of its own for that.
+            CommandError: it cannot be written, would replace something else, or this engine has tools of its own for that.
 
         """
 
@@ -261,12 +261,12 @@ class Database(Protocol):
             progress: told how far it is.
 
         Raises:
-            Unusable: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
+            CommandError: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
 
         """
 
     def check_schema(self) -> None:
-        """Check that the database has nothing but what the migrations make. Raises Unusable, naming what it has."""
+        """Check that the database has nothing but what the migrations make. Raises CommandError, naming what it has."""
 
     def close(self) -> None:
         """Finish what is under way and let go of every connection."""
@@ -276,7 +276,7 @@ MAX_LISTS_AT_ONCE = 2
 MAX_EXPORTS_AT_ONCE = 1
 SCANNERS = MAX_LISTS_AT_ONCE + MAX_EXPORTS_AT_ONCE  # threads for ``scan``
 
-MOST_TOGETHER = 100  # rows, or values, of one statement
+MAX_ROWS_PER_STATEMENT = 100  # rows, or values, of one statement
 
 _INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")
 _GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
@@ -318,7 +318,7 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
         create: create the schema where there is none; else that is refused.
         migrate: bring an older schema up to date; else only what every schema has may be read.
 
-    Raises Unusable: the URL's scheme is unknown, or the database cannot be used; the text says why.
+    Raises CommandError: the URL's scheme is unknown, or the database cannot be used; the text says why.
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("postgresql", "postgres"):
@@ -326,7 +326,7 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
 
         return Postgres(url, connections, create=create, migrate=migrate)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
-        raise Unusable("SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE.")
+        raise CommandError("SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE.")
     from seneca.database.sqlite.engine import Sqlite
 
     return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate)

@@ -10,7 +10,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 ENTRY_BYTES: Final = 300  # about what an entry takes beside its texts
 
 
-class Memory:
+class Cache:
     """Lists of texts, each under a key, good for one version of what it was read from.
 
     Where they would take more than ``max_bytes``, those that were not used for the longest time are dropped.

@@ -15,7 +15,7 @@ from msgspec import Struct
 from seneca.auth import passwords
 from seneca.common import units
 from seneca.database import Database
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.exchange.importer import Source, import_source
 
 LEARNERS: Final = ("amara", "bruno", "chidi", "dilnoza", "elif", "farid", "greta", "hana", "ivo", "jun", "kofi", "lena")
@@ -58,11 +58,11 @@ def fill(database: Database, now: int) -> Demo:
         now: when the newest session has ended, in milliseconds since 1970.
 
     Raises:
-        Unusable: there are courses or accounts already.
+        CommandError: there are courses or accounts already.
 
     """
     if not is_empty(database):
-        raise Unusable("Demo data goes into an empty database only; this one has courses or accounts.")
+        raise CommandError("Demo data goes into an empty database only; this one has courses or accounts.")
     password = secrets.token_urlsafe(12)
     lines = b"\n".join(map(msgspec.json.encode, story(now, passwords.hash_password(password))))
     report = import_source(

@@ -10,7 +10,7 @@ from seneca import accounts, audit
 from seneca.auth import password_hashes, sign_ins
 from seneca.common import text_types, units
 from seneca.database import Transaction
-from seneca.errors import Invalid
+from seneca.errors import InvalidInput
 from seneca.exchange.accounts_and_courses import differs, first_difference, note_imported
 from seneca.exchange.records import User
 from seneca.exchange.report import Outcome, Report
@@ -43,7 +43,7 @@ def store_users(tx: Transaction, users: Sequence[User], report: Report, *, now: 
     for user in users:
         try:
             report.users.count(batch.add(user))
-        except Invalid as invalid:
+        except InvalidInput as invalid:
             report.refuse(user.number, invalid.detail)
     batch.write()
 
@@ -71,11 +71,11 @@ class AccountsBatch:
             self._administrators = {row[0] for row in tx.all(accounts.ADMINISTRATORS)}
 
     def add(self, user: User) -> Outcome:
-        """Take a line over. Raises Invalid."""
+        """Take a line over. Raises InvalidInput."""
         account = self._accounts.get(user.id)
         if account is None:
             if user.id in self._erased:
-                raise Invalid.field("id", "is an erased account's")
+                raise InvalidInput.field("id", "is an erased account's")
             self._check_free(user)
             self._take(msgspec.structs.replace(user, created_at=self._now) if user.created_at is None else user)
             return "stored"
@@ -91,7 +91,7 @@ class AccountsBatch:
             raise differs(different)
         self._check_free(user)
         if account.role == "admin" != user.role and self._administrators == {user.id}:
-            raise Invalid.field("role", "cannot be taken from the last administrator")
+            raise InvalidInput.field("role", "cannot be taken from the last administrator")
         created_at = account.created_at if user.created_at is None else user.created_at
         replaced = msgspec.structs.replace(
             user, number=account.number, password_hash=account.password_hash, created_at=created_at
@@ -102,7 +102,7 @@ class AccountsBatch:
     def _check_free(self, user: User) -> None:
         for field, key in _keys(user).items():
             if self._owners.get(key, user.id) != user.id:
-                raise Invalid.field(field, "is another account's")
+                raise InvalidInput.field(field, "is another account's")
 
     def _take(self, account: User) -> None:
         """An account is like this from now on."""

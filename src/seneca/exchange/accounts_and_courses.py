@@ -10,7 +10,7 @@ import msgspec
 
 from seneca import courses
 from seneca.database import Transaction
-from seneca.errors import Invalid, TitleTaken
+from seneca.errors import InvalidInput, TitleTaken
 from seneca.exchange.records import Course
 from seneca.exchange.report import Outcome
 
@@ -45,18 +45,18 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
         session_ids: which of the file's course ids are those of stored sessions.
 
     Raises:
-        Invalid: its id or its title is in use for something else.
+        InvalidInput: its id or its title is in use for something else.
 
     """
     new = course.new
     row = tx.one(courses.BY_ID, id=course.id)
     if row is None:
         if course.id in session_ids:
-            raise Invalid.field("id", "is a session's")
+            raise InvalidInput.field("id", "is a session's")
         try:
             courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
         except TitleTaken:
-            raise Invalid.field("courseTitle", "is another course's") from None
+            raise InvalidInput.field("courseTitle", "is another course's") from None
         return "stored"
     _, title, qualification, topics, created_at = row
     topics_and_modules = msgspec.json.encode(new.topics_and_modules).decode()
@@ -71,7 +71,7 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
     if not update:
         raise differs(different)
     if tx.one(TITLE_IN_USE, title=new.course_title, id=course.id):
-        raise Invalid.field("courseTitle", "is another course's")
+        raise InvalidInput.field("courseTitle", "is another course's")
     tx.put(
         REPLACE_COURSE,
         id=course.id,
@@ -95,9 +95,9 @@ def first_difference(*members: tuple[str, object, object]) -> str | None:
     return next((name for name, stored, value in members if value is not None and value != stored), None)
 
 
-def differs(member: str) -> Invalid:
+def differs(member: str) -> InvalidInput:
     """The refusal of a line that is not what is stored under its id."""
-    return Invalid.field(member, "differs from what is stored under this id (--update replaces it)")
+    return InvalidInput.field(member, "differs from what is stored under this id (--update replaces it)")
 
 
 CREATE_IMPORTED = "CREATE TEMPORARY TABLE imported_accounts (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"

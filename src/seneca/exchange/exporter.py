@@ -16,7 +16,7 @@ from seneca import accounts, courses
 from seneca.common import units
 from seneca.common.atomic_file import replacing
 from seneca.database import Database, Row, Transaction
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
 
@@ -80,8 +80,8 @@ def export_lines(
         How many lines of each kind were written, as ``stored``.
 
     Raises:
-        Unusable: the file cannot be written; what it held before is still there.
-        Unavailable: the database cannot be read.
+        CommandError: the file cannot be written; what it held before is still there.
+        ServiceUnavailable: the database cannot be read.
 
     """
     with opened(path, overwrite=overwrite) as write:
@@ -95,7 +95,7 @@ def opened(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]
     """Open a file to write to, private to its owner. It appears under its name once it is whole.
 
     Raises:
-        Unusable: it is there already and may not be replaced, or cannot be written (later, too, while the block runs).
+        CommandError: it is there already and may not be replaced, or cannot be written (later, too, while the block runs).
 
     """
     if str(path) == "-":
@@ -114,9 +114,9 @@ def opened(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]
             else:
                 yield file.write
     except FileExistsError:
-        raise Unusable(f"{path} exists already. Choose another name, or replace it with --force.") from None
+        raise CommandError(f"{path} exists already. Choose another name, or replace it with --force.") from None
     except OSError as error:
-        raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Progress) -> Report:

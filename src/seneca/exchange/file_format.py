@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 HEAD: Final = 8 * 1024  # bytes that are looked at
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -27,7 +27,7 @@ SIGNATURES: Final = (
 """How a file begins, and what it is then."""
 
 
-class NotJsonLines(Unusable):
+class NotJsonLines(CommandError):
     """A file is of another format; the text says which, and what to do."""
 
 

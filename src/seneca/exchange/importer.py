@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from seneca import audit
 from seneca.database import Database, Transaction
-from seneca.errors import Invalid, Refusal, Unusable, reason
+from seneca.errors import ApiError, CommandError, InvalidInput, reason
 from seneca.exchange import Progress
 from seneca.exchange.account_batches import store_users
 from seneca.exchange.accounts_and_courses import CREATE_IMPORTED, DROP_IMPORTED, ids_of_sessions, store_course
@@ -48,7 +48,7 @@ def opened(path: Path) -> Iterator[Source]:
 
     Raises:
         NotJsonLines: it is of another format.
-        Unusable: it cannot be read (later, too, while the block runs).
+        CommandError: it cannot be read (later, too, while the block runs).
 
     """
     try:
@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[Source]:
             check_format(path, lines.peek(HEAD)[:HEAD])
             yield Source(cast("BinaryIO", lines), file.tell if size is not None else lambda: 0, size)
     except (OSError, EOFError, zlib.error) as error:
-        raise Unusable(f"{path} cannot be read: {reason(error)}.") from error
+        raise CommandError(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def import_lines(
@@ -85,8 +85,8 @@ def import_lines(
         BadLines: some lines are bad, and ``skip_bad`` is not set: nothing was stored.
         NothingImported: there are no lines, or all of them are bad.
         NotJsonLines: the file is of another format.
-        Unusable: the file cannot be read.
-        Unavailable: the database is busy, or its disk is full: nothing was stored.
+        CommandError: the file cannot be read.
+        ServiceUnavailable: the database is busy, or its disk is full: nothing was stored.
 
     """
     with opened(path) as source:
@@ -146,11 +146,11 @@ def check(source: Source, spool: Spool, report: Report, progress: Progress) -> N
     for number, raw in numbered(source.lines):
         try:
             if len(raw) > MOST_LINE:
-                raise Invalid.field("", "The line has more than 16 MiB.")
+                raise InvalidInput.field("", "The line has more than 16 MiB.")
             spool.add(read(raw, number))
-        except Unusable:
+        except CommandError:
             raise
-        except Refusal as refusal:
+        except ApiError as refusal:
             report.refuse(number, refusal.detail)
         if number % TELL_EVERY == 0:
             progress("checking", source.position(), source.size)
@@ -241,7 +241,7 @@ class Import:
     def _store_course(self, course: Course, session_ids: Container[str]) -> None:
         try:
             outcome = store_course(self._tx, course, now=self._now, update=self._update, session_ids=session_ids)
-        except Invalid as invalid:
+        except InvalidInput as invalid:
             self._report.refuse(course.number, invalid.detail)
             return
         self._report.courses.count(outcome)

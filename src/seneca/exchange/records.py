@@ -16,7 +16,7 @@ from seneca.common import text_types, units
 from seneca.common.json_decoding import decode
 from seneca.common.text_types import Email, Id, Line, Name, Title, Username
 from seneca.courses import NewCourse, Topics
-from seneca.errors import FieldError, Invalid
+from seneca.errors import FieldError, InvalidInput
 from seneca.sessions.commands import MOST_MODULES, check_room
 from seneca.sessions.results import ModuleUpdate, read_results, result_errors
 
@@ -183,8 +183,8 @@ def read(raw: bytes, number: int) -> Entry:
         number: its number in the file, from 1.
 
     Raises:
-        Malformed: it is not JSON.
-        Invalid: it breaks rules; fields and rules are named.
+        MalformedJson: it is not JSON.
+        InvalidInput: it breaks rules; fields and rules are named.
         SessionFull: the session has too many bytes.
 
     """
@@ -196,7 +196,7 @@ def read(raw: bytes, number: int) -> Entry:
 
 def _course(line: CourseLine, number: int) -> Course:
     if len(msgspec.json.encode(line.topics_and_modules)) > MOST_COURSE_BYTES:
-        raise Invalid.field("topicsAndModules", "must have at most 1 MiB")
+        raise InvalidInput.field("topicsAndModules", "must have at most 1 MiB")
     new = NewCourse(line.course_title, line.qualification, line.topics_and_modules)
     return Course(number, line.id.lower(), new, _time(line.created_at))
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from seneca.common.text_types import printable
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 MOST_LISTED: Final = 1000
 MOST_REASON: Final = 400  # characters
@@ -65,7 +65,7 @@ class Report(Struct):
             raise NothingImported(self)
 
 
-class ImportRefused(Unusable):
+class ImportRefused(CommandError):
     """Nothing of a file was stored. ``report`` lists its bad lines."""
 
     def __init__(self, report: Report, detail: str) -> None:

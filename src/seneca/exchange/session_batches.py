@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from seneca.database import Transaction, Values
-from seneca.errors import Invalid
+from seneca.errors import InvalidInput
 from seneca.exchange.accounts_and_courses import differs
 from seneca.exchange.name_limit import CourseNameLimit
 from seneca.exchange.records import Session
@@ -150,7 +150,7 @@ class Batch:
             try:
                 found.check(session)
                 fitting.append(session)
-            except Invalid as invalid:
+            except InvalidInput as invalid:
                 self._report.refuse(session.number, invalid.detail)
         return fitting
 
@@ -273,15 +273,15 @@ class Found:
         """Who has sessions: nobody has one without totals."""
 
     def check(self, session: Session) -> None:
-        """Check that what a session refers to is there, on a line before it. Raises Invalid."""
+        """Check that what a session refers to is there, on a line before it. Raises InvalidInput."""
         learner_on, course = self._learners.get(session.learner_id), self.courses.get(session.course_id)
         if learner_on is None:
-            raise Invalid.field("userId", "is no account's")
+            raise InvalidInput.field("userId", "is no account's")
         if course is None:
-            raise Invalid.field("courseId", "is no course's")
+            raise InvalidInput.field("courseId", "is no course's")
         if learner_on > session.number:
-            raise Invalid.field("userId", f"is on a later line, {learner_on:,}")
+            raise InvalidInput.field("userId", f"is on a later line, {learner_on:,}")
         if course[0] > session.number:
-            raise Invalid.field("courseId", f"is on a later line, {course[0]:,}")
+            raise InvalidInput.field("courseId", f"is on a later line, {course[0]:,}")
         if session.id in self.courses:
-            raise Invalid.field("id", "is a course's")
+            raise InvalidInput.field("id", "is a course's")

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from seneca.common import units
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.exchange.records import Course, Entry, Session, User
 
 BUFFER: Final = 32 * 1024  # bytes; an import holds one for each bucket
@@ -33,7 +33,7 @@ class Spool:
         self._files: dict[int | None, BinaryIO] = {}
 
     def add(self, entry: Entry) -> None:
-        """Add an entry. Raises Unusable."""
+        """Add an entry. Raises CommandError."""
         bucket = units.bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
         raw = _encoder.encode(entry)
         try:
@@ -49,11 +49,11 @@ class Spool:
         self.sessions += bucket is not None
 
     def directory(self) -> Iterator[Course | User]:
-        """The courses and accounts. Raises Unusable."""
+        """The courses and accounts. Raises CommandError."""
         return cast("Iterator[Course | User]", self._read(None))
 
     def by_bucket(self) -> Iterator[tuple[int, Iterator[Session]]]:
-        """Each bucket that has sessions, and these. Raises Unusable."""
+        """Each bucket that has sessions, and these. Raises CommandError."""
         for bucket in sorted(bucket for bucket in self._files if bucket is not None):
             yield bucket, cast("Iterator[Session]", self._read(bucket))
 
@@ -74,5 +74,5 @@ class Spool:
                 file.close()
 
 
-def _full(error: OSError) -> Unusable:
-    return Unusable(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.")
+def _full(error: OSError) -> CommandError:
+    return CommandError(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.")

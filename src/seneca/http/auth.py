@@ -9,7 +9,7 @@ from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
-from seneca.errors import Invalid, RoleMayNot, Unauthenticated
+from seneca.errors import Forbidden, InvalidInput, Unauthenticated
 from seneca.http.app_state import Connection, now, services
 from seneca.http.endpoint import Operation
 from seneca.http.headers import header
@@ -65,7 +65,7 @@ async def guard(request: Request[Any, Any, Any]) -> None:
         caller = signed_in(request)
         request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
         if declared.who not in ("signed-in", caller.role):
-            raise RoleMayNot(f"Only the role {declared.who} may do that.")
+            raise Forbidden(f"Only the role {declared.who} may do that.")
         if declared.takes_a_turn:
             scope: Any = request.scope
             scope[TURN] = await scope[TURNS].take(caller.id)
@@ -102,7 +102,7 @@ async def write_as_admin(
 
     Raises:
         Unauthenticated: their sign-in has ended.
-        RoleMayNot: they are no administrator any more.
+        Forbidden: they are no administrator any more.
 
     """
     shared = services(request)
@@ -116,12 +116,12 @@ async def write_as_admin(
 
 
 def check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuse query parameters that the route does not know. Raises Invalid."""
+    """Refuse query parameters that the route does not know. Raises InvalidInput."""
     if request.scope["query_string"]:
         declared: Operation = request.scope["route_handler"].opt["operation"]
         for name in request.query_params:
             if name not in declared.query:
-                raise Invalid.field(name, "is not a query parameter of this path")
+                raise InvalidInput.field(name, "is not a query parameter of this path")
 
 
 def caller_of(connection: Connection) -> Caller:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from seneca.errors import Refusal
+from seneca.errors import ApiError
 
 Who = Literal["anyone", "signed-in", "user", "admin"]
 KIBIBYTE = 1024
@@ -31,7 +31,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     tag: str
     who: Who
     answers: Sequence[Answer]
-    refusals: Sequence[type[Refusal]] = ()
+    refusals: Sequence[type[ApiError]] = ()
     body: Any = None
     """The type of the JSON body; None: it takes none."""
     example: object = None

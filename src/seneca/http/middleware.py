@@ -9,7 +9,7 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from seneca.auth.access_tokens import Caller
-from seneca.errors import Invalid
+from seneca.errors import InvalidInput
 from seneca.http import problem_details
 from seneca.http.auth import PROVED, SIGNED_IN
 from seneca.http.limits.concurrency import TURN, TURNS, Turns
@@ -107,7 +107,7 @@ class Envelope:
         return [*headers, *self._headers]
 
 
-def check_host(scope: Any) -> Invalid | None:
+def check_host(scope: Any) -> InvalidInput | None:
     """What is wrong with the Host header, or None: HTTP/1.1 has exactly one, HTTP/1.0 at most one (RFC 9112, 3.2).
 
     Granian puts an empty one where there is none.
@@ -115,7 +115,7 @@ def check_host(scope: Any) -> Invalid | None:
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if (len(hosts) == 1 and hosts[0]) or (len(hosts) <= 1 and scope["http_version"] != "1.1"):
         return None
-    return Invalid.field("Host", "must be sent once, as a header")
+    return InvalidInput.field("Host", "must be sent once, as a header")
 
 
 def caller_id(scope: Any) -> str | None:

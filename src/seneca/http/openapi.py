@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from seneca import errors
 from seneca.common import text_types
-from seneca.errors import FieldError, Refusal
+from seneca.errors import ApiError, FieldError
 from seneca.http import pagination
 from seneca.http.endpoint import Answer, Operation
 
@@ -42,7 +42,7 @@ REQUEST_HEADERS: Final = {
     "If-None-Match": "Only if the stored version is another one.",
     "X-Setup-Token": "The setup token, for the first administrator.",
 }
-EVERYWHERE: Final = (errors.NoSuchPath, errors.MethodNotAllowed)  # what no operation answers, but the server does
+EVERYWHERE: Final = (errors.RouteNotFound, errors.MethodNotAllowed)  # what no operation answers, but the server does
 REFUSAL_HEADERS: Final = {
     401: {"WWW-Authenticate": "How to authenticate."},
     405: {"Allow": "The methods that the path takes."},
@@ -64,18 +64,18 @@ class Problem(Struct, frozen=True):
     session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
 
 
-def refusals_of(declared: Operation) -> list[type[Refusal]]:
+def refusals_of(declared: Operation) -> list[type[ApiError]]:
     """Every refusal that a route can answer with, its own and those that any like it can."""
-    found: list[type[Refusal]] = [errors.Invalid]
+    found: list[type[ApiError]] = [errors.InvalidInput]
     if declared.body is not None:
-        found += [errors.Malformed, errors.TooSlow, errors.TooLarge, errors.NotJson]
+        found += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]
     if declared.any_body:
-        found += [errors.TooSlow, errors.TooLarge]
+        found += [errors.RequestTimeout, errors.PayloadTooLarge]
     if declared.who != "anyone" or "X-Setup-Token" in declared.request_headers:
         found.append(errors.Unauthenticated)
     if declared.who in ("user", "admin"):
-        found.append(errors.RoleMayNot)
-    return [*found, *declared.refusals, errors.Unavailable]
+        found.append(errors.Forbidden)
+    return [*found, *declared.refusals, errors.ServiceUnavailable]
 
 
 def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
 
 def _responses(declared: Operation) -> dict[str, Any]:
     responses = {str(answer.status): _answer(answer) for answer in declared.answers}
-    by_status: dict[int, list[type[Refusal]]] = {}
+    by_status: dict[int, list[type[ApiError]]] = {}
     for refusal in refusals_of(declared):
         by_status.setdefault(refusal.status, []).append(refusal)
     for status, refusals in sorted(by_status.items()):
@@ -205,7 +205,7 @@ def _responses(declared: Operation) -> dict[str, Any]:
     return responses
 
 
-def _refused(status: int, refusals: Sequence[type[Refusal]]) -> dict[str, Any]:
+def _refused(status: int, refusals: Sequence[type[ApiError]]) -> dict[str, Any]:
     return {
         "description": " ".join(f"{title} (`{code}`)." for r in refusals for code, title in r.titles().items()),
         "headers": _headers(REFUSAL_HEADERS.get(status, {})),

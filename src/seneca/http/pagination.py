@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request
 from msgspec import Struct
 
-from seneca.errors import Invalid
+from seneca.errors import InvalidInput
 from seneca.http.auth import caller_of
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Asked(Struct, frozen=True):
         """The place after which the page begins.
 
         Raises:
-            Invalid: the cursor is not one of this list.
+            InvalidInput: the cursor is not one of this list.
 
         """
         if self.cursor is None:
@@ -58,7 +58,7 @@ class Asked(Struct, frozen=True):
         except (ValueError, binascii.Error, msgspec.DecodeError):
             scope, place = "", beginning
         if scope != self.scope:
-            raise Invalid.field("cursor", "must be the cursor of this list's Link header")
+            raise InvalidInput.field("cursor", "must be the cursor of this list's Link header")
         found: T = place
         return found
 
@@ -75,18 +75,18 @@ def asked(request: Request[Any, Any, Any]) -> Asked:
     """The page that a request asks for.
 
     Raises:
-        Invalid: the limit is out of range, or a parameter is given twice.
+        InvalidInput: the limit is out of range, or a parameter is given twice.
 
     """
     given = request.query_params
     for name in given:
         if len(given.getall(name)) > 1:
-            raise Invalid.field(name, "must be given once")
+            raise InvalidInput.field(name, "must be given once")
     limit = given.get("limit", str(DEFAULT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST):
-        raise Invalid.field("limit", f"must be a whole number from 1 to {MOST:,}")
+        raise InvalidInput.field("limit", f"must be a whole number from 1 to {MOST:,}")
     query = given.get("q", "")
     if len(query) > MOST_QUERY or "\0" in query:
-        raise Invalid.field("q", f"must have at most {MOST_QUERY} characters, and none of them NUL")
+        raise InvalidInput.field("q", f"must have at most {MOST_QUERY} characters, and none of them NUL")
     filters = {name: value for name, value in given.items() if name not in ("limit", "cursor") and value}
     return Asked(request.scope["path"], int(limit), given.get("cursor"), filters, caller_of(request).id)

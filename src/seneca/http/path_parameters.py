@@ -5,14 +5,14 @@ from typing import Any
 from litestar import Request
 
 from seneca.common import units
-from seneca.errors import Invalid
+from seneca.errors import InvalidInput
 
 
 def text(request: Request[Any, Any, Any], name: str) -> str:
     """A path parameter, as it is."""
     value: str = request.path_params[name]
     if "\0" in value:
-        raise Invalid.field(name, "must not contain the character NUL")
+        raise InvalidInput.field(name, "must not contain the character NUL")
     return value
 
 
@@ -20,10 +20,10 @@ def identifier(request: Request[Any, Any, Any], name: str) -> str:
     """A path parameter that must be a UUID, in its stored form.
 
     Raises:
-        Invalid: it is not one.
+        InvalidInput: it is not one.
 
     """
     found = units.identifier(request.path_params[name])
     if found is None:
-        raise Invalid.field(name, "must be a UUID")
+        raise InvalidInput.field(name, "must be a UUID")
     return found

@@ -11,7 +11,7 @@ from litestar.exceptions import (
 )
 from litestar.types import Send
 
-from seneca.errors import Invalid, MethodNotAllowed, NoSuchPath, Refusal
+from seneca.errors import ApiError, InvalidInput, MethodNotAllowed, RouteNotFound
 from seneca.http.options import allowed
 from seneca.http.responses import encode
 
@@ -25,13 +25,13 @@ Not the refusal: its traceback refers to the scope, and the connection would sta
 MEDIA_TYPE: Final = "application/problem+json"
 
 
-class Bug(Refusal):
+class InternalError(ApiError):
     """Something that should not have happened. The log says what, under the request's id."""
 
-    status, code, title = 500, "bug", "Something went wrong on the server"
+    status, code, title = 500, "internal-error", "Something went wrong on the server"
 
 
-def problem(refusal: Refusal) -> dict[str, object]:
+def problem(refusal: ApiError) -> dict[str, object]:
     """The problem object of a refusal."""
     return {
         "type": f"/docs#{refusal.code}",
@@ -44,7 +44,7 @@ def problem(refusal: Refusal) -> dict[str, object]:
     }
 
 
-def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+def refuse(request: Request[Any, Any, Any], refusal: ApiError) -> Response[bytes]:
     """Answer with a refusal."""
     scope: Any = request.scope
     scope[REFUSED] = (refusal.code, refusal.account)
@@ -56,7 +56,7 @@ def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]
     )
 
 
-async def answer(refusal: Refusal, scope: Any, send: Send) -> None:
+async def answer(refusal: ApiError, scope: Any, send: Send) -> None:
     """Answer a request with a refusal before any route is looked for."""
     scope[REFUSED] = (refusal.code, refusal.account)
     body = encode(problem(refusal))
@@ -71,11 +71,11 @@ def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> R
     match error:
         case MethodNotAllowedException():
             methods = [m.strip() for m in (error.headers or {}).get("allow", "").split(",")]
-            refusal: Refusal = MethodNotAllowed(headers=allowed(methods))
+            refusal: ApiError = MethodNotAllowed(headers=allowed(methods))
         case NotFoundException():
-            refusal = NoSuchPath()
+            refusal = RouteNotFound()
         case _ if error.status_code < 500:
-            refusal = Invalid.field("", error.detail)
+            refusal = InvalidInput.field("", error.detail)
         case _:
             return report(request, error)
     return refuse(request, refusal)
@@ -87,12 +87,12 @@ def report(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     log.error("bug", request=request_id, exc_info=error)
     return refuse(
         request,
-        Bug(f"Something went wrong on the server. Its log says what, under {request_id}."),
+        InternalError(f"Something went wrong on the server. Its log says what, under {request_id}."),
     )
 
 
 HANDLERS: dict[Any, Any] = {
-    Refusal: refuse,
+    ApiError: refuse,
     HTTPException: refuse_framework,
     Exception: report,
 }

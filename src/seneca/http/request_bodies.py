@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from litestar import Request
 
 from seneca.common.json_decoding import check, decode_types
-from seneca.errors import Malformed, NotJson, TooLarge
+from seneca.errors import MalformedJson, PayloadTooLarge, UnsupportedMediaType
 from seneca.http.auth import check_query, check_still_signed_in
 from seneca.http.endpoint import MOST_BYTES
 from seneca.http.headers import header
@@ -29,11 +29,11 @@ async def read(
         authorise: whether the caller may do this depends on the body: called once its types are right, before other rules.
 
     Raises:
-        TooLarge: it has more bytes.
-        NotJson: it is announced as something else.
-        Malformed: it is not JSON text, or broke off.
-        TooSlow: it does not arrive in time.
-        Invalid: it is not of this type; the field and the rule are named.
+        PayloadTooLarge: it has more bytes.
+        UnsupportedMediaType: it is announced as something else.
+        MalformedJson: it is not JSON text, or broke off.
+        RequestTimeout: it does not arrive in time.
+        InvalidInput: it is not of this type; the field and the rule are named.
 
     """
     raw = await receive(request, most_bytes)
@@ -50,8 +50,8 @@ async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
     """The body's bytes.
 
     Raises:
-        TooLarge: there are more.
-        Malformed: it broke off, or was not framed as HTTP says: what came may be JSON, but not what was meant.
+        PayloadTooLarge: there are more.
+        MalformedJson: it broke off, or was not framed as HTTP says: what came may be JSON, but not what was meant.
         Unauthenticated: the caller's sign-in ended while it was on its way.
 
     """
@@ -61,16 +61,16 @@ async def receive(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
         while len(body) <= most_bytes:
             message: Any = await request.receive()
             if message["type"] == "http.disconnect":
-                raise Malformed("The body broke off.")
+                raise MalformedJson("The body broke off.")
             body += message.get("body", b"")
             if not message.get("more_body", False) and len(body) <= most_bytes:
                 check_still_signed_in(request)
                 return bytes(body)
-    raise TooLarge(f"The body may have at most {most_bytes // 1024:,} KiB.")
+    raise PayloadTooLarge(f"The body may have at most {most_bytes // 1024:,} KiB.")
 
 
 def check_media_type(announced: str) -> None:
-    """Check that the body is announced as JSON in UTF-8. Raises NotJson."""
+    """Check that the body is announced as JSON in UTF-8. Raises UnsupportedMediaType."""
     if announced == "application/json":
         return
     media_type, *parameters = (part.strip().lower() for part in announced.split(";"))
@@ -79,4 +79,4 @@ def check_media_type(announced: str) -> None:
         media_type.startswith("application/") and media_type.endswith("+json")
     )
     if not is_json or any(charset not in ("utf-8", "utf8") for charset in charsets):
-        raise NotJson("The body must be JSON in UTF-8, with Content-Type: application/json.")
+        raise UnsupportedMediaType("The body must be JSON in UTF-8, with Content-Type: application/json.")

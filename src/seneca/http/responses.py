@@ -49,7 +49,7 @@ class Reply(AsgiResponse):
         """Send it.
 
         Raises:
-            Unavailable: it is large, and too many large answers are on their way.
+            ServiceUnavailable: it is large, and too many large answers are on their way.
 
         """
         if len(self.body) > PIECE:
@@ -80,7 +80,7 @@ class Download(AsgiResponse):
             self.headers.append((b"content-disposition", f'attachment; filename="{name}"'.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it, and close the file. Raises Unavailable, as a ``Reply``."""
+        """Send it, and close the file. Raises ServiceUnavailable, as a ``Reply``."""
         with self._file:
             await pour(scope, send, self, self._pieces(), size=self._size, held=min(self._size, IN_MEMORY))
 
@@ -106,7 +106,7 @@ async def pour(
         held: so many of them are in memory meanwhile.
 
     Raises:
-        Unavailable: too many large answers are on their way.
+        ServiceUnavailable: too many large answers are on their way.
 
     """
     room: Room = scope[ROOM]

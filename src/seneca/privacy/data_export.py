@@ -81,7 +81,7 @@ def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], obj
         out: takes each piece.
 
     Raises:
-        NoSuchAccount: there is none with this id.
+        AccountNotFound: there is none with this id.
 
     """
     head = _head(tx, account_id, now)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from seneca.common import units
-from seneca.database import Answer, Transaction
+from seneca.database import PendingResult, Transaction
 
 NOTE = """
 INSERT INTO erasures (bucket, account_id, erased_at) VALUES (:bucket, :id, :at)
@@ -19,7 +19,7 @@ def note(tx: Transaction, account_id: str, at: int) -> None:
     tx.put(NOTE, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
 
 
-def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[Answer]:
+def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
     """Ask which of these accounts were erased: their ids, in the rows of several answers."""
     by_bucket: defaultdict[int, list[str]] = defaultdict(list)
     for id_ in account_ids:

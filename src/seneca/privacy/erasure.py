@@ -17,7 +17,7 @@ from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.common import units
 from seneca.database import Database, Transaction
-from seneca.errors import LastAdministrator, NoSuchAccount, Unavailable
+from seneca.errors import AccountNotFound, LastAdministrator, ServiceUnavailable
 from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
@@ -42,14 +42,14 @@ def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
     """An account that is about to go: until then nobody signs in to it, changes it, or starts a session.
 
     Raises:
-        NoSuchAccount: there is none with this id.
+        AccountNotFound: there is none with this id.
         LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
 
     """
     accounts.lock_if_administrator(tx, id)  # first, as who demotes one does
     row = tx.claim(accounts.ACCOUNT, id=id).fetchone()
     if row is None:
-        raise NoSuchAccount
+        raise AccountNotFound
     account = accounts.account_of(row)
     if account.role == "admin" and not even_last:
         tx.lock(accounts.ADMINISTRATORS)  # again, for one that became an administrator just now
@@ -81,7 +81,7 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
         even_last: even the last administrator.
 
     Raises:
-        NoSuchAccount: there is none with this id, or it is being erased already.
+        AccountNotFound: there is none with this id, or it is being erased already.
         LastAdministrator: it is the only administrator.
 
     """
@@ -135,7 +135,7 @@ async def finish(database: Database, account_id: str) -> None:
     """Remove what is left of an account that is being erased, in short transactions. Others go on writing.
 
     Raises:
-        Unavailable: the database was busy for a minute. Whoever looks for ``unfinished`` erasures next goes on.
+        ServiceUnavailable: the database was busy for a minute. Whoever looks for ``unfinished`` erasures next goes on.
 
     """
     failures = 0
@@ -144,10 +144,10 @@ async def finish(database: Database, account_id: str) -> None:
             if await database.write(remove_some, account_id):
                 return
             failures = 0
-        except Unavailable as fault:
+        except ServiceUnavailable as fault:
             failures += 1
             if failures == ATTEMPTS:
-                raise Unavailable(
+                raise ServiceUnavailable(
                     "The account is closed. What it has recorded is still being removed, which goes on by itself.",
                     retry_after=30,
                 ) from fault
@@ -155,7 +155,7 @@ async def finish(database: Database, account_id: str) -> None:
 
 
 async def finish_all(database: Database) -> None:
-    """Finish every erasure that has begun. Raises Unavailable as ``finish`` does."""
+    """Finish every erasure that has begun. Raises ServiceUnavailable as ``finish`` does."""
     for account_id in await database.scan(unfinished):
         await finish(database, account_id)
 
@@ -175,7 +175,7 @@ def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int)
         None if meanwhile the password was changed: verify again.
 
     Raises:
-        NoSuchAccount: it is gone already.
+        AccountNotFound: it is gone already.
         LastAdministrator: it is the only administrator.
         Unauthenticated: the caller's sign-in has ended.
 

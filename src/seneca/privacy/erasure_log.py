@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from seneca import accounts, audit
 from seneca.common import units
 from seneca.database import Database, Transaction
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 
 FILE: Final = "erased-accounts"
@@ -71,21 +71,21 @@ def listed(path: Path) -> dict[str, int]:
     """The ids in the file, and when each was erased (milliseconds since 1970).
 
     Raises:
-        Unusable: the file cannot be read.
+        CommandError: the file cannot be read.
 
     """
     try:
         return dict(read(path))
     except OSError as error:
-        raise Unusable(f"The file {path} cannot be read: {error.strerror}.") from error
+        raise CommandError(f"The file {path} cannot be read: {error.strerror}.") from error
 
 
 def complete(database: Database, path: Path) -> None:
     """Add those ids to the file that the database has and the file has not.
 
     Raises:
-        Unusable: the file can be neither read nor written.
-        Unavailable: the database cannot be read.
+        CommandError: the file can be neither read nor written.
+        ServiceUnavailable: the database cannot be read.
 
     """
     with database.reading() as tx:
@@ -96,7 +96,7 @@ def complete(database: Database, path: Path) -> None:
                 missing.pop(id_, None)
         append(path, missing.items())
     except OSError as error:
-        raise Unusable(f"The file {path} can be neither read nor written: {error.strerror}.") from error
+        raise CommandError(f"The file {path} can be neither read nor written: {error.strerror}.") from error
 
 
 async def replay(database: Database, path: Path, now: int) -> int:
@@ -111,8 +111,8 @@ async def replay(database: Database, path: Path, now: int) -> int:
         How many were there, and are erased. Even the last administrator is.
 
     Raises:
-        Unusable: the file cannot be read.
-        Unavailable: the database cannot be used; it may be replayed again.
+        CommandError: the file cannot be read.
+        ServiceUnavailable: the database cannot be used; it may be replayed again.
 
     """
     erased = listed(path)

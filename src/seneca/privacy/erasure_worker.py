@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from seneca.database import Database
-from seneca.errors import Unavailable, Unusable
+from seneca.errors import CommandError, ServiceUnavailable
 from seneca.privacy import erasure, erasure_log, vacuum
 
 LOOK_EVERY: Final = 30.0  # seconds
@@ -53,7 +53,7 @@ class Aftermath:
         seconds and goes on, or is put off since it has failed lately.
 
         Raises:
-            Unavailable: the database has been busy for a minute. It goes on by itself.
+            ServiceUnavailable: the database has been busy for a minute. It goes on by itself.
 
         """
         try:
@@ -84,7 +84,7 @@ class Aftermath:
             self._wake.clear()
             try:
                 await self._finish()
-            except (Unavailable, Unusable) as fault:
+            except (ServiceUnavailable, CommandError) as fault:
                 log.warning("what was erased is still in the database's files, or not noted", reason=fault.detail)
             except Exception:  # whatever it was: the next erasure must not wait for nobody
                 log.exception("bug")
@@ -106,7 +106,7 @@ class Aftermath:
         if time.monotonic() < self._retry_at:
             return
         self._put_off()
-        await vacuum.scour(self._database, interval=self._vacuum_interval, now=time.time_ns() // 1_000_000)
+        await vacuum.run_vacuum(self._database, interval=self._vacuum_interval, now=time.time_ns() // 1_000_000)
         self._pause = self._retry_at = 0.0
         async with self._changed:
             self._done = asked

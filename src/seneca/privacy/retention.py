@@ -12,7 +12,7 @@ from seneca import audit
 from seneca.accounts import Learner
 from seneca.common import units
 from seneca.database import Database, Transaction
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.privacy import vacuum
 from seneca.sessions import deletion
 
@@ -41,13 +41,13 @@ def limit(now: int, months: int) -> int:
     The same day of the month and time of day (UTC), so many months ago; where that month has no such day, its last.
 
     Raises:
-        Unusable: so long ago there was no calendar.
+        CommandError: so long ago there was no calendar.
 
     """
     moment = EPOCH + timedelta(milliseconds=now)
     year, month = divmod(moment.year * 12 + moment.month - 1 - months, 12)
     if year < 1:
-        raise Unusable(f"{months:,} months ago is before the year 1.")
+        raise CommandError(f"{months:,} months ago is before the year 1.")
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return units.milliseconds(moment.replace(year=year, month=month + 1, day=day))
 
@@ -72,7 +72,7 @@ async def retain(
         progress: told now and then how many sessions are removed.
 
     Raises:
-        Unavailable: the database is busy, or its disk is full: what was removed stays so.
+        ServiceUnavailable: the database is busy, or its disk is full: what was removed stays so.
 
     """
     run = Run(units.new_id(), months, before, now)

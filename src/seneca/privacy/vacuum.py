@@ -77,7 +77,7 @@ def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
     tx.put(PUT, name=VACUUMED_AT, value=str(now))
 
 
-async def scour(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:
+async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:
     """Do what is wanted and due.
 
     Args:
@@ -87,8 +87,8 @@ async def scour(database: Database, *, interval: int, now: int, thoroughly: bool
         thoroughly: rewrite the file even if nobody asked for it, it was just done, or it is large.
 
     Raises:
-        Unavailable: not now; what is done already is not done again.
-        Unusable: ``thoroughly``, and this engine has a tool of its own for that.
+        ServiceUnavailable: not now; what is done already is not done again.
+        CommandError: ``thoroughly``, and this engine has a tool of its own for that.
 
     """
     wanted = await database.read(state)

@@ -20,7 +20,7 @@ from seneca.auth import setup_token
 from seneca.auth.access_tokens import agree, load_keys
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.database import open_database
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 from seneca.privacy import erasure_log
 from seneca.server.sockets import defer_stopping, hear_of_stopping
 from seneca.settings import STARTED, Settings
@@ -39,7 +39,7 @@ def serve(told: Settings) -> None:
     """Serve until told to stop. What was accepted is answered first.
 
     Raises:
-        Unusable: the port is taken, the database or the signing key cannot be used, or the database's is another.
+        CommandError: the port is taken, the database or the signing key cannot be used, or the database's is another.
 
     """
     host, port, reservation = reserve(told.host, told.port)
@@ -114,14 +114,14 @@ def reserve(host: str, port: int) -> tuple[str, int, socket.socket]:
         was free stays reserved for the workers, which bind it again, each for itself.
 
     Raises:
-        Unusable: one cannot listen there.
+        CommandError: one cannot listen there.
 
     """
     where = f"Cannot listen on {host!r}, port {port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unusable(f"{where}: there is no such host. {WHICH_HOST}") from error
+        raise CommandError(f"{where}: there is no such host. {WHICH_HOST}") from error
     family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     probe = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -132,14 +132,14 @@ def reserve(host: str, port: int) -> tuple[str, int, socket.socket]:
     except OSError as error:
         probe.close()
         if error.errno == errno.EADDRINUSE:
-            raise Unusable(
+            raise CommandError(
                 f"Port {port} on {host} is in use. Stop the program that uses it, or choose another port: --port."
             ) from error
         if error.errno == errno.EACCES:
-            raise Unusable(
+            raise CommandError(
                 f"{where}: permission denied. Ports below 1024 are for root; choose another: --port."
             ) from error
-        raise Unusable(f"{where}: {error.strerror}. {WHICH_HOST}") from error
+        raise CommandError(f"{where}: {error.strerror}. {WHICH_HOST}") from error
     taken: tuple[str, int] = probe.getsockname()[:2]
     if port != 0 or sys.platform != "linux":  # elsewhere all workers share one socket, which Granian binds itself
         probe.close()

@@ -13,14 +13,14 @@ from seneca.courses import topics
 from seneca.courses.topics import CourseHead
 from seneca.database import Row, Transaction
 from seneca.errors import (
+    CourseNotFound,
     FieldError,
-    NoSuchCourse,
-    NoSuchSession,
-    NoSuchTopic,
     SessionEnded,
     SessionFull,
     SessionIdTaken,
+    SessionNotFound,
     TooManyLearnerNames,
+    TopicNotFound,
     Unauthenticated,
 )
 from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored, result_errors
@@ -87,8 +87,8 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     """Start a session; returns its id, and whether it is new (the same start again starts nothing).
 
     Raises:
-        NoSuchCourse: there is no such course.
-        NoSuchTopic: the course has no such topic.
+        CourseNotFound: there is no such course.
+        TopicNotFound: the course has no such topic.
         SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
         Unauthenticated: the account is gone.
 
@@ -104,10 +104,10 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         _check_same_start(asked, row, None if head is None else head[0])
         return id_, False
     if head is None:
-        raise NoSuchCourse
+        raise CourseNotFound
     course = CourseHead(*head)
     if not topics.has_topic(tx, course, asked.topic):
-        raise NoSuchTopic
+        raise TopicNotFound
     if is_brought and taken.fetchone():
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
@@ -138,7 +138,7 @@ def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> Non
     stored_course_id = existing[0]
     course_title, topic = map(text_types.normalise_name, existing[1:])  # older ones were stored as sent
     if course_id is None and asked.course_identifier != course_title:
-        raise NoSuchCourse
+        raise CourseNotFound
     if course_id not in (None, stored_course_id):
         raise SessionIdTaken("You have a session with this id in another course.")
     if asked.topic != topic:
@@ -180,7 +180,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
         given: results from ``read_results``.
 
     Raises:
-        NoSuchSession: the learner has no session with this id.
+        SessionNotFound: the learner has no session with this id.
         SessionEnded: it has ended.
         SessionFull: it would hold too many modules or bytes.
         TooManyLearnerNames: the learner would have results under too many names in this course.
@@ -195,7 +195,7 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     of_course = course_names.Names(tx, names, **key)
     row = session.fetchone()
     if row is None:
-        raise NoSuchSession
+        raise SessionNotFound
     course_id, ended_at, results, points, size = row
     if ended_at is not None:
         raise SessionEnded(ended_at)
@@ -281,7 +281,7 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
     """End a session; returns when it ended, in milliseconds since 1970, never before it started.
 
     Raises:
-        NoSuchSession: the learner has no session with this id.
+        SessionNotFound: the learner has no session with this id.
         SessionEnded: it has ended already.
 
     """
@@ -290,7 +290,7 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
     if not ended:
         session = tx.one(OPEN_SESSION, **key)
         if session is None:
-            raise NoSuchSession
+            raise SessionNotFound
         raise SessionEnded(session[1])
     course_id, started_at, ended_at = ended[0]
     study = Study(learner.bucket, learner.id, course_id)

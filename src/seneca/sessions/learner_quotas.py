@@ -15,7 +15,7 @@ from msgspec import Struct
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.database import Database, Transaction
-from seneca.errors import QuotaExceeded, Refusal, Unauthenticated, Unavailable
+from seneca.errors import ApiError, QuotaExceeded, ServiceUnavailable, Unauthenticated
 
 WINDOW_MS: Final = 3_600_000
 CLOCK_SKEW_MS: Final = 60_000  # by which servers' clocks may differ before an hour begins again
@@ -129,8 +129,8 @@ class LearnerQuotas:
         allowance.bytes -= size
         try:
             yield
-        except Refusal as refusal:
-            if not isinstance(refusal, Unavailable):  # after that one nobody knows whether it was stored
+        except ApiError as refusal:
+            if not isinstance(refusal, ServiceUnavailable):  # after that one nobody knows whether it was stored
                 allowance.writes += 1
                 allowance.bytes += size
             raise

@@ -12,7 +12,7 @@ from seneca.common.page_size import MAX_PAGE_BYTES, fitting
 from seneca.common.text_types import CursorText
 from seneca.common.units import Moment
 from seneca.database import Row, Transaction
-from seneca.errors import NoSuchCourse, NoSuchSession
+from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
 from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
 
@@ -68,7 +68,7 @@ def find(
     Where several learners brought the same id, an administrator gets the session that started first.
 
     Raises:
-        NoSuchSession: there is none.
+        SessionNotFound: there is none.
 
     """
     rows = (
@@ -79,7 +79,7 @@ def find(
     for row in (SessionRow(*columns) for columns in rows):
         if course_id in (None, row.course_id):
             return row
-    raise NoSuchSession
+    raise SessionNotFound
 
 
 RESULTS = """
@@ -123,7 +123,7 @@ def _session(row: SessionRow, results: Sequence[Stored]) -> Session:
 
 
 def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
-    """One session, of the learner or (None) of anyone. Raises NoSuchSession."""
+    """One session, of the learner or (None) of anyone. Raises SessionNotFound."""
     return load(tx, [find(tx, learner, id)])[0]
 
 
@@ -179,7 +179,7 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
     """The sessions of the course with this id, else those with this session id.
 
     Raises:
-        NoSuchCourse: there is neither.
+        CourseNotFound: there is neither.
 
     """
     if tx.one(COURSE_WITH_ID, id=id):
@@ -204,7 +204,7 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
         limit,
     )
     if not page.sessions and after == BEGINNING:
-        raise NoSuchCourse("There is neither a course nor a session with this id.")
+        raise CourseNotFound("There is neither a course nor a session with this id.")
     return page
 
 

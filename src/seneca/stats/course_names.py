@@ -7,7 +7,7 @@ each name once. The sum is exact, since both change under a lock of the course's
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from seneca.database import MOST_TOGETHER, Answer, Transaction
+from seneca.database import MAX_ROWS_PER_STATEMENT, PendingResult, Transaction
 from seneca.errors import TooManyNames
 
 MAX_NAMES: Final = 20_000
@@ -80,8 +80,8 @@ def add(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> N
         return
     tx.lock(LOCK_COURSE, course_id=course_id)
     tx.lock(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=names)
-    for start in range(0, len(names), MOST_TOGETHER):
-        part = names[start : start + MOST_TOGETHER]
+    for start in range(0, len(names), MAX_ROWS_PER_STATEMENT):
+        part = names[start : start + MAX_ROWS_PER_STATEMENT]
         tx.put(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(part), values=part)
 
 
@@ -124,10 +124,10 @@ def count_new(tx: Transaction, bucket: int, names: Mapping[str, Sequence[str]]) 
     return {id_: len(values) - len(rows) for (id_, values), rows in zip(names.items(), known, strict=True)}
 
 
-def _texts(answer: Answer) -> set[str]:
+def _texts(answer: PendingResult) -> set[str]:
     return {row[0] for row in answer.fetchall()}
 
 
-def _number(answer: Answer) -> int:
+def _number(answer: PendingResult) -> int:
     row = answer.fetchone()
     return 0 if row is None else int(row[0])

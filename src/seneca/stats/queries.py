@@ -8,7 +8,7 @@ from msgspec import Struct
 from seneca.accounts import Learner
 from seneca.common import units
 from seneca.database import Row, Transaction
-from seneca.errors import NoSuchCourse
+from seneca.errors import CourseNotFound
 from seneca.sessions import queries
 from seneca.sessions.commands import COURSE_WITH_ID
 
@@ -93,13 +93,13 @@ def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statis
     """All learners' statistics of a course.
 
     Raises:
-        NoSuchCourse: there is no course with this id.
+        CourseNotFound: there is no course with this id.
         ManyNames: ``quick``, and it has many.
 
     """
     totals = tx.one(COURSE_TOTALS, course_id=course_id)
     if totals is None:
-        raise NoSuchCourse
+        raise CourseNotFound
     changes, count, *sums = totals
     names = _names(
         tx, course_id, changes, count, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)), quick=quick
@@ -144,7 +144,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
     """One learner's statistics of a course.
 
     Raises:
-        NoSuchCourse: there is no course with this id.
+        CourseNotFound: there is no course with this id.
         ManyNames: ``quick``, and it has many.
 
     """
@@ -155,7 +155,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
     }
     totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
     if totals is None:
-        raise NoSuchCourse
+        raise CourseNotFound
     changes, count, *sums = totals
     names = _names(
         tx,
@@ -200,12 +200,12 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
     """The statistics of one session of a course: the learner's, or (None) anyone's.
 
     Raises:
-        NoSuchCourse: there is no course with this id.
-        NoSuchSession: the course has no such session.
+        CourseNotFound: there is no course with this id.
+        SessionNotFound: the course has no such session.
 
     """
     if tx.one(COURSE_WITH_ID, id=course_id) is None:
-        raise NoSuchCourse
+        raise CourseNotFound
     session = queries.find(tx, learner, session_id, course_id)
     names = tx.all(
         SESSION_NAMES,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from seneca.database import Answer, Transaction
+from seneca.database import PendingResult, Transaction
 from seneca.stats import course_names
 
 
@@ -202,7 +202,7 @@ SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket A
 """
 
 
-def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> Answer:
+def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> PendingResult:
     """Ask in which courses learners of a bucket have sessions, and under how many module names they have results there.
 
     Rows are of learner, course, and names.

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Final, Protocol
 
 from seneca.database import name_keys
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 BUCKETS = 64
 
@@ -61,7 +61,7 @@ def apply(tx: Schema, engine: str, warnings: list[str]) -> int:
         warnings: takes what an operator must know of it.
 
     Raises:
-        Unusable: the database is newer than this program.
+        CommandError: the database is newer than this program.
 
     """
     if tx.one(HAS_LEDGER[engine]) in (None, (None,)):
@@ -85,12 +85,12 @@ def pending(tx: Schema, engine: str) -> list[tuple[int, str, str]]:
     """The migrations that a database lacks: number, name and SQL.
 
     Raises:
-        Unusable: the database is newer than this program.
+        CommandError: the database is newer than this program.
 
     """
     row = tx.one(LATEST)
     latest = int(str(row[0])) if row else 0
     migrations = known(engine)
     if latest > migrations[-1][0]:
-        raise Unusable(f"The database has schema {latest}, newer than this program knows. Use a newer Seneca.")
+        raise CommandError(f"The database has schema {latest}, newer than this program knows. Use a newer Seneca.")
     return [migration for migration in migrations if migration[0] > latest]

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from seneca.database.postgres.transaction import Connection
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 LOCAL: Final = ("migrations",)
 """On the coordinator only."""
@@ -69,11 +69,11 @@ def distribute(connection: Connection, progress: Callable[[str], None]) -> int:
         progress: told each table's name first.
 
     Raises:
-        Unusable: the database has no Citus.
+        CommandError: the database has no Citus.
 
     """
     if connection.execute(EXTENSION).fetchone() is None:
-        raise Unusable(
+        raise CommandError(
             "This database has no Citus. On a PostgreSQL with Citus installed, as its superuser: CREATE EXTENSION citus;"
         )
     done = {row[0] for row in connection.execute(DONE)}
@@ -88,7 +88,7 @@ def distribute(connection: Connection, progress: Callable[[str], None]) -> int:
                 together = "none" if table == DISTRIBUTED[0] else DISTRIBUTED[0]
                 connection.execute(DISTRIBUTE, (table, together))
         except psycopg.Error as error:
-            raise Unusable(
+            raise CommandError(
                 f"{table} cannot be distributed: {' '.join(str(error).split())} Foreign keys are missing until "
                 "this has finished: run seneca migrate --distribute again."
             ) from error
@@ -111,7 +111,7 @@ def add_foreign_keys(connection: Connection) -> None:
     """Add every foreign key that was dropped, under its name. One that is there already, after an interruption, is left.
 
     Raises:
-        Unusable: rows break one, which were written while it was missing.
+        CommandError: rows break one, which were written while it was missing.
 
     """
     for table, name, definition in _dropped(connection):
@@ -123,7 +123,7 @@ def add_foreign_keys(connection: Connection) -> None:
         try:
             connection.execute(statement)
         except psycopg.Error as error:
-            raise Unusable(
+            raise CommandError(
                 f"The foreign key {name} of {table} cannot be added: {' '.join(str(error).split())} "
                 "Correct that, then run seneca migrate --distribute again."
             ) from error

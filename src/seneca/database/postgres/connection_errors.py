@@ -24,7 +24,7 @@ CONNECTING: Final = {
     "no pg_hba.conf entry": "Add a line to PostgreSQL's pg_hba.conf that admits this role from this machine to this database.",
     "does not support SSL": "The server has no TLS: set ssl = on in PostgreSQL, or remove sslmode from the URL.",
     "certificate": "Set sslrootcert in the URL to the certificate authority's file, and use the host name in the certificate.",
-    "too many (clients|connections)|connection slots": "Raise max_connections, or lower SENECA_CONNECTIONS or SENECA_WORKERS: "
+    "too many (clients|connections)|connection slots": "Raise max_connections, or lower SENECA_DATABASE_CONNECTIONS or SENECA_WORKERS: "
     "docs/scaling.md.",
     "starting up|shutting down|not yet accepting|recovery": "PostgreSQL is starting or stopping: try again in a moment.",
     "response to SSL negotiation|expected authentication request|closed the connection unexpectedly|invalid response": "Check the "
@@ -44,7 +44,7 @@ SQLSTATES: Final = {
     "42P07": "Another program has a table of this name here: give Seneca a database of its own.",
     "42": "The tables are not those of Seneca, or were changed: give Seneca a database of its own, or restore a backup.",
     "53100": "The disk is full: make room on PostgreSQL's server.",
-    "53300": "Raise max_connections, or lower SENECA_CONNECTIONS or SENECA_WORKERS: docs/scaling.md.",
+    "53300": "Raise max_connections, or lower SENECA_DATABASE_CONNECTIONS or SENECA_WORKERS: docs/scaling.md.",
     "53": "PostgreSQL lacks memory or other resources: see its log.",
     "55P03": "Another process holds a lock for long: end it, or try again.",
     "57014": "It took too long: try again, or raise statement_timeout.",

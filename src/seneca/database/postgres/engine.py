@@ -15,12 +15,12 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
-from seneca.database.cache import Memory
+from seneca.database.cache import Cache
 from seneca.database.postgres.connection_errors import explain, public_name
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
-from seneca.database.postgres.transaction import Connection, PostgresTransaction, meaning
-from seneca.errors import Unusable
+from seneca.database.postgres.transaction import Connection, PostgresTransaction, translate_error
+from seneca.errors import CommandError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Postgres:
 
     def __init__(self, url: str, connections: int, *, create: bool = True, migrate: bool = True) -> None:
         self.name = public_name(url)
-        self.memory = Memory()
+        self.memory = Cache()
         self.warnings: list[str] = []
         self._url = url
         self._adapters = adapters()
@@ -104,7 +104,7 @@ class Postgres:
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
                     self.is_new = tx.one(OURS) == (None,)
                     if self.is_new and not create:
-                        raise Unusable(
+                        raise CommandError(
                             f"There is no Seneca database at {self.name}, and none was created. Name it: --database URL."
                         )
                     if migrate:
@@ -113,20 +113,20 @@ class Postgres:
                         self.pending = len(migrations.pending(tx, "postgres"))
                     row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
         except psycopg.Error as error:
-            raise Unusable(explain(error, self._url)) from error
+            raise CommandError(explain(error, self._url)) from error
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
 
     def _check(self, connection: Connection) -> None:
         version = connection.info.server_version
         if version < OLDEST:
-            raise Unusable(f"PostgreSQL {version // 10_000} is too old. Use 15 or newer.")
+            raise CommandError(f"PostgreSQL {version // 10_000} is too old. Use 15 or newer.")
         for setting in DURABLE:
             if connection.execute("SELECT current_setting(%s)", (setting,)).fetchone() == ("off",):
                 self.warnings.append(f"PostgreSQL has {setting} = off: acknowledged writes can be lost. Set it to on.")
         row = connection.execute("SHOW server_encoding").fetchone()
         if row != ("UTF8",):
-            raise Unusable("The database must be encoded in UTF8: createdb --encoding=UTF8 --template=template0.")
+            raise CommandError("The database must be encoded in UTF8: createdb --encoding=UTF8 --template=template0.")
 
     # -- for the server ------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class Postgres:
     async def vacuum(self, *, thoroughly: bool = False) -> None:
         """Leave it to the server, which vacuums by itself in time (docs/privacy.md)."""
         if thoroughly:
-            raise Unusable("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
+            raise CommandError("PostgreSQL is scoured by its own VACUUM (FULL): docs/privacy.md has the statement.")
 
     async def empty_log(self) -> None:
         """Leave that to the server, too."""
@@ -201,7 +201,7 @@ class Postgres:
                 yield self._runner.transaction(connection)
                 check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
-            raise meaning(error) from error
+            raise translate_error(error) from error
 
     def distribute(self, progress: Callable[[str], None]) -> int:
         """Spread the tables over a Citus cluster."""
@@ -211,11 +211,11 @@ class Postgres:
             with closing(self._connect(SHELL)) as connection:
                 return citus.distribute(connection, progress)
         except psycopg.Error as error:
-            raise meaning(error) from error
+            raise translate_error(error) from error
 
     def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:  # noqa: ARG002
         """Refuse: PostgreSQL's own tools do that well."""
-        raise Unusable(
+        raise CommandError(
             "PostgreSQL is backed up by its own tools (docs/backup.md): "
             'pg_dump --format=custom --no-owner --file=FILE "$SENECA_DATABASE_URL".'
         )
@@ -228,7 +228,7 @@ class Postgres:
         progress: Progress,  # noqa: ARG002
     ) -> None:
         """Refuse likewise."""
-        raise Unusable(
+        raise CommandError(
             "PostgreSQL is restored by its own tools (docs/backup.md), into an empty database: pg_restore --no-owner "
             '--exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. After that: seneca restore --in-place.'
         )

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from seneca.database.postgres.runner import Lost, Work
-from seneca.database.postgres.transaction import Connection, meaning
-from seneca.errors import Unavailable
+from seneca.database.postgres.runner import ConnectionLost, Work
+from seneca.database.postgres.transaction import Connection, translate_error
+from seneca.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
@@ -41,11 +41,11 @@ class ConnectionPool:
         """Run work on a connection of this pool, in this way.
 
         Raises:
-            Unavailable: the database cannot be used, or too many requests wait for this pool.
+            ServiceUnavailable: the database cannot be used, or too many requests wait for this pool.
 
         """
         if self._waiting >= MAX_WAITING:
-            raise Unavailable("Too many requests are waiting. Try again.")
+            raise ServiceUnavailable("Too many requests are waiting. Try again.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_connection, way, work)
@@ -58,12 +58,12 @@ class ConnectionPool:
             connection, is_new = self._connection()
             try:
                 return way(connection, work)
-            except Lost:
+            except ConnectionLost:
                 if is_new:
                     raise
             return way(self._connection()[0], work)
         except psycopg.Error as error:
-            raise meaning(error) from error
+            raise translate_error(error) from error
 
     def _connection(self) -> tuple[Connection, bool]:
         """This thread's connection, and whether it is new."""

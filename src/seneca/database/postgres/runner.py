@@ -9,9 +9,9 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import Params
 
-from seneca.database import BrokenReference, NotUnique, Row, Transaction
-from seneca.database.cache import Memory
-from seneca.database.postgres.transaction import LOST_RACES, Connection, PostgresTransaction, meaning
+from seneca.database import ForeignKeyViolation, Row, Transaction, UniqueViolation
+from seneca.database.cache import Cache
+from seneca.database.postgres.transaction import LOST_RACES, Connection, PostgresTransaction, translate_error
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -25,11 +25,11 @@ LOCK_ATTEMPT: Final = "SET LOCAL lock_timeout = '100ms'"
 LOCK_PATIENCE_SECONDS: Final = 30.0
 
 
-class Lost(psycopg.OperationalError):
+class ConnectionLost(psycopg.OperationalError):
     """The connection broke before COMMIT was sent: nothing was stored."""
 
 
-class Several(Exception):
+class NeedsSnapshot(Exception):
     """A read that was tried as a single statement has more of them."""
 
 
@@ -40,11 +40,11 @@ class OneStatement(PostgresTransaction):
 
     def together(self) -> NoReturn:
         """Say that there will be several."""
-        raise Several
+        raise NeedsSnapshot
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
         if self._asked:
-            raise Several
+            raise NeedsSnapshot
         self._asked = True
         return super()._send(sql, parameters)
 
@@ -58,7 +58,7 @@ class Runner:
 
     """
 
-    def __init__(self, buckets: int, memory: Memory) -> None:
+    def __init__(self, buckets: int, memory: Cache) -> None:
         self._buckets = buckets
         self._memory = memory
 
@@ -77,7 +77,7 @@ class Runner:
         for attempt in range(1, ATTEMPTS):
             try:
                 return self._transact(connection, work)
-            except (NotUnique, BrokenReference, *LOST_RACES):
+            except (UniqueViolation, ForeignKeyViolation, *LOST_RACES):
                 time.sleep(random.uniform(0, PAUSE * attempt))  # noqa: S311 no secret
         return self._transact(connection, work)
 
@@ -91,7 +91,7 @@ class Runner:
         except BaseException as error:
             undo(connection)
             if isinstance(error, psycopg.IntegrityError):
-                raise meaning(error) from error
+                raise translate_error(error) from error
             if committed is None:
                 lose(connection, error)
             if connection.closed and isinstance(error, psycopg.Error):
@@ -110,7 +110,7 @@ class Runner:
         """
         try:
             return work(OneStatement(connection, None, self._buckets, self._memory))
-        except Several:
+        except NeedsSnapshot:
             with connection.pipeline():  # its beginning and its end travel with the questions
                 return self.snapshot(connection, work)
         except psycopg.Error as error:
@@ -173,4 +173,4 @@ def undo(connection: Connection) -> None:
 def lose(connection: Connection, error: BaseException) -> None:
     """Say so if it was the connection that broke, whatever psycopg calls that. Raises Lost."""
     if connection.closed and isinstance(error, psycopg.Error):
-        raise Lost(str(error)) from error
+        raise ConnectionLost(str(error)) from error

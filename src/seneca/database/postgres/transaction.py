@@ -16,9 +16,18 @@ import psycopg
 from psycopg import errors
 from psycopg.abc import Params
 
-from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, table_of
-from seneca.database.cache import Memory
-from seneca.errors import Busy, Unavailable
+from seneca.database import (
+    MAX_ROWS_PER_STATEMENT,
+    ForeignKeyViolation,
+    Parameters,
+    Row,
+    UniqueViolation,
+    Values,
+    many_rows,
+    table_of,
+)
+from seneca.database.cache import Cache
+from seneca.errors import Busy, ServiceUnavailable
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
@@ -51,18 +60,18 @@ _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _cursors = count(1)
 
 
-def meaning(error: psycopg.Error) -> Exception:
+def translate_error(error: psycopg.Error) -> Exception:
     """What an error of the server means to a client: try again later. Anything else is a bug, as it was."""
     if isinstance(error, errors.UniqueViolation):
-        return NotUnique()
+        return UniqueViolation()
     if isinstance(error, errors.ForeignKeyViolation):
-        return BrokenReference()
+        return ForeignKeyViolation()
     if isinstance(error, errors.DiskFull):
-        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
+        return ServiceUnavailable("The disk is full: nothing can be stored now.", retry_after=30)
     if isinstance(error, (errors.LockNotAvailable, errors.QueryCanceled, *LOST_RACES)):
         return Busy()
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction)):
-        return Unavailable("The database cannot be used right now.", retry_after=2)
+        return ServiceUnavailable("The database cannot be used right now.", retry_after=2)
     return error
 
 
@@ -97,7 +106,7 @@ class PostgresTransaction:
 
     """
 
-    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, memory: Memory) -> None:
+    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, memory: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
         self.memory = memory
@@ -156,8 +165,8 @@ class PostgresTransaction:
 
     def _insert(self, sql: str, rows: Sequence[Parameters]) -> list[psycopg.Cursor[Row]]:
         cursors: list[psycopg.Cursor[Row]] = []
-        for start in range(0, len(rows), MOST_TOGETHER):
-            together = rows[start : start + MOST_TOGETHER]
+        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+            together = rows[start : start + MAX_ROWS_PER_STATEMENT]
             text, values = _numbered(sql, len(together))
             cursor = psycopg.RawCursor(self.connection)  # psycopg would look for each of a thousand placeholders
             cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, together))), binary=True))
@@ -234,4 +243,4 @@ def _constraints() -> Iterator[None]:
     try:
         yield
     except psycopg.IntegrityError as error:
-        raise meaning(error) from error
+        raise translate_error(error) from error

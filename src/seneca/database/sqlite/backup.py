@@ -16,7 +16,7 @@ from seneca.common.atomic_file import replacing
 from seneca.database import Progress
 from seneca.database.migrations import DATABASE_ID
 from seneca.database.sqlite.schema import check_no_programs
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 TELL_EVERY: Final = 100_000  # SQLite's own steps
 TOGETHER: Final = 1000  # pages
@@ -93,30 +93,30 @@ def placed(path: Path, database: Path, id: str | None, *, force: bool) -> Iterat
         force: whether the copy may replace a file that is no older copy of this database.
 
     Raises:
-        Unusable: it cannot be written, or must not be; what was there is still there.
+        CommandError: it cannot be written, or must not be; what was there is still there.
 
     """
     path = path.resolve()
     if path in [Path(f"{database.resolve()}{end}") for end in ("", *BESIDE)]:
-        raise Unusable(f"{path} is the database itself.")
+        raise CommandError(f"{path} is the database itself.")
     if path.exists():
         check_replaceable(path, database, id, force=force)
     try:
         with replacing(path) as file:
             yield Path(file.name)
     except OSError as error:
-        raise Unusable(f"{path} cannot be written: {error.strerror}.") from error
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def check_replaceable(path: Path, database: Path, id: str | None, *, force: bool) -> None:
-    """Refuse to replace what is no older copy of this database. Raises Unusable."""
+    """Refuse to replace what is no older copy of this database. Raises CommandError."""
     if not path.is_file():
-        raise Unusable(f"{path} is not a file.")
+        raise CommandError(f"{path} is not a file.")
     if any(Path(f"{path}{end}").exists() for end in BESIDE):
-        raise Unusable(f"{path} is a database in use: {path}-wal or -journal belongs to it. Name another file.")
+        raise CommandError(f"{path} is a database in use: {path}-wal or -journal belongs to it. Name another file.")
     if force or not path.stat().st_size or (id is not None and database_id(path) == id):
         return
-    raise Unusable(f"{path} is no backup of {database}, and is kept. Name another file, or replace it: --force.")
+    raise CommandError(f"{path} is no backup of {database}, and is kept. Name another file, or replace it: --force.")
 
 
 def database_id(path: Path) -> str | None:
@@ -142,14 +142,14 @@ def copied(path: Path, beside: Path) -> Iterator[Path]:
         beside: the database whose place the copy is to take.
 
     Raises:
-        Unusable: it cannot be read, or is in use.
+        CommandError: it cannot be read, or is in use.
 
     """
     try:
         if path.resolve() == beside.resolve():
-            raise Unusable(f"{path} is the database itself.")
+            raise CommandError(f"{path} is the database itself.")
         if any(Path(f"{path}{end}").exists() and Path(f"{path}{end}").stat().st_size for end in BESIDE):
-            raise Unusable(
+            raise CommandError(
                 f"{path} is a database in use, or one that was not closed: {path}-wal or -journal belongs to it. "
                 "Make a backup of it with: seneca backup."
             )
@@ -166,7 +166,7 @@ def copied(path: Path, beside: Path) -> Iterator[Path]:
                 for end in ("", *BESIDE):
                     Path(f"{part}{end}").unlink(missing_ok=True)
     except OSError as error:
-        raise Unusable(f"{path} cannot be copied: {error.strerror}.") from error
+        raise CommandError(f"{path} cannot be copied: {error.strerror}.") from error
 
 
 def check(path: Path, name: Path) -> None:
@@ -177,24 +177,24 @@ def check(path: Path, name: Path) -> None:
         name: what to call it.
 
     Raises:
-        Unusable: it does not.
+        CommandError: it does not.
 
     """
     hint = f" {MISSING_LOG}" if is_live_copy(path) else ""
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             if connection.execute(OURS).fetchone() is None:
-                raise Unusable(f"{name} is no backup of Seneca.{hint}")
+                raise CommandError(f"{name} is no backup of Seneca.{hint}")
             worse = connection.execute(WORSE).fetchall()
             if worse != [("ok",)]:
-                raise Unusable(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.{hint}")
+                raise CommandError(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.{hint}")
             check_no_programs(connection, name)
             if connection.execute(DANGLING).fetchone() is not None:
-                raise Unusable(f"{name} is damaged: rows refer to others that are not there.{hint}")
+                raise CommandError(f"{name} is damaged: rows refer to others that are not there.{hint}")
     except (apsw.NotADBError, apsw.SQLError) as error:
-        raise Unusable(f"{name} is no backup of Seneca.{hint}") from error
+        raise CommandError(f"{name} is no backup of Seneca.{hint}") from error
     except apsw.CorruptError as error:
-        raise Unusable(f"{name} is damaged: {error}.{hint}") from error
+        raise CommandError(f"{name} is damaged: {error}.{hint}") from error
 
 
 def is_live_copy(path: Path) -> bool:

@@ -16,13 +16,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 import apsw
 
 from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
-from seneca.database.cache import Memory
+from seneca.database.cache import Cache
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
 from seneca.database.sqlite.vacuum import empty_log, vacuum
 from seneca.database.sqlite.writer import Writer
-from seneca.errors import Unusable, reason
+from seneca.errors import CommandError, reason
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,13 +47,13 @@ def check_version(version: int) -> None:
         version: as SQLite counts: 3051003 is 3.51.3.
 
     Raises:
-        Unusable: this one has the bug.
+        CommandError: this one has the bug.
 
     """
     mended = version >= 3_051_003 or 3_044_006 <= version < 3_045_000 or 3_050_007 <= version < 3_051_000
     if not mended:
         text = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
-        raise Unusable(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
+        raise CommandError(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
 
 
 class Sqlite:
@@ -63,18 +63,18 @@ class Sqlite:
         check_version(_version())
         self.path = path
         self.name = str(path.absolute())
-        self.memory = Memory()
+        self.memory = Cache()
         self.warnings: list[str] = []
         self.applied = self.pending = 0
         try:
             self.is_new = not self._exists()
             if self.is_new and not create:
-                raise Unusable(
+                raise CommandError(
                     f"There is no Seneca database at {path}, and none was created. Name its directory: --data DIR."
                 )
             self._open(migrate=migrate)
         except (OSError, apsw.Error) as error:
-            raise Unusable(f"The database {path} cannot be used: {reason(error)}.") from error
+            raise CommandError(f"The database {path} cannot be used: {reason(error)}.") from error
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
@@ -117,7 +117,7 @@ class Sqlite:
         self.buckets = int(row[0])
 
     def transaction(self) -> SqliteTransaction:
-        """A connection of one's own, ready for concept functions. Raises Unavailable."""
+        """A connection of one's own, ready for concept functions. Raises ServiceUnavailable."""
         try:
             return SqliteTransaction(self._connect(), self.buckets, self.memory)
         except apsw.Error as error:
@@ -238,7 +238,7 @@ class Sqlite:
                 backup.write(connection, part, progress)
             backup.check(part, path)
             with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
-                return look(SqliteTransaction(copy, self.buckets, Memory()))
+                return look(SqliteTransaction(copy, self.buckets, Cache()))
 
     def restore(
         self,
@@ -277,13 +277,13 @@ class Sqlite:
         try:
             yield
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise Unusable(f"{self.path} is damaged: {error}.") from error
+            raise CommandError(f"{self.path} is damaged: {error}.") from error
         except apsw.Error as error:
             raise fault(error) from error
 
     def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 there is nothing to tell
         """Refuse: a file is in one place."""
-        raise Unusable(
+        raise CommandError(
             "SQLite is one file and cannot be distributed. Use a PostgreSQL with Citus: --database postgresql://…."
         )
 

@@ -13,9 +13,9 @@ from typing import Final
 import apsw
 
 from seneca.database import migrations
-from seneca.database.cache import Memory
+from seneca.database.cache import Cache
 from seneca.database.sqlite.transaction import SqliteTransaction
-from seneca.errors import Unusable
+from seneca.errors import CommandError
 
 OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
 PROGRAMS = "SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') ORDER BY type, name"
@@ -37,11 +37,11 @@ def check_no_programs(connection: apsw.Connection, name: Path) -> None:
         name: what to call it.
 
     Raises:
-        Unusable: there is one.
+        CommandError: there is one.
 
     """
     for kind, object_ in connection.execute(PROGRAMS):
-        raise Unusable(
+        raise CommandError(
             f"{name} has a {kind} that Seneca does not make: {object_}. It is no backup that can be trusted."
         )
 
@@ -54,7 +54,7 @@ def check(connection: apsw.Connection, name: Path) -> None:
         name: what to call it.
 
     Raises:
-        Unusable: an object is missing, is another one, or is not the migrations'.
+        CommandError: an object is missing, is another one, or is not the migrations'.
 
     """
     check_no_programs(connection, name)
@@ -63,23 +63,23 @@ def check(connection: apsw.Connection, name: Path) -> None:
         if (kind, object_) not in expected:
             if (kind, object_) in LITESTREAM:
                 continue
-            raise Unusable(
+            raise CommandError(
                 f"{name} has a {kind} that Seneca does not make: {object_}. It is no backup that can be trusted."
             )
         if content != expected[kind, object_]:
-            raise Unusable(
+            raise CommandError(
                 f"{name} has another {kind} {object_} than Seneca makes. It is no backup that can be trusted."
             )
     for kind, object_ in expected:
         if (kind, object_) not in actual:
-            raise Unusable(f"{name} lacks the {kind} {object_}. It is no whole backup.")
+            raise CommandError(f"{name} lacks the {kind} {object_}. It is no whole backup.")
 
 
 @cache
 def _expected() -> Objects:
     """What the migrations make."""
     with closing(apsw.Connection(":memory:")) as connection:
-        migrations.apply(SqliteTransaction(connection, 0, Memory()), "sqlite", [])
+        migrations.apply(SqliteTransaction(connection, 0, Cache()), "sqlite", [])
         return _objects(connection)
 
 

@@ -7,9 +7,18 @@ from typing import Any, cast
 
 import apsw
 
-from seneca.database import MOST_TOGETHER, BrokenReference, NotUnique, Parameters, Row, Values, many_rows, many_values
-from seneca.database.cache import Memory
-from seneca.errors import Busy, Unavailable
+from seneca.database import (
+    MAX_ROWS_PER_STATEMENT,
+    ForeignKeyViolation,
+    Parameters,
+    Row,
+    UniqueViolation,
+    Values,
+    many_rows,
+    many_values,
+)
+from seneca.database.cache import Cache
+from seneca.errors import Busy, ServiceUnavailable
 
 PATIENCE = 5.0  # seconds that a write waits for its turn
 
@@ -36,9 +45,9 @@ def fault(error: apsw.Error) -> Exception:
     if isinstance(error, apsw.BusyError):
         return Busy()
     if isinstance(error, apsw.FullError):
-        return Unavailable("The disk is full: nothing can be stored now.", retry_after=30)
+        return ServiceUnavailable("The disk is full: nothing can be stored now.", retry_after=30)
     if isinstance(error, _FAULTS):
-        return Unavailable("The database cannot be used right now.", retry_after=5)
+        return ServiceUnavailable("The database cannot be used right now.", retry_after=5)
     return error
 
 
@@ -71,7 +80,7 @@ class Asked:
 class SqliteTransaction:
     """A connection, seen by concept functions. Begins and commits nothing itself."""
 
-    def __init__(self, connection: apsw.Connection, buckets: int, memory: Memory) -> None:
+    def __init__(self, connection: apsw.Connection, buckets: int, memory: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
         self.memory = memory
@@ -115,8 +124,8 @@ class SqliteTransaction:
     def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Insert many rows at once."""
         returned: list[Row] = []
-        for start in range(0, len(rows), MOST_TOGETHER):
-            together = rows[start : start + MOST_TOGETHER]
+        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+            together = rows[start : start + MAX_ROWS_PER_STATEMENT]
             text, values = many_rows(sql, len(together))
             returned += self._insert(text, map(values, together))
         return returned
@@ -134,7 +143,7 @@ class SqliteTransaction:
     def load(self, sql: str, rows: Iterable[Values], /) -> None:
         """Insert many rows, many at once."""
         left = iter(rows)
-        while together := list(islice(left, MOST_TOGETHER)):
+        while together := list(islice(left, MAX_ROWS_PER_STATEMENT)):
             text, _ = many_rows(sql, len(together))
             self._insert(text, together)
 
@@ -149,8 +158,8 @@ class SqliteTransaction:
     def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
         found: list[Row] = []
-        for start in range(0, len(values), MOST_TOGETHER):
-            together = values[start : start + MOST_TOGETHER]
+        for start in range(0, len(values), MAX_ROWS_PER_STATEMENT):
+            together = values[start : start + MAX_ROWS_PER_STATEMENT]
             text, names = many_values(sql, len(together))
             found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
         return found
@@ -183,7 +192,7 @@ def _extended(error: apsw.Error) -> int:
 
 def _constraint(error: apsw.ConstraintError) -> Exception:
     if _extended(error) in _UNIQUE:
-        return NotUnique()
+        return UniqueViolation()
     if _extended(error) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
-        return BrokenReference()
+        return ForeignKeyViolation()
     return error

@@ -3,7 +3,7 @@
 Three things together do it. ``secure_delete`` overwrites what is deleted where it stands. The file is rewritten (VACUUM):
 before their deletion rows may have moved to other pages, and what they left there SQLite does not overwrite (about one
 account in a hundred, measured: docs/privacy.md). The write-ahead log, which holds pages as they were, is emptied into the
-file. The second costs more the more there is; files that are not small are left to ``seneca scour``.
+file. The second costs more the more there is; files that are not small are left to ``seneca vacuum``.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Final
 
 import apsw
 
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 
 SMALL: Final = 64 * 1024 * 1024  # bytes: rewritten in a second or two, in which writes wait
 PATIENCE: Final = 1.0  # seconds that a step waits for those who read or write
@@ -28,7 +28,7 @@ def vacuum(connection: apsw.Connection, *, thoroughly: bool) -> None:
     What was there is in the file until the log is emptied.
 
     Raises:
-        Unavailable: somebody writes.
+        ServiceUnavailable: somebody writes.
         apsw.Error: the engine cannot: the disk is full.
 
     """
@@ -41,7 +41,7 @@ def empty_log(connection: apsw.Connection) -> None:
     """Empty the write-ahead log.
 
     Raises:
-        Unavailable: somebody reads what was there before.
+        ServiceUnavailable: somebody reads what was there before.
         apsw.Error: the engine cannot: the disk is full.
 
     """
@@ -64,5 +64,5 @@ def _insist(step: Callable[[], bool], refusal: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not step():
         if time.monotonic() > deadline:
-            raise Unavailable(refusal, retry_after=5)
+            raise ServiceUnavailable(refusal, retry_after=5)
         time.sleep(PAUSE)

@@ -17,7 +17,7 @@ import apsw
 
 from seneca.database import Transaction
 from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,13 +71,13 @@ class Writer:
         """Queue ``f(tx, …)``; the future has its result once that is on disk.
 
         Raises:
-            Unavailable: too many writes wait, or the server is stopping.
+            ServiceUnavailable: too many writes wait, or the server is stopping.
 
         """
         request = Request(lambda tx: f(tx, *args, **kwargs))
         with self._gate:
             if self._stopping or self._queue.qsize() >= MOST_WAITING:
-                raise Unavailable("Too many writes are waiting. Try again.")
+                raise ServiceUnavailable("Too many writes are waiting. Try again.")
             self._queue.put(request)
         return request.future
 
@@ -131,7 +131,7 @@ class Writer:
         while batch:
             try:
                 self._connected().connection.execute("BEGIN IMMEDIATE")
-            except (apsw.Error, Unavailable) as error:
+            except (apsw.Error, ServiceUnavailable) as error:
                 oldest = time.monotonic() - PATIENCE
                 is_busy = isinstance(error, apsw.BusyError)
                 for request in batch:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 from weakref import WeakValueDictionary
 
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 
 TURNS = "turns"
 """Where a request's scope has the turns of this worker."""
@@ -28,7 +28,7 @@ class Turns:
         """Wait for a turn; it is to be released.
 
         Raises:
-            Unavailable: it did not come.
+            ServiceUnavailable: it did not come.
 
         """
         turn = self._of.get(account)
@@ -38,5 +38,5 @@ class Turns:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            raise Unavailable("Read what is on its way to you first.") from None
+            raise ServiceUnavailable("Read what is on its way to you first.") from None
         return turn

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from seneca.errors import Unavailable
+from seneca.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class Room:
         """Let a share hold so many bytes more. Up to ``free`` bytes in all it always may.
 
         Raises:
-            Unavailable: the room is full of others that have only just come.
+            ServiceUnavailable: the room is full of others that have only just come.
 
         """
         now = asyncio.get_running_loop().time()
@@ -62,7 +62,7 @@ class Room:
         waited_for = (share for share in self._shares if share.limit and not share.limit.expired())
         slow = min(waited_for, key=lambda share: share.since, default=None)
         if slow is None or slow.limit is None or now - slow.since < MOMENT:
-            raise Unavailable("Too much is on its way to others. Try again.")
+            raise ServiceUnavailable("Too much is on its way to others. Try again.")
         slow.limit.reschedule(now)
         slow.limit = None
         self.give_back(slow)

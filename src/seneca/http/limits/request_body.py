@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from litestar.types import Receive
 
-from seneca.errors import TooSlow, Unavailable
+from seneca.errors import RequestTimeout, ServiceUnavailable
 from seneca.http.limits.memory_budget import Room, Share, wait
 
 BODY_SECONDS: Final = 30  # to arrive, whole
@@ -31,8 +31,8 @@ class Arrival:
         """The next piece, as ASGI's ``receive``; all pieces so far are held in the room.
 
         Raises:
-            TooSlow: it does not arrive in time.
-            Unavailable: too much is arriving from others.
+            RequestTimeout: it does not arrive in time.
+            ServiceUnavailable: too much is arriving from others.
 
         """
         self.is_unread = False
@@ -40,8 +40,8 @@ class Arrival:
             message: Any = await wait(self._share, self._ends, self._receive())
             self._room.take(self._share, len(message.get("body", b"")), free=SMALL)
         except TimeoutError:
-            raise TooSlow(headers={"Connection": "close"}) from None
-        except Unavailable as refusal:
+            raise RequestTimeout(headers={"Connection": "close"}) from None
+        except ServiceUnavailable as refusal:
             refusal.headers["Connection"] = "close"  # nobody reads the rest
             raise
         self.is_unread = message.get("more_body", False)
