@@ -109,7 +109,7 @@ class Store:
 
     def differences(self) -> list[str]:
         """The totals that are not what the recorded rows say."""
-        with self.database.reading() as tx:
+        with self.database.read_transaction() as tx:
             return list(map(str, verification.differences(tx, lambda _table: None)))
 
 

@@ -275,8 +275,8 @@ def test_who_may_write_a_reference_table_asks_each_node_on_one_connection(server
     setting = "SELECT current_setting('citus.multi_shard_modify_mode', true)"
     database = open_database(engine().url(server.data))
     try:
-        assert asyncio.run(database.write(lambda tx: tx.one(setting))) == ("sequential",)
-        with database.writing() as tx:
-            assert tx.one(setting) == ("sequential",)
+        assert asyncio.run(database.write(lambda tx: tx.fetch_one(setting))) == ("sequential",)
+        with database.write_transaction() as tx:
+            assert tx.fetch_one(setting) == ("sequential",)
     finally:
         database.close()

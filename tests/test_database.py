@@ -55,8 +55,8 @@ def test_is_made_with_its_directory_and_for_its_owner_only(tmp_path: Path):
 def test_every_commit_is_synced_and_references_hold(tmp_path: Path):
     database = open_database(url(tmp_path / "seneca.db"))
     for tx in (database.transaction(), database.transaction()):
-        assert tx.one("PRAGMA synchronous") == (2,)
-        assert tx.one("PRAGMA foreign_keys") == (1,)
+        assert tx.fetch_one("PRAGMA synchronous") == (2,)
+        assert tx.fetch_one("PRAGMA foreign_keys") == (1,)
         tx.connection.close()
     database.close()
 

@@ -108,7 +108,7 @@ def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: P
     monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
     database = open_database(engine().url(filled))
     try:
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             assert not erasure.erase(tx, None, ALICE_ID, 1).is_complete
     finally:
         database.close()
@@ -137,7 +137,7 @@ def test_a_backup_made_on_the_way_is_restored_without_the_account(
     monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
     database = open_database(engine().url(filled))
     try:
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             assert not erasure.erase(tx, None, ALICE_ID, 1).is_complete
     finally:
         database.close()

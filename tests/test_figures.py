@@ -64,7 +64,7 @@ def everything(data: Path, selects: tuple[str, ...]) -> list[list[tuple[Any, ...
 def differences(data: Path) -> list[verification.Difference]:
     database = open_database(engine().url(data))
     try:
-        with database.reading() as tx:
+        with database.read_transaction() as tx:
             return list(verification.differences(tx))
     finally:
         database.close()
@@ -73,7 +73,7 @@ def differences(data: Path) -> list[verification.Difference]:
 def rebuild(data: Path) -> None:
     database = open_database(engine().url(data))
     try:
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             verification.rebuild(tx)
     finally:
         database.close()

@@ -243,7 +243,7 @@ def test_other_content_under_a_stored_id_or_name_is_bad(shell: Shell):
 
 def test_a_connection_can_import_again(tmp_path: Path):
     """A pool keeps connections, and with them what an import does not drop."""
-    with stored(tmp_path) as store, store.database.writing() as tx:
+    with stored(tmp_path) as store, store.database.write_transaction() as tx:
         for _ in range(2):
             with closing(Spool(tx.buckets)) as spool:
                 Import(tx, spool, Report(), silently, now=0, update=False).store()
@@ -252,7 +252,7 @@ def test_a_connection_can_import_again(tmp_path: Path):
 def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
     people = [user(id=str(UUID(int=n)), username=f"learner-{n}") for n in range(20)]
     with stored(tmp_path) as store:
-        with store.database.writing() as tx:
+        with store.database.write_transaction() as tx:
             for person in people[::3]:
                 erased_accounts.note(tx, person["id"], 0)
         report = store.load(*people, skip_bad=True)

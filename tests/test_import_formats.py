@@ -145,8 +145,8 @@ def test_a_module_name_that_verify_shows_is_escaped(tmp_path: Path):
     shell = Shell(tmp_path)
     with stored(tmp_path) as store:
         store.load(course(), user(), session(modulesStats=[{"moduleName": f"A{HOSTILE}"}]))
-        with store.database.writing() as tx:
-            tx.run("UPDATE learner_names SET results = 7")
+        with store.database.write_transaction() as tx:
+            tx.execute("UPDATE learner_names SET results = 7")
     done = seneca("stats", "verify", "--data", shell.data)
     assert done.returncode == 1
     assert "A\\x1b[2J" in done.stdout

@@ -118,8 +118,8 @@ def test_a_load_into_an_empty_database_is_whole(tmp_path: Path):
 @pytest.mark.postgres
 def test_tables_are_locked_only_where_nobody_misses_them(tmp_path: Path):
     def prepared(store: Store) -> bool:
-        with store.database.writing() as tx:
-            return tx.prepare_load(TABLES, empty=(READERS, *TABLES))
+        with store.database.write_transaction() as tx:
+            return tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
 
     cluster = engine()
     assert isinstance(cluster, Postgres)
@@ -194,7 +194,7 @@ def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_pat
 
     with stored(tmp_path) as store, stored(tmp_path) as other:
         with ThreadPoolExecutor(1) as threads:
-            with store.database.writing() as tx:
+            with store.database.write_transaction() as tx:
                 registered = threads.submit(register)
                 time.sleep(1.5)  # it waits for the accounts, and has looked for a deadlock (deadlock_timeout)
                 accounts.create(
@@ -215,9 +215,9 @@ def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_pat
 def test_whoever_reads_a_course_is_not_shut_out_by_a_load_into_an_empty_database(tmp_path: Path):
     cluster = engine()
     assert isinstance(cluster, Postgres)
-    with stored(tmp_path) as store, store.database.writing() as tx:
-        assert tx.prepare_load(TABLES, empty=(READERS, *TABLES))
-        with tx.loading(TABLES, INDEXES), psycopg.connect(cluster.url(tmp_path)) as reader:
+    with stored(tmp_path) as store, store.database.write_transaction() as tx:
+        assert tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
+        with tx.bulk_load(TABLES, INDEXES), psycopg.connect(cluster.url(tmp_path)) as reader:
             reader.execute("SET lock_timeout = '1s'")
             for table in ("courses", "accounts", "account_names", "course_totals", "course_names", "learner_totals"):
                 assert reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)

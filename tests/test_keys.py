@@ -145,7 +145,7 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
 
         with ThreadPoolExecutor(4) as threads:
             assert sum(threads.map(start, [secrets.token_hex(32) for _ in range(4)])) == 1
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             forget(tx)
     database.close()
 

@@ -104,8 +104,8 @@ def database(tmp_path: Path):
 def learner(database: Database) -> Learner:
     id_ = units.new_id()
     bucket = units.bucket_of(id_, database.buckets)
-    with database.writing() as tx:
-        tx.run(
+    with database.write_transaction() as tx:
+        tx.execute(
             "INSERT INTO accounts (id, bucket, username, email, role, created_at) "
             "VALUES (:id, :bucket, 'alice', 'alice@example.org', 'user', 0)",
             id=id_,
@@ -138,8 +138,8 @@ def test_a_worker_reserves_a_hundredth_at_a_time(database: Database, learner: Le
         for n in range(1, 1001):
             assert await charge(quotas, learner, size=10)
             if n % 200 == 1:
-                with database.reading() as tx:
-                    ((writes, size),) = tx.all("SELECT writes, bytes FROM learner_quotas")
+                with database.read_transaction() as tx:
+                    ((writes, size),) = tx.fetch_all("SELECT writes, bytes FROM learner_quotas")
                 assert writes == (n // 200 + 1) * 20_000 // CHUNKS
                 assert size == 10**6 // CHUNKS
 
@@ -191,5 +191,5 @@ def test_nobody_reserves_for_an_account_that_is_gone(database: Database):
                 pass
 
     asyncio.run(main())
-    with database.reading() as tx:
-        assert tx.all("SELECT * FROM learner_quotas") == []
+    with database.read_transaction() as tx:
+        assert tx.fetch_all("SELECT * FROM learner_quotas") == []

@@ -179,7 +179,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose accounts came with the hashes that they had elsewhere."""
     data = tmp_path_factory.mktemp("imported")
     database = open_database(engine().url(data))
-    with database.writing() as tx:
+    with database.write_transaction() as tx:
         for name, (_, password_hash) in IMPORTED.items():
             accounts.create(
                 tx,

@@ -87,14 +87,14 @@ def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Pa
     database = open_database(engine().url(tmp_path))
     engine().check(tmp_path)
     put = "INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, '')"
-    with pytest.raises(ForeignKeyViolation), database.writing() as tx:
-        tx.run(put, bucket=(bucket + 1) % 64, id=alice)
-    with database.writing() as tx:
-        tx.run(put, bucket=bucket, id=alice)
-    with database.writing() as tx:
-        tx.run("DELETE FROM account_names")
-    with pytest.raises(ForeignKeyViolation), database.writing() as tx:
-        tx.run("DELETE FROM accounts WHERE id = :id", id=alice)
+    with pytest.raises(ForeignKeyViolation), database.write_transaction() as tx:
+        tx.execute(put, bucket=(bucket + 1) % 64, id=alice)
+    with database.write_transaction() as tx:
+        tx.execute(put, bucket=bucket, id=alice)
+    with database.write_transaction() as tx:
+        tx.execute("DELETE FROM account_names")
+    with pytest.raises(ForeignKeyViolation), database.write_transaction() as tx:
+        tx.execute("DELETE FROM accounts WHERE id = :id", id=alice)
     database.close()
 
 

@@ -116,39 +116,39 @@ def test_another_encoding_is_refused(url: str):
 
 
 def test_what_is_put_is_there_after_the_commit_and_nothing_of_what_failed(database: Postgres):
-    write(database, lambda tx: tx.put(PUT, name="a", value="1"))
-    assert read(database, lambda tx: tx.one(GET, name="a")) == ("1",)
+    write(database, lambda tx: tx.execute_later(PUT, name="a", value="1"))
+    assert read(database, lambda tx: tx.fetch_one(GET, name="a")) == ("1",)
 
     def fails(tx: Transaction) -> None:
-        tx.put(SET, name="a", value="2")
+        tx.execute_later(SET, name="a", value="2")
         raise ZeroDivisionError
 
     assert [type(outcome) for outcome in write(database, fails)] == [ZeroDivisionError]
-    assert read(database, lambda tx: tx.one(GET, name="a")) == ("1",)
+    assert read(database, lambda tx: tx.fetch_one(GET, name="a")) == ("1",)
 
 
 def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
     def hides(tx: Transaction) -> str:
-        tx.run(PUT, name="b", value="1")
+        tx.execute(PUT, name="b", value="1")
         try:
-            tx.run(PUT, name="b", value="2")
+            tx.execute(PUT, name="b", value="2")
         except UniqueViolation:
             return "all is well"
         raise AssertionError
 
     assert [type(outcome) for outcome in write(database, hides)] == [RuntimeError]
-    assert read(database, lambda tx: tx.one(GET, name="b")) is None
+    assert read(database, lambda tx: tx.fetch_one(GET, name="b")) is None
 
 
 def test_the_shell_is_told_the_same(database: Postgres):
     def hides(tx: Transaction) -> None:
-        tx.run(PUT, name="h", value="1")
+        tx.execute(PUT, name="h", value="1")
         with suppress(UniqueViolation):
-            tx.run(PUT, name="h", value="2")
+            tx.execute(PUT, name="h", value="2")
 
-    with pytest.raises(RuntimeError, match="ROLLBACK"), database.writing() as tx:
+    with pytest.raises(RuntimeError, match="ROLLBACK"), database.write_transaction() as tx:
         hides(tx)
-    assert read(database, lambda tx: tx.one(GET, name="h")) is None
+    assert read(database, lambda tx: tx.fetch_one(GET, name="h")) is None
 
 
 def test_a_constraint_that_a_put_breaks_has_all_of_it_run_again(database: Postgres):
@@ -157,11 +157,11 @@ def test_a_constraint_that_a_put_breaks_has_all_of_it_run_again(database: Postgr
 
     def make(tx: Transaction) -> str:
         attempts.append(1)
-        if tx.one(GET, name="c"):
+        if tx.fetch_one(GET, name="c"):
             return "was there"
         if len(attempts) <= 2:
             both.wait()
-        tx.put(PUT, name="c", value="1")
+        tx.execute_later(PUT, name="c", value="1")
         return "made"
 
     assert sorted(write(database, make, make)) == ["made", "was there"]
@@ -169,17 +169,21 @@ def test_a_constraint_that_a_put_breaks_has_all_of_it_run_again(database: Postgr
 
 
 def test_transactions_that_wait_for_each_other_are_run_again(database: Postgres):
-    write(database, lambda tx: tx.put(PUT, name="d", value="0"), lambda tx: tx.put(PUT, name="e", value="0"))
+    write(
+        database,
+        lambda tx: tx.execute_later(PUT, name="d", value="0"),
+        lambda tx: tx.execute_later(PUT, name="e", value="0"),
+    )
     both = threading.Barrier(2)
     attempts: list[int] = []
 
     def cross(first: str, second: str) -> Callable[[Transaction], None]:
         def work(tx: Transaction) -> None:
             attempts.append(1)
-            tx.run(SET, name=first, value=first)
+            tx.execute(SET, name=first, value=first)
             if len(attempts) <= 2:
                 both.wait()
-            tx.run(SET, name=second, value=first)
+            tx.execute(SET, name=second, value=first)
 
         return work
 
@@ -188,33 +192,33 @@ def test_transactions_that_wait_for_each_other_are_run_again(database: Postgres)
 
 
 def test_a_row_that_is_locked_waits_for_its_turn(database: Postgres):
-    write(database, lambda tx: tx.put(PUT, name="f", value="0"))
+    write(database, lambda tx: tx.execute_later(PUT, name="f", value="0"))
 
     def count(tx: Transaction) -> None:
-        row = tx.lock(GET, name="f").fetchone()
+        row = tx.select_for_update(GET, name="f").fetchone()
         assert row is not None
-        tx.put(SET, name="f", value=str(int(row[0]) + 1))
+        tx.execute_later(SET, name="f", value=str(int(row[0]) + 1))
 
     assert write(database, *[count] * 40) == [None] * 40
-    assert read(database, lambda tx: tx.one(GET, name="f")) == ("40",)
+    assert read(database, lambda tx: tx.fetch_one(GET, name="f")) == ("40",)
 
 
 def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
-    write(database, lambda tx: tx.put(PUT, name="g", value="0"))
+    write(database, lambda tx: tx.execute_later(PUT, name="g", value="0"))
     between = threading.Event()
     changed = threading.Event()
 
     def twice(tx: Transaction) -> tuple[Any, Any]:
-        first = tx.one(GET, name="g")
-        second = tx.one(GET, name="g")  # here it begins anew, on a snapshot
+        first = tx.fetch_one(GET, name="g")
+        second = tx.fetch_one(GET, name="g")  # here it begins anew, on a snapshot
         between.set()
         changed.wait(10)
-        return first, tx.one(GET, name="g") if second else None
+        return first, tx.fetch_one(GET, name="g") if second else None
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read, database, twice)
         assert between.wait(10)
-        write(database, lambda tx: tx.put(SET, name="g", value="1"))
+        write(database, lambda tx: tx.execute_later(SET, name="g", value="1"))
         changed.set()
         assert reading.result() == (("0",), ("0",))
 
@@ -225,12 +229,12 @@ TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applic
 
 
 def test_a_connection_that_broke_meanwhile_is_replaced_unnoticed(database: Postgres, url: str):
-    write(database, *[lambda tx: tx.put(SET, name="none", value="1")] * 8)
+    write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8)
     with psycopg.connect(url) as connection:
         assert connection.execute(TERMINATE, (url.rpartition("/")[2],)).fetchall()
     time.sleep(0.1)
-    assert write(database, *[lambda tx: tx.put(SET, name="none", value="1")] * 8) == [None] * 8
-    assert read(database, lambda tx: tx.one("SELECT 1")) == (1,)
+    assert write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8) == [None] * 8
+    assert read(database, lambda tx: tx.fetch_one("SELECT 1")) == (1,)
 
 
 def test_a_server_that_is_down_is_answered_503_and_its_return_is_noticed(cluster: engines.Postgres, tmp_path: Path):
@@ -260,8 +264,8 @@ def refused_503(answer: httpx.Response) -> httpx.Response:
 
 def test_a_database_that_went_away_is_unavailable_to_the_shell(cluster: engines.Postgres, url: str):
     opened = open_database(url)
-    with cluster.away(), pytest.raises(ServiceUnavailable), opened.reading() as tx:
-        tx.one("SELECT 1")
+    with cluster.away(), pytest.raises(ServiceUnavailable), opened.read_transaction() as tx:
+        tx.fetch_one("SELECT 1")
     opened.close()
 
 

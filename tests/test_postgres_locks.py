@@ -79,7 +79,7 @@ def totals_held(url: str, course_id: str) -> Iterator[None]:
 def writers_excluded(url: str, _: str) -> Iterator[None]:
     """Keep writers out, as an import does."""
     database = open_database(url)
-    with database.writing():
+    with database.write_transaction():
         yield
     database.close()
 
@@ -152,7 +152,7 @@ def test_who_excludes_writers_and_who_starts_sessions_do_not_wait_for_each_other
         database = open_database(url)
         with starting(server, client) as answers:
             for _ in range(EXCLUSIONS):
-                with database.writing():
+                with database.write_transaction():
                     pass
                 time.sleep(0.02)
         database.close()
@@ -226,7 +226,7 @@ def test_who_deletes_a_course_and_who_removes_its_sessions_do_not_wait_for_each_
 def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_other(tmp_path: Path):
     url = engines.engine().url(tmp_path)
     database = open_database(url)
-    with database.writing() as tx:
+    with database.write_transaction() as tx:
         vacuum.want(tx, had_sessions=True)
         fulfilled = vacuum.state(tx)
     with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
@@ -237,7 +237,7 @@ def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_ot
         another.execute(mark, (vacuum.VACUUM,))
         another.commit()
         done.result()
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         assert vacuum.state(tx)[vacuum.VACUUM] == "another"
     database.close()
     with psycopg.connect(url) as connection:

@@ -79,7 +79,7 @@ async def study(database: Sqlite, journal: Journal, writes: int) -> None:
 
 def furnish(tx: Transaction) -> None:
     """A course and a learner, if they are not there."""
-    if tx.one(courses.BY_ID, id=COURSE):
+    if tx.fetch_one(courses.BY_ID, id=COURSE):
         return
     courses.create(tx, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), NOW, COURSE)
     names = {"username": "alice", "email": "alice@example.org"}
@@ -154,10 +154,10 @@ def faults(left: Path, clients: Ledger) -> list[str]:
     except CommandError as refusal:
         return [f"unusable: {refusal.detail}"]
     try:
-        with database.reading() as tx:
-            broken = [f"corrupt: {row[0]}" for row in tx.all("PRAGMA integrity_check") if row != ("ok",)]
-            broken += [f"corrupt: {row} refers to nothing" for row in tx.all("PRAGMA foreign_key_check")]
-            return broken or [*clients.faults(ledger.read(tx.all)), *map(str, differences(tx))]
+        with database.read_transaction() as tx:
+            broken = [f"corrupt: {row[0]}" for row in tx.fetch_all("PRAGMA integrity_check") if row != ("ok",)]
+            broken += [f"corrupt: {row} refers to nothing" for row in tx.fetch_all("PRAGMA foreign_key_check")]
+            return broken or [*clients.faults(ledger.read(tx.fetch_all)), *map(str, differences(tx))]
     except apsw.Error as error:
         return [f"corrupt: {error}"]
     finally:

@@ -39,8 +39,8 @@ def now() -> int:
 def end(database: Database, *ended_at: int) -> list[str]:
     """Sign-ins that another worker has ended, at these times."""
     rows = [{"bucket": 0, "sign_in": units.new_id(), "ended_at": time} for time in ended_at]
-    with database.writing() as tx:
-        tx.insert(INSERT, rows)
+    with database.write_transaction() as tx:
+        tx.insert_many(INSERT, rows)
     return [str(row["sign_in"]) for row in rows]
 
 
@@ -142,8 +142,8 @@ def test_a_fault_while_all_are_read_loses_nothing(tmp_path: Path):
 
 def test_a_look_does_not_reread_what_is_long_known(database: Database, sign_ins: SignIns):
     """300,000 sign-ins within the hour: a look every two seconds took 108 to 162 ms on the event loop."""
-    with database.writing() as tx:
-        tx.load(INSERT, ((number % 64, units.new_id(), now() - HOUR // 2) for number in range(100_000)))
+    with database.write_transaction() as tx:
+        tx.copy_rows(INSERT, ((number % 64, units.new_id(), now() - HOUR // 2) for number in range(100_000)))
 
     async def look() -> tuple[float, float]:
         began = time.perf_counter()

@@ -132,7 +132,7 @@ def test_the_last_administrator_cannot_be_demoted(alone: tuple[Server, Person]):
     assert ada.get("/test/admin").status_code == 200
     database = open_database(engine().url(server.data))
     try:
-        with pytest.raises(LastAdministrator), database.writing() as tx:
+        with pytest.raises(LastAdministrator), database.write_transaction() as tx:
             accounts.change(tx, ada.id, role="user", password_hash=None)
     finally:
         database.close()

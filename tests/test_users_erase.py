@@ -147,7 +147,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     monkeypatch.setattr(deletion, "MOST_TOGETHER", 5)
     database = open_database(engine().url(server.data))
     try:
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             erased = erasure.erase(tx, None, alice.id, 1)
         assert (erased.sessions, erased.is_complete) == (12, False)
         check_figures(server)
@@ -163,7 +163,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         done = seneca("export", "-", "--data", server.data)
         assert done.returncode == 0
         assert alice.id not in done.stdout
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             assert not erasure.remove_some(tx, alice.id)
         check_figures(server)
         asyncio.run(erasure.finish_all(database))

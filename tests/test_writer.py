@@ -33,7 +33,7 @@ def put(name: str, size: int = 1) -> Work:
     """A write of one row; its result is the name."""
 
     def work(tx: SqliteTransaction) -> str:
-        tx.run(PUT, name=f"test-{name}", value="x" * size)
+        tx.execute(PUT, name=f"test-{name}", value="x" * size)
         return name
 
     return work
@@ -50,8 +50,8 @@ def then(work: Work, error: BaseException) -> Work:
 
 
 def stored(database: Sqlite) -> list[str]:
-    with database.reading() as tx:
-        return [row[0].removeprefix("test-") for row in tx.all(STORED)]
+    with database.read_transaction() as tx:
+        return [row[0].removeprefix("test-") for row in tx.fetch_all(STORED)]
 
 
 def write(database: Sqlite, work: Work) -> Any:
@@ -164,7 +164,7 @@ def test_a_refused_request_takes_nothing_of_the_others_with_it(database: Sqlite)
         put("c"),
         put("a"),
         then(put("d"), ZeroDivisionError("a bug")),
-        lambda tx: tx.run("INSERT INTO nowhere VALUES (1)"),
+        lambda tx: tx.execute("INSERT INTO nowhere VALUES (1)"),
         put("e"),
     )
     assert kinds(outcomes) == ["a", CourseNotFound, "c", UniqueViolation, ZeroDivisionError, apsw.SQLError, "e"]
@@ -194,7 +194,7 @@ def test_a_full_disk_loses_no_other_requests_write(database: Sqlite):
             lost.append(not tx.connection.in_transaction)
             raise
 
-    write(database, lambda tx: tx.all(f"PRAGMA max_page_count = {tx.all('PRAGMA page_count')[0][0] + 20}"))
+    write(database, lambda tx: tx.fetch_all(f"PRAGMA max_page_count = {tx.fetch_all('PRAGMA page_count')[0][0] + 20}"))
     a, refused, b, missing, c = together(database, put("a"), big, put("b"), then(put("x"), CourseNotFound()), put("c"))
     assert lost == [True, True]  # with the others, and alone: SQLite undid everything each time
     assert [a, b, c] == ["a", "b", "c"]
@@ -203,7 +203,7 @@ def test_a_full_disk_loses_no_other_requests_write(database: Sqlite):
     assert refused.detail == "The disk is full: nothing can be stored now."
     assert int(refused.headers["Retry-After"]) > 0
     assert stored(database) == ["a", "b", "c"]
-    write(database, lambda tx: tx.all("PRAGMA max_page_count = 1000000"))
+    write(database, lambda tx: tx.fetch_all("PRAGMA max_page_count = 1000000"))
     assert write(database, big) == "big"
     assert stored(database) == ["a", "b", "big", "c"]
 
@@ -212,7 +212,7 @@ def interrupted(tx: SqliteTransaction) -> None:
     """A write whose statement is interrupted, upon which SQLite undoes the whole transaction."""
     tx.connection.set_progress_handler(lambda: True, 1)
     try:
-        tx.run(PUT, name="test-interrupted", value="")
+        tx.execute(PUT, name="test-interrupted", value="")
     finally:
         tx.connection.set_progress_handler(None)
         assert not tx.connection.in_transaction
@@ -295,7 +295,7 @@ def test_a_rollback_that_fails_costs_the_connection_only(database: Sqlite):
     def stuck(tx: SqliteTransaction) -> None:
         connections.append(tx.connection)
         tx.connection.authorizer = deny_undoing
-        tx.run(PUT, name="test-stuck", value="")
+        tx.execute(PUT, name="test-stuck", value="")
         raise CourseNotFound
 
     outcomes = together(database, put("a"), stuck, put("b"))

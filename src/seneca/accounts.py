@@ -128,9 +128,9 @@ def create(
     """
     bucket = units.bucket_of(id, tx.buckets)
     keys = sorted({text_types.key(username), text_types.key(email)})  # in one order, or two could wait for each other
-    if tx.ask(NAMES_TAKEN, values=keys).fetchone() is not None:
+    if tx.send(NAMES_TAKEN, values=keys).fetchone() is not None:
         raise NameTaken
-    tx.put(
+    tx.execute_later(
         INSERT_ACCOUNT,
         id=id,
         bucket=bucket,
@@ -140,14 +140,14 @@ def create(
         created_at=created_at,
     )
     if role == "admin":  # after the account: an import locks all accounts, and then claims this
-        claimed = tx.run(CLAIM_FIRST, id=id)
+        claimed = tx.execute(CLAIM_FIRST, id=id)
         if first_administrator and not claimed:
             raise RegistrationClosed
     if password_hash is not None:
         password_hashes.put(tx, id, password_hash)
     # Who takes a name at the same moment breaks this constraint: the transaction runs again and finds the name. ON CONFLICT would
     # tell at once, but on Citus it locks the table of accounts, of which racing registrations hold a part: a deadlock.
-    tx.put_rows(INSERT_NAME, [{"key": key, "id": id} for key in keys])
+    tx.insert_many_later(INSERT_NAME, [{"key": key, "id": id} for key in keys])
 
 
 ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
@@ -155,7 +155,7 @@ ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-ex
 
 def administrator_existed(tx: Transaction) -> bool:
     """Whether this database has ever had an administrator."""
-    return tx.one(ADMINISTRATOR_EXISTED) is not None
+    return tx.fetch_one(ADMINISTRATOR_EXISTED) is not None
 
 
 # -- finding them ------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def credentials(tx: Transaction, name: str) -> Credentials | None:
 
 def ask_credentials(tx: Transaction, name: str) -> PendingResult:
     """Ask for the fields of ``credentials``."""
-    return tx.ask(CREDENTIALS, key=text_types.key(name))
+    return tx.send(CREDENTIALS, key=text_types.key(name))
 
 
 CREDENTIALS_OF = """
@@ -190,7 +190,7 @@ WHERE a.id = :id AND a.erased_at IS NULL
 
 def credentials_of(tx: Transaction, id: str) -> Credentials | None:
     """What proving to be this account takes, or None: it is gone."""
-    row = tx.one(CREDENTIALS_OF, id=id)
+    row = tx.fetch_one(CREDENTIALS_OF, id=id)
     return None if row is None else Credentials(*row)
 
 
@@ -199,7 +199,7 @@ ROLE = "SELECT role FROM accounts WHERE id = :id AND erased_at IS NULL"
 
 def role(tx: Transaction, id: str) -> Role | None:
     """An account's role, or None: it is gone."""
-    row = tx.one(ROLE, id=id)
+    row = tx.fetch_one(ROLE, id=id)
     return None if row is None else row[0]
 
 
@@ -220,7 +220,7 @@ def get(tx: Transaction, id: str) -> Account:
         AccountNotFound: there is none with this id.
 
     """
-    row = tx.one(ACCOUNT, id=id)
+    row = tx.fetch_one(ACCOUNT, id=id)
     if row is None:
         raise AccountNotFound
     return account_of(row)
@@ -254,7 +254,7 @@ class Page(Struct, frozen=True):
 
 def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
     """Accounts by creation, then id; those whose name or address contains ``query``."""
-    rows = tx.all(
+    rows = tx.fetch_all(
         PAGE,
         pattern=text_types.like(query),
         after_time=after[0],
@@ -278,7 +278,7 @@ ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :
 def lock_if_administrator(tx: Transaction, id: str) -> None:
     """Lock every administrator, in order, if this account is one: two must not demote or erase each other."""
     if role(tx, id) == "admin":
-        tx.lock(ADMINISTRATORS)
+        tx.select_for_update(ADMINISTRATORS)
 
 
 def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:
@@ -291,18 +291,18 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
     """
     if role == "user":
         lock_if_administrator(tx, id)
-    row = tx.lock(ACCOUNT, id=id).fetchone()
+    row = tx.select_for_update(ACCOUNT, id=id).fetchone()
     if row is None:
         raise AccountNotFound
     account = account_of(row)
     if role is not None and role != account.role:
         if role == "admin":
-            tx.run(CLAIM_FIRST, id=id)
+            tx.execute(CLAIM_FIRST, id=id)
         else:
-            tx.lock(ADMINISTRATORS)  # again, for one that became an administrator just now
-            if tx.one(ANOTHER_ADMINISTRATOR, id=id) is None:
+            tx.select_for_update(ADMINISTRATORS)  # again, for one that became an administrator just now
+            if tx.fetch_one(ANOTHER_ADMINISTRATOR, id=id) is None:
                 raise LastAdministrator
-        tx.run(SET_ROLE, id=id, role=role)
+        tx.execute(SET_ROLE, id=id, role=role)
         account = msgspec.structs.replace(account, role=role)
     if password_hash is not None:
         password_hashes.put(tx, id, password_hash)

@@ -79,7 +79,7 @@ def record(
 
     """
     id_ = entry or units.new_id()
-    tx.put(
+    tx.execute_later(
         PUT,
         bucket=units.bucket_of(subject, tx.buckets),
         id=id_,
@@ -115,14 +115,14 @@ class Page(Struct, frozen=True):
 
 def page(tx: Transaction, after: Place, limit: int) -> Page:
     """Entries, the newest first."""
-    rows = tx.all(PAGE, before_time=after[0], before_id=after[1], limit=limit + 1)
+    rows = tx.fetch_all(PAGE, before_time=after[0], before_id=after[1], limit=limit + 1)
     shown = rows[:limit]
     return Page([_entry(row) for row in shown], (shown[-1][1], shown[-1][0]) if len(rows) > limit else None)
 
 
 def about(tx: Transaction, account_id: str) -> list[Entry]:
     """What was done by an account or to it, the oldest first."""
-    return [_entry(row) for row in tx.rows(ABOUT, id=account_id)]
+    return [_entry(row) for row in tx.stream(ABOUT, id=account_id)]
 
 
 def _entry(row: Row) -> Entry:

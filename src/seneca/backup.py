@@ -57,12 +57,12 @@ class Restored(Struct, frozen=True):
 
 def content(tx: Transaction) -> Content:
     """How much there is."""
-    return Content(*tx.all(COUNTS)[0])
+    return Content(*tx.fetch_all(COUNTS)[0])
 
 
 def content_of_any_schema(tx: Transaction) -> Content:
     """How much there is in a database that lacks migrations; accounts that are being erased are counted."""
-    return Content(*tx.all(COUNTS_OF_ANY_SCHEMA)[0])
+    return Content(*tx.fetch_all(COUNTS_OF_ANY_SCHEMA)[0])
 
 
 def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> Content:
@@ -110,7 +110,7 @@ def restore(
                 f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
             )
         mended = mend(fresh, progress)
-        with database.reading() as old, fresh.writing() as new:  # now, while nobody waits
+        with database.read_transaction() as old, fresh.write_transaction() as new:  # now, while nobody waits
             again = erase_again(new, {**erased, **dict(erased_accounts.every(old))}, clock())
 
     def carry(old: Transaction, new: Transaction) -> None:
@@ -142,7 +142,7 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
     """
     database.check_schema()
     mended = mend(database, progress)
-    with database.writing() as tx:
+    with database.write_transaction() as tx:
         again = erase_again(tx, erased, now)
         finish(tx, again, now)
         return Restored(content(tx), mended, again)
@@ -150,10 +150,10 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
 
 def mend(database: Database, progress: Progress) -> int:
     """Prove every figure; where one is wrong, compute all anew. Returns how many were wrong."""
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         wrong = sum(1 for _ in verification.differences(tx, lambda table: progress(f"verifying {table}", 0, None)))
     if wrong:
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             verification.rebuild(tx, lambda table: progress(f"rebuilding {table}", 0, None))
     return wrong
 
@@ -171,7 +171,7 @@ def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
     """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
     for id_, at in erased.items():
         erased_accounts.note(tx, id_, at)
-    again = {row[0] for row in tx.among(THERE, list(erased))} | set(erasure.unfinished(tx))
+    again = {row[0] for row in tx.fetch_in(THERE, list(erased))} | set(erasure.unfinished(tx))
     for id_ in sorted(again):
         erasure.erase_whole(tx, id_, now)
     return len(again)
@@ -192,8 +192,8 @@ def finish(tx: Transaction, again: int, now: int) -> None:
     """
     sign_ins.end_everybodys(tx)
     access_tokens.forget(tx)
-    tx.run(CLOSE)
-    tx.run(FORGET_SETUP_TOKEN)
+    tx.execute(CLOSE)
+    tx.execute(FORGET_SETUP_TOKEN)
     audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=again)
 
 
@@ -217,8 +217,8 @@ NOBODYS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (
 
 def carry_keys(old: Transaction, new: Transaction) -> None:
     """Let the servers that run, and their likes, go on with the signing keys that they know."""
-    for (ids,) in old.all(access_tokens.KNOWN):
-        new.run(access_tokens.PUT_KNOWN, ids=ids)
+    for (ids,) in old.fetch_all(access_tokens.KNOWN):
+        new.execute(access_tokens.PUT_KNOWN, ids=ids)
 
 
 def carry_name_changes(old: Transaction, new: Transaction) -> None:
@@ -234,7 +234,7 @@ def carry_name_changes(old: Transaction, new: Transaction) -> None:
         (COURSES_CHANGES, course, RAISE_COURSES),
         (LEARNERS_CHANGES, learner, RAISE_LEARNERS),
     ):
-        rows = old.rows(select)
+        rows = old.stream(select)
         while together := [shaped(row) for row in islice(rows, TOGETHER)]:
-            new.put_rows(raising, together)
-    new.run(NOBODYS)  # they registered since, so they are not there
+            new.insert_many_later(raising, together)
+    new.execute(NOBODYS)  # they registered since, so they are not there

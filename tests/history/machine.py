@@ -425,7 +425,7 @@ class History(RuleBasedStateMachine):
             }  # what is removed leaves rows of nothing
             courses = {session.course for session in self.model.of(learner)}
             assert kept == {course.id: totals(self.model.of(learner, course)) for course in courses}
-        with self.database.reading() as tx:
+        with self.database.read_transaction() as tx:
             assert [str(difference) for difference in differences(tx)] == []
 
     def teardown(self) -> None:

@@ -145,27 +145,29 @@ def agree(database: Database, keys: Keys) -> None:
         CommandError: none of these keys is in use.
 
     """
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         if _known(tx) == keys.ids:
             return  # as at most starts, which then wait for no writer
-    with database.writing() as tx:  # of two that start at once with different keys, the second finds the first one's
+    with (
+        database.write_transaction() as tx
+    ):  # of two that start at once with different keys, the second finds the first one's
         known = _known(tx)
         if known and not known & keys.ids:
             raise CommandError(
                 "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
                 "use, or copy their file secret-key into the data directory. If it is lost: seneca admin reset-keys."
             )
-        tx.put(PUT_KNOWN, ids=" ".join(sorted(keys.ids)))
+        tx.execute_later(PUT_KNOWN, ids=" ".join(sorted(keys.ids)))
 
 
 def _known(tx: Transaction) -> set[str]:
-    row = tx.one(KNOWN)
+    row = tx.fetch_one(KNOWN)
     return set(row[0].split()) if row else set()
 
 
 def forget(tx: Transaction) -> None:
     """Accept whatever keys the next server brings."""
-    tx.run(FORGET)
+    tx.execute(FORGET)
 
 
 def load_keys(settings: Settings) -> Keys:

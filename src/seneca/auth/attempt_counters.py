@@ -63,8 +63,8 @@ def select_for_update(tx: Transaction, counter: Counter, now: int) -> PendingRes
         Its row: how many attempts, and a time (of an account or a name the last attempt's, of an address the first's).
 
     """
-    tx.put(ADD, bucket=counter.bucket, key=counter.key, now=now)
-    return tx.lock(READ, bucket=counter.bucket, key=counter.key)
+    tx.execute_later(ADD, bucket=counter.bucket, key=counter.key, now=now)
+    return tx.select_for_update(READ, bucket=counter.bucket, key=counter.key)
 
 
 def row_of(answer: PendingResult) -> Row:
@@ -76,7 +76,7 @@ def row_of(answer: PendingResult) -> Row:
 
 def put(tx: Transaction, counter: Counter, *, tries: int, tried_at: int) -> None:
     """Set a counter that was selected for update."""
-    tx.put(SET, bucket=counter.bucket, key=counter.key, tries=tries, tried_at=tried_at)
+    tx.execute_later(SET, bucket=counter.bucket, key=counter.key, tries=tries, tried_at=tried_at)
 
 
 DECREMENT = "UPDATE throttles SET tries = tries - 1 WHERE bucket = :bucket AND key = :key AND tries > 0"
@@ -90,23 +90,23 @@ DELETE_OF_ACCOUNT = "DELETE FROM throttles WHERE bucket = :bucket AND key >= :fi
 def decrement(tx: Transaction, counter: Counter, since: int | None = None) -> None:
     """Take an attempt back; with ``since``, only if the counter's time is still that one."""
     if since is None:
-        tx.put(DECREMENT, bucket=counter.bucket, key=counter.key)
-        tx.put(DELETE_IF_ZERO, bucket=counter.bucket, key=counter.key)
+        tx.execute_later(DECREMENT, bucket=counter.bucket, key=counter.key)
+        tx.execute_later(DELETE_IF_ZERO, bucket=counter.bucket, key=counter.key)
     else:
-        tx.put(DECREMENT_SINCE, bucket=counter.bucket, key=counter.key, since=since)
+        tx.execute_later(DECREMENT_SINCE, bucket=counter.bucket, key=counter.key, since=since)
 
 
 def delete(tx: Transaction, counter: Counter) -> None:
     """Delete a counter."""
-    tx.put(DELETE, bucket=counter.bucket, key=counter.key)
+    tx.execute_later(DELETE, bucket=counter.bucket, key=counter.key)
 
 
 def delete_old(tx: Transaction, bucket: int, oldest: int) -> None:
     """Delete a bucket's counters whose time is before ``oldest``."""
-    tx.put(DELETE_OLD, bucket=bucket, oldest=oldest)
+    tx.execute_later(DELETE_OLD, bucket=bucket, oldest=oldest)
 
 
 def delete_of_account(tx: Transaction, account_id: str) -> None:
     """Delete every counter of an account: nobody has to wait for it any more."""
     key = of_account(account_id, tx.buckets)
-    tx.put(DELETE_OF_ACCOUNT, bucket=key.bucket, first=key.key, end=key.key + "!")
+    tx.execute_later(DELETE_OF_ACCOUNT, bucket=key.bucket, first=key.key, end=key.key + "!")

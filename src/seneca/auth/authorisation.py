@@ -31,8 +31,8 @@ def authorise(tx: Transaction, caller: Caller, role: Role | None = None, *, subj
     """
     if subject is not None:
         accounts.lock_if_administrator(tx, subject)
-    account = tx.lock(accounts.ROLE, id=caller.id)
-    sign_in = tx.lock(SIGN_IN, bucket=caller.bucket, account_id=caller.id, id=caller.sign_in)
+    account = tx.select_for_update(accounts.ROLE, id=caller.id)
+    sign_in = tx.select_for_update(SIGN_IN, bucket=caller.bucket, account_id=caller.id, id=caller.sign_in)
     row = account.fetchone()
     if row is None or sign_in.fetchone() is None:
         raise Unauthenticated("signed-out", account=caller.id)

@@ -70,8 +70,8 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
 
     """
     answer = accounts.ask_credentials(tx, name)
-    seen = tx.ask(FAMILIAR_SINCE, key=text_types.key(name), address_key=attempt_counters.hash_of(address))
-    step = tx.ask(password_hashes.FAILURE_STEP)
+    seen = tx.send(FAMILIAR_SINCE, key=text_types.key(name), address_key=attempt_counters.hash_of(address))
+    step = tx.send(password_hashes.FAILURE_STEP)
     row, seen_row, step_row = answer.fetchone(), seen.fetchone(), step.fetchone()
     account = None if row is None else Credentials(*row)
     is_familiar = account is not None and seen_row is not None and seen_row[0] >= now - FAMILIAR_FOR_MS
@@ -199,8 +199,8 @@ DELETE FROM familiar_addresses WHERE bucket = :bucket AND account_id = :account_
 def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> None:
     """Remember that an account was used, or registered by its owner, from this address."""
     of_account = {"bucket": units.bucket_of(account_id, tx.buckets), "account_id": account_id}
-    tx.put(TRUST, address_key=attempt_counters.hash_of(address), now=now, **of_account)
-    tx.put(DELETE_UNSEEN, oldest=now - FAMILIAR_FOR_MS, **of_account)
+    tx.execute_later(TRUST, address_key=attempt_counters.hash_of(address), now=now, **of_account)
+    tx.execute_later(DELETE_UNSEEN, oldest=now - FAMILIAR_FOR_MS, **of_account)
 
 
 def reserve_registration(tx: Transaction, address: str, limit: int, now: int) -> None:
@@ -218,7 +218,7 @@ DELETE_ADDRESSES = "DELETE FROM familiar_addresses WHERE bucket = :bucket AND ac
 def erase(tx: Transaction, account_id: str, names: list[str]) -> None:
     """Delete what is kept of an account, and of its names before they were its own."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    tx.put(DELETE_ADDRESSES, bucket=bucket, account_id=account_id)
+    tx.execute_later(DELETE_ADDRESSES, bucket=bucket, account_id=account_id)
     attempt_counters.delete_of_account(tx, account_id)
     for name in names:
         attempt_counters.delete(tx, attempt_counters.of_name(name, tx.buckets))

@@ -27,7 +27,7 @@ def put(tx: Transaction, account_id: str, password_hash: str) -> None:
 
 def renew(tx: Transaction, account_id: str, password_hash: str) -> None:
     """Replace the hash of a password that stays the same."""
-    tx.put(PUT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
+    tx.execute_later(PUT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
 
 
 def raise_failure_step(tx: Transaction, hashes: Iterable[str]) -> None:
@@ -35,4 +35,4 @@ def raise_failure_step(tx: Transaction, hashes: Iterable[str]) -> None:
     costly = (stored for stored in hashes if not passwords.is_current(stored))
     step = max(map(passwords.failure_step_ms, costly), default=0)
     if step > passwords.FAILURE_STEP_MS:
-        tx.put(RAISE_FAILURE_STEP, step=str(step))
+        tx.execute_later(RAISE_FAILURE_STEP, step=str(step))

@@ -31,8 +31,8 @@ def prepare(database: Database, data: Path) -> str | None:
 
     """
     path = data / FILE
-    with database.reading() as tx:
-        stored, existed = tx.one(STORED), accounts.administrator_existed(tx)
+    with database.read_transaction() as tx:
+        stored, existed = tx.fetch_one(STORED), accounts.administrator_existed(tx)
     try:
         if existed:
             path.unlink(missing_ok=True)
@@ -43,8 +43,8 @@ def prepare(database: Database, data: Path) -> str | None:
     except OSError as error:
         raise CommandError(f"The setup token {path} can be neither read nor made: {error.strerror}.") from error
     if stored is None:  # else a start would wait for whoever writes
-        with database.writing() as writing:
-            writing.run(STORE, hash=_hash(token))
+        with database.write_transaction() as writing:
+            writing.execute(STORE, hash=_hash(token))
     return token
 
 
@@ -56,7 +56,7 @@ def discard(data: Path) -> None:
 
 def is_token(tx: Transaction, given: str) -> bool:
     """Whether this is the database's setup token."""
-    row = tx.one(STORED)
+    row = tx.fetch_one(STORED)
     return row is not None and hmac.compare_digest(row[0], _hash(given))
 
 

@@ -65,10 +65,10 @@ def start(
         None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
 
     """
-    generation = tx.ask(GENERATION)
+    generation = tx.send(GENERATION)
     of_account = {"bucket": verified.bucket, "account_id": verified.id}
-    tx.lock(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
-    oldest = tx.ask(BEYOND, kept=MAX_SIGN_INS - 1, **of_account)
+    tx.select_for_update(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
+    oldest = tx.send(BEYOND, kept=MAX_SIGN_INS - 1, **of_account)
     current = accounts.credentials(tx, attempt.name)
     if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
         return None
@@ -76,11 +76,13 @@ def start(
     if new_hash is not None:
         password_hashes.renew(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
-    tx.put(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
+    tx.execute_later(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
     token = RefreshToken.first(current.id, units.new_id())
-    tx.put(START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account)
+    tx.execute_later(
+        START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account
+    )
     if ended:
-        tx.put(END_THESE, values=[id_ for id_, _ in ended], **of_account)
+        tx.execute_later(END_THESE, values=[id_ for id_, _ in ended], **of_account)
         _revoke(tx, current.bucket, ended, now)
     return Started(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
 
@@ -116,8 +118,8 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
 
     """
     key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
-    asked = tx.ask(GENERATION)
-    row = tx.lock(SIGN_IN, id=given.sign_in, **key).fetchone()
+    asked = tx.send(GENERATION)
+    row = tx.select_for_update(SIGN_IN, id=given.sign_in, **key).fetchone()
     generation = _generation(asked.fetchone())
     if row is None or not hmac.compare_digest(row[0], given.family_hash):
         return []
@@ -128,7 +130,7 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
         salt = secrets.token_hex(16)
         child = given.child(salt)
         hashes = {"live_hash": child.turn_hash, "used_hash": given.turn_hash}
-        tx.put(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
+        tx.execute_later(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
         return Refreshed(role, child, generation)
     repeated = abs(now - refreshed_at) <= REPEAT  # clocks of several servers differ
     if role is not None and repeated and hmac.compare_digest(used_hash, given.turn_hash):
@@ -155,14 +157,14 @@ FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < 
 def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
     """End a sign-in: none of its tokens is good any more."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    found = tx.all(END, bucket=bucket, account_id=account_id, id=sign_in)
+    found = tx.fetch_all(END, bucket=bucket, account_id=account_id, id=sign_in)
     _revoke(tx, bucket, found or [(sign_in, now)], now)
 
 
 def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
     """End every sign-in of an account but this one; returns their ids, for ``SignIns.forget``."""
     bucket = units.bucket_of(account_id, tx.buckets)
-    ended = tx.all(END_ALL, bucket=bucket, account_id=account_id, but=but)
+    ended = tx.fetch_all(END_ALL, bucket=bucket, account_id=account_id, but=but)
     _revoke(tx, bucket, ended, now)
     return [row[0] for row in ended]
 
@@ -172,9 +174,9 @@ def _revoke(tx: Transaction, bucket: int, sign_ins: list[Row], now: int) -> None
 
     That is counted from the later of both: the clock may have been set back since the last token was issued.
     """
-    tx.put(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * LIVES)
+    tx.execute_later(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * LIVES)
     ended = [{"bucket": bucket, "sign_in": id_, "ended_at": max(now, last)} for id_, last in sorted(sign_ins)]
-    tx.put_rows(REVOKE, ended)
+    tx.insert_many_later(REVOKE, ended)
 
 
 def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
@@ -218,12 +220,12 @@ END_EVERYBODYS = "DELETE FROM sign_ins"
 
 def ended(tx: Transaction, since: int) -> tuple[set[str], str]:
     """The sign-ins that have ended since then (milliseconds since 1970), and the generation whose tokens are good."""
-    return {row[0] for row in tx.all(ENDED, since=since)}, _generation(tx.one(GENERATION))
+    return {row[0] for row in tx.fetch_all(ENDED, since=since)}, _generation(tx.fetch_one(GENERATION))
 
 
 def ended_in_all(tx: Transaction, since: int) -> tuple[set[str], str]:
     """As ``ended``, for ``Database.scan``: of very many rows, one after the other."""
-    return {row[0] for row in tx.rows(ENDED, since=since)}, _generation(tx.one(GENERATION))
+    return {row[0] for row in tx.stream(ENDED, since=since)}, _generation(tx.fetch_one(GENERATION))
 
 
 def end_everybodys(tx: Transaction) -> None:
@@ -232,8 +234,8 @@ def end_everybodys(tx: Transaction) -> None:
     Each token carries the generation that the database had when its sign-in began or was refreshed, read in that transaction.
     A new generation makes all earlier tokens bad, whatever any clock said when they were issued, and none that comes later.
     """
-    tx.run(END_EVERYBODYS)
-    tx.run(PUT_GENERATION, generation=units.new_id())
+    tx.execute(END_EVERYBODYS)
+    tx.execute(PUT_GENERATION, generation=units.new_id())
 
 
 def _generation(row: Row | None) -> str:
@@ -246,4 +248,4 @@ REVOCATIONS = "SELECT bucket, sign_in, ended_at FROM revocations"
 def carry_revocations(old: Transaction, new: Transaction) -> None:
     """Keep refusing the tokens that another database, which this one replaces, refuses."""
     columns = ("bucket", "sign_in", "ended_at")
-    new.put_rows(REVOKE, [dict(zip(columns, row, strict=True)) for row in old.rows(REVOCATIONS)])
+    new.insert_many_later(REVOKE, [dict(zip(columns, row, strict=True)) for row in old.stream(REVOCATIONS)])

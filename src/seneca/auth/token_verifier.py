@@ -115,7 +115,7 @@ class SignIns:
 
         """
         began, now = time.monotonic(), _now()
-        with self._database.reading() as tx:
+        with self._database.read_transaction() as tx:
             ended, generation = auth_sign_ins.ended_in_all(tx, _since(now))
         self._replace(ended, generation, 0, began, now)
 

@@ -63,7 +63,7 @@ def set_password(
 ) -> None:
     """Set an account's password. Its sign-ins end."""
     with opened(data, url, create=False) as (told, database):
-        with database.reading() as tx:
+        with database.read_transaction() as tx:
             found = accounts.credentials(tx, name.strip())
             if found is None:
                 raise AccountNotFound(f"There is no account named {name}.")

@@ -87,7 +87,7 @@ def ask(database: Database, file: Path) -> None:
         if not sys.stdin.isatty():
             raise CommandError(f"{file}: {why} To restore it nevertheless: --yes.")
         typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         there = backup.content(tx)
     if there.is_empty:
         return

@@ -44,9 +44,9 @@ def erase(
 
 def erase_one(database: Database, name: str, *, yes: bool) -> None:
     """Show whom it concerns, ask, and erase. Raises AccountNotFound, LastAdministrator."""
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         account = find(tx, name)
-        counted = tx.one(erasure.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
+        counted = tx.fetch_one(erasure.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
     sessions = 0 if counted is None else counted[0]
     described = f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions"
     print(printable(described), file=sys.stderr)
@@ -83,7 +83,7 @@ def prune(
     before = retention.limit(moment, months)
     with opened(data, url, create=False) as (told, database):
         if dry_run:
-            with database.reading() as tx:
+            with database.read_transaction() as tx:
                 old = retention.count(tx, before)
         else:
             with steps() as step:

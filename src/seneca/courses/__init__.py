@@ -128,7 +128,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
     """
     course_id = id or units.new_id()
     topics = msgspec.json.encode(new.topics_and_modules)
-    made = tx.run(
+    made = tx.execute(
         INSERT,
         id=course_id,
         title=new.course_title,
@@ -155,7 +155,7 @@ BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
     """Ask for the course with this id, else for the one with this title, normalised; ``found`` has it."""
-    how = tx.lock if lock else tx.ask
+    how = tx.select_for_update if lock else tx.send
     id_ = units.identifier(identifier)
     return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
 
@@ -196,7 +196,7 @@ def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
     """Courses by title, in code points; those whose title or qualification contains ``query``."""
     taken: list[Course] = []
     size = 2  # the brackets
-    for row in tx.rows(PAGE, pattern=text_types.like(query), after=after, limit=limit + 1):
+    for row in tx.stream(PAGE, pattern=text_types.like(query), after=after, limit=limit + 1):
         course = _course(row)
         size += len(msgspec.json.encode(course)) + 1
         if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
@@ -237,7 +237,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     stored = found(ask(tx, identifier, lock=True))
     course = msgspec.structs.replace(stored, **given)
     try:
-        tx.run(
+        tx.execute(
             UPDATE,
             id=course.id,
             title=course.course_title,
@@ -272,7 +272,7 @@ def delete(tx: Transaction, identifier: str) -> Course:
     """
     course = get(tx, identifier)
     try:
-        tx.run(DELETE, id=course.id)
+        tx.execute(DELETE, id=course.id)
     except ForeignKeyViolation:
         raise CourseInUse from None
     return course

@@ -22,7 +22,7 @@ class CourseHead(Struct, frozen=True):
 def ask_head(tx: Transaction, identifier: str) -> PendingResult:
     """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
     id_ = units.identifier(identifier)
-    return tx.ask(HEAD_BY_ID, id=id_) if id_ else tx.ask(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
+    return tx.send(HEAD_BY_ID, id=id_) if id_ else tx.send(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
 
 
 def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
@@ -30,7 +30,7 @@ def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
     key = ("topics", course.id)
     topics = tx.memory.find(key, course.topics_hash)
     if topics is None:
-        row = tx.one(TOPICS, id=course.id)
+        row = tx.fetch_one(TOPICS, id=course.id)
         if row is None:
             return False
         topics = [text_types.normalise_name(entry.topic) for entry in _topic_names.decode(row[1])]

@@ -54,28 +54,28 @@ class Transaction(Protocol):
     def memory(self) -> Cache:
         """What this process remembers, where a row just read says that it is still so."""
 
-    def one(self, sql: str, /, **parameters: object) -> Row | None:
+    def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
 
-    def all(self, sql: str, /, **parameters: object) -> list[Row]:
+    def fetch_all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
 
-    def ask(self, sql: str, /, **parameters: object) -> PendingResult:
+    def send(self, sql: str, /, **parameters: object) -> PendingResult:
         """Ask without waiting for the answer: questions asked one after the other cost one round trip.
 
         A statement with ``IN (:values)`` takes a sequence, ``values``.
         """
 
-    def lock(self, sql: str, /, **parameters: object) -> PendingResult:
-        """As ``ask``; until this transaction ends nobody else changes or locks the rows that are found."""
+    def select_for_update(self, sql: str, /, **parameters: object) -> PendingResult:
+        """As ``send``; until this transaction ends nobody else changes or locks the rows that are found."""
 
-    def claim(self, sql: str, /, **parameters: object) -> PendingResult:
-        """As ``lock``, for rows that are about to go: nobody begins to refer to them either."""
+    def select_for_delete(self, sql: str, /, **parameters: object) -> PendingResult:
+        """As ``select_for_update``, for rows that are about to go: nobody begins to refer to them either."""
 
-    def rows(self, sql: str, /, **parameters: object) -> Iterable[Row]:
+    def stream(self, sql: str, /, **parameters: object) -> Iterable[Row]:
         """Every row, one after the other, in bounded memory."""
 
-    def run(self, sql: str, /, **parameters: object) -> int:
+    def execute(self, sql: str, /, **parameters: object) -> int:
         """Run a statement that changes rows; returns how many it changed.
 
         Raises:
@@ -84,14 +84,14 @@ class Transaction(Protocol):
 
         """
 
-    def put(self, sql: str, /, **parameters: object) -> None:
+    def execute_later(self, sql: str, /, **parameters: object) -> None:
         """Run a statement without waiting for its outcome: that it failed shows at the latest at the commit.
 
         A constraint that it would break says that another transaction was quicker: all of this one is undone
         and run again.
         """
 
-    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+    def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Run ``INSERT … VALUES (:a, :b) …`` with many rows at once, in few statements; returns what it RETURNs.
 
         Raises:
@@ -100,23 +100,23 @@ class Transaction(Protocol):
 
         """
 
-    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
-        """As ``insert``, without waiting for its outcome (see ``put``)."""
+    def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
+        """As ``insert``, without waiting for its outcome (see ``execute_later``)."""
 
-    def load(self, sql: str, rows: Iterable[Values], /) -> None:
+    def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """As ``insert``, for very many rows of a plain INSERT, of which none is there: each its values, in its columns' order."""
 
-    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+    def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters: all asked together."""
 
-    def together(self) -> AbstractContextManager[None]:
+    def pipeline(self) -> AbstractContextManager[None]:
         """What the block asks, before it looks at an answer, and what it puts travels together, as in ``Database.write``."""
 
-    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+    def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
-    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
-        """Get ready for ``loading`` these tables, before anything is stored.
+    def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
+        """Get ready for ``bulk_load`` these tables, before anything is stored.
 
         Where that shuts readers out of them until the end, it is done only if nobody misses anything.
 
@@ -125,11 +125,11 @@ class Transaction(Protocol):
             empty: tables that must be empty for nobody to miss anything.
 
         Returns:
-            False: ``loading`` must not be used.
+            False: ``bulk_load`` must not be used.
 
         """
 
-    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> AbstractContextManager[None]:
+    def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> AbstractContextManager[None]:
         """While very many rows come into these tables, do without these indexes of theirs; then build them by sorting.
 
         An engine may do without the foreign keys between the tables, too.
@@ -214,10 +214,10 @@ class Database(Protocol):
     async def empty_log(self) -> None:
         """Empty the engine's log, which holds pages as they were. Raises ServiceUnavailable: somebody reads what was there before."""
 
-    def reading(self) -> AbstractContextManager[Transaction]:
+    def read_transaction(self) -> AbstractContextManager[Transaction]:
         """A snapshot for the shell: ``with database.reading() as tx``."""
 
-    def writing(self) -> AbstractContextManager[Transaction]:
+    def write_transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction for the shell, beside which nobody writes: committed at the end of the block, undone if it raises."""
 
     def distribute(self, progress: Callable[[str], None]) -> int:

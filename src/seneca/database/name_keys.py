@@ -38,13 +38,13 @@ UPDATE courses SET title = :title, topics = :topics, topics_hash = :topics_hash,
 class Schema(Protocol):
     """What the step needs of an open transaction."""
 
-    def one(self, sql: str, /, **parameters: object) -> tuple[object, ...] | None:
+    def fetch_one(self, sql: str, /, **parameters: object) -> tuple[object, ...] | None:
         """The first row, or None."""
 
-    def all(self, sql: str, /, **parameters: object) -> list[tuple[object, ...]]:
+    def fetch_all(self, sql: str, /, **parameters: object) -> list[tuple[object, ...]]:
         """Every row."""
 
-    def run(self, sql: str, /, **parameters: object) -> int:
+    def execute(self, sql: str, /, **parameters: object) -> int:
         """Run one statement."""
 
 
@@ -59,7 +59,7 @@ def _account_keys(tx: Schema) -> Iterator[str]:
     Of two accounts with one key it goes to the one whose address it is, else to the older: so nobody loses their address.
     """
     place: dict[str, object] = {"created_at": -(2**62), "id": ""}
-    while rows := tx.all(ACCOUNTS, limit=ACCOUNTS_TOGETHER, **place):
+    while rows := tx.fetch_all(ACCOUNTS, limit=ACCOUNTS_TOGETHER, **place):
         for created_at, account_id, username, email in rows:
             if not (str(username) + str(email)).isascii():  # of others the key stays as it was
                 yield from _keys_of(tx, str(account_id), str(username), str(email), created_at)
@@ -68,12 +68,12 @@ def _account_keys(tx: Schema) -> Iterator[str]:
 
 def _keys_of(tx: Schema, account_id: str, username: str, email: str, created_at: object) -> Iterator[str]:
     keys = {text_types.key(username), text_types.key(email)}
-    stored = {str(row[0]) for row in tx.all(KEYS_OF, id=account_id)}
+    stored = {str(row[0]) for row in tx.fetch_all(KEYS_OF, id=account_id)}
     for key in sorted(stored - keys):
-        tx.run(DELETE_KEY, key=key, id=account_id)
+        tx.execute(DELETE_KEY, key=key, id=account_id)
     for key in sorted(keys - stored):
         claims = [(key != text_types.key(email), created_at, account_id)]
-        if holder := tx.one(HOLDER, key=key):
+        if holder := tx.fetch_one(HOLDER, key=key):
             claims.append((key != text_types.key(str(holder[2])), holder[1], str(holder[0])))
             (*_, winner), (*_, loser) = sorted(claims)
             yield (
@@ -82,14 +82,14 @@ def _keys_of(tx: Schema, account_id: str, username: str, email: str, created_at:
                 f"GET /users/{loser} shows whom to tell."
             )
         if min(claims)[2] == account_id:
-            tx.run(GIVE, key=key, id=account_id)
+            tx.execute(GIVE, key=key, id=account_id)
 
 
 def _courses(tx: Schema) -> Iterator[str]:
     """Normalise titles and topics, and make the search keys again. A title that another course has by now stays."""
-    for course_id, title, qualification, topics, search_key in tx.all(COURSES):
+    for course_id, title, qualification, topics, search_key in tx.fetch_all(COURSES):
         normal = text_types.normalise_name(str(title))
-        other = None if normal == title else tx.one(COURSE_WITH_TITLE, title=normal)
+        other = None if normal == title else tx.fetch_one(COURSE_WITH_TITLE, title=normal)
         if other is not None:
             yield (
                 f"The courses {other[0]} and {course_id} have titles that are the same in Unicode's form NFC. "
@@ -105,7 +105,7 @@ def _courses(tx: Schema) -> Iterator[str]:
             topics_hash = hashlib.blake2b(
                 new["topics"].encode(), digest_size=16
             ).hexdigest()  # as ``courses.topics_hash``
-            tx.run(SET_COURSE, id=course_id, topics_hash=topics_hash, **new)
+            tx.execute(SET_COURSE, id=course_id, topics_hash=topics_hash, **new)
 
 
 def _topics(stored: str) -> str:

@@ -46,8 +46,8 @@ SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM courses) AND NOT EXISTS (SELECT 1 FROM 
 
 def is_empty(database: Database) -> bool:
     """Whether there is neither a course nor an account."""
-    with database.reading() as tx:
-        return tx.one(NOTHING) is not None
+    with database.read_transaction() as tx:
+        return tx.fetch_one(NOTHING) is not None
 
 
 def fill(database: Database, now: int) -> Demo:

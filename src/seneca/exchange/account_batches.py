@@ -56,8 +56,8 @@ class AccountsBatch:
         self._now = now
         self._update = update
         ids = [user.id for user in users]
-        stored, erased = tx.ask(STORED, values=ids), erased_accounts.ask_among(tx, ids)
-        owners = tx.ask(OWNERS, values=[key for user in users for key in _keys(user).values()])
+        stored, erased = tx.send(STORED, values=ids), erased_accounts.ask_among(tx, ids)
+        owners = tx.send(OWNERS, values=[key for user in users for key in _keys(user).values()])
         self._accounts = {
             id_: User(NOT_IMPORTED, id_, username, email, role, None, created_at)
             for id_, username, email, role, created_at in stored.fetchall()
@@ -68,7 +68,7 @@ class AccountsBatch:
         self._changed: dict[str, User] = {}
         self._administrators: set[str] | None = None
         if update and any(account.role == "admin" for account in (*self._stored.values(), *users)):
-            self._administrators = {row[0] for row in tx.all(accounts.ADMINISTRATORS)}
+            self._administrators = {row[0] for row in tx.fetch_all(accounts.ADMINISTRATORS)}
 
     def add(self, user: User) -> Outcome:
         """Take a line over. Raises InvalidInput."""
@@ -122,11 +122,11 @@ class AccountsBatch:
         renamed = [account for account in replaced if _keys(account) != _keys(self._stored[account.id])]
         administrators = [account.id for account in self._changed.values() if account.role == "admin"]
         if administrators:
-            tx.put(accounts.CLAIM_FIRST, id=administrators[0])
+            tx.execute_later(accounts.CLAIM_FIRST, id=administrators[0])
         if renamed:
-            tx.put(DELETE_NAMES, values=[account.id for account in renamed])
+            tx.execute_later(DELETE_NAMES, values=[account.id for account in renamed])
         for account in replaced:
-            tx.put(
+            tx.execute_later(
                 REPLACE_ACCOUNT,
                 id=account.id,
                 username=account.username,
@@ -135,9 +135,9 @@ class AccountsBatch:
                 created_at=account.created_at,
             )
         rows = [msgspec.structs.asdict(user) | {"bucket": units.bucket_of(user.id, tx.buckets)} for user in new]
-        tx.put_rows(accounts.INSERT_ACCOUNT, rows)
+        tx.insert_many_later(accounts.INSERT_ACCOUNT, rows)
         names = [{"key": key, "id": user.id} for user in (*renamed, *new) for key in {*_keys(user).values()}]
-        tx.put_rows(accounts.INSERT_NAME, names)
+        tx.insert_many_later(accounts.INSERT_NAME, names)
         note_imported(tx, ((user.id, user.number) for user in new))
         self._write_hashes(new)
         for account in replaced:
@@ -154,7 +154,7 @@ class AccountsBatch:
                 bucket = units.bucket_of(user.id, self._tx.buckets)
                 by_bucket[bucket].append({"bucket": bucket, "id": user.id, "hash": user.password_hash})
         for rows in by_bucket.values():
-            self._tx.put_rows(password_hashes.PUT, rows)
+            self._tx.insert_many_later(password_hashes.PUT, rows)
 
 
 def _keys(user: User) -> dict[str, str]:

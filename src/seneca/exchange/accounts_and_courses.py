@@ -21,7 +21,7 @@ def ids_of_sessions(tx: Transaction, ids: Sequence[str]) -> set[str]:
     """Which of these ids are those of sessions, whoever's. Asked bucket by bucket: see above."""
     if not ids:
         return set()
-    answers = tx.each(IDS_OF_SESSIONS, [{"bucket": bucket, "values": ids} for bucket in range(tx.buckets)])
+    answers = tx.fetch_each(IDS_OF_SESSIONS, [{"bucket": bucket, "values": ids} for bucket in range(tx.buckets)])
     return {row[0] for rows in answers for row in rows}
 
 
@@ -49,7 +49,7 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
 
     """
     new = course.new
-    row = tx.one(courses.BY_ID, id=course.id)
+    row = tx.fetch_one(courses.BY_ID, id=course.id)
     if row is None:
         if course.id in session_ids:
             raise InvalidInput.field("id", "is a session's")
@@ -70,9 +70,9 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
         return "skipped"
     if not update:
         raise differs(different)
-    if tx.one(TITLE_IN_USE, title=new.course_title, id=course.id):
+    if tx.fetch_one(TITLE_IN_USE, title=new.course_title, id=course.id):
         raise InvalidInput.field("courseTitle", "is another course's")
-    tx.put(
+    tx.execute_later(
         REPLACE_COURSE,
         id=course.id,
         title=new.course_title,
@@ -109,4 +109,4 @@ DROP_IMPORTED = "DROP TABLE imported_accounts"
 
 def note_imported(tx: Transaction, numbers: Iterable[tuple[str, int]]) -> None:
     """Note which accounts this import makes, and on which lines."""
-    tx.put_rows(INSERT_IMPORTED, [{"id": id_, "number": number} for id_, number in numbers])
+    tx.insert_many_later(INSERT_IMPORTED, [{"id": id_, "number": number} for id_, number in numbers])

@@ -86,7 +86,7 @@ def export_lines(
     """
     with opened(path, overwrite=overwrite) as write:
         begin()
-        with database.reading() as tx:
+        with database.read_transaction() as tx:
             return write_lines(tx, write, progress)
 
 
@@ -141,7 +141,7 @@ COURSES = "SELECT id, title, qualification, topics, created_at FROM courses ORDE
 
 def course_lines(tx: Transaction) -> Iterator[CourseLine]:
     """Every course, by title."""
-    for id_, title, qualification, topics, created_at in tx.rows(COURSES):
+    for id_, title, qualification, topics, created_at in tx.stream(COURSES):
         yield CourseLine(id_, title, qualification, Raw(topics.encode()), units.iso(created_at))
 
 
@@ -156,7 +156,7 @@ ORDER BY a.created_at, a.id
 
 def user_lines(tx: Transaction) -> Iterator[UserLine]:
     """Every account, by creation."""
-    for id_, username, email, role, created_at, password_hash in tx.rows(USERS):
+    for id_, username, email, role, created_at, password_hash in tx.stream(USERS):
         yield UserLine(id_, username, email, role, units.iso(created_at), password_hash)
 
 
@@ -174,10 +174,10 @@ ORDER BY bucket, learner_id, session_id
 
 def session_lines(tx: Transaction) -> Iterator[SessionLine]:
     """Every session, in the order of its key; beside it run the results, in the same order."""
-    results = groupby(tx.rows(RESULTS), key=itemgetter(0, 1, 2))
+    results = groupby(tx.stream(RESULTS), key=itemgetter(0, 1, 2))
     nothing: tuple[Any, Iterator[Row]] = ((), iter(()))
     key, rows = next(results, nothing)
-    for bucket, learner_id, id_, course_id, title, topic, started_at, ended_at in tx.rows(SESSIONS):
+    for bucket, learner_id, id_, course_id, title, topic, started_at, ended_at in tx.stream(SESSIONS):
         modules: list[ModuleLine] = []
         if key == (bucket, learner_id, id_):
             modules = [ModuleLine(row[4], *map(_part, row[5:])) for row in sorted(rows, key=itemgetter(3))]

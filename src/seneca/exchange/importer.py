@@ -98,7 +98,7 @@ def import_source(
 ) -> Report:
     """As ``import_lines``, from lines that are open already."""
     report = Report()
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         buckets = tx.buckets
     with closing(Spool(buckets)) as spool:
         check(source, spool, report, progress)
@@ -106,7 +106,7 @@ def import_source(
             report.check()
         if not spool.added:
             report.check_any()
-        with database.writing() as tx:
+        with database.write_transaction() as tx:
             Import(tx, spool, report, progress, now=now, update=update).store()
             if not skip_bad:
                 report.check()
@@ -206,20 +206,20 @@ class Import:
     def store(self) -> None:
         """Store everything."""
         is_load = self._is_load()  # tables are locked before anything is stored
-        self._tx.run(CREATE_IMPORTED)
-        with self._tx.together():
+        self._tx.execute(CREATE_IMPORTED)
+        with self._tx.pipeline():
             self._store_directory()
-        with self._tx.loading(TABLES, INDEXES) if is_load else nullcontext():
+        with self._tx.bulk_load(TABLES, INDEXES) if is_load else nullcontext():
             self._store_sessions()
-        self._tx.run(DROP_IMPORTED)
+        self._tx.execute(DROP_IMPORTED)
 
     def _is_load(self) -> bool:
         """Whether so many sessions come that indexes are better built after them, and nobody else is hindered by that."""
         many = self._spool.sessions >= MANY
         return (
             many
-            and self._tx.prepare_load(TABLES, empty=(READERS, *TABLES))
-            and self._tx.one(ANOTHER_SESSION, number=self._spool.sessions - 1) is None
+            and self._tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
+            and self._tx.fetch_one(ANOTHER_SESSION, number=self._spool.sessions - 1) is None
         )
 
     def _store_directory(self) -> None:

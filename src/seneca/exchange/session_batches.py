@@ -75,7 +75,7 @@ def courses_in(tx: Transaction, numbers: Mapping[str, int]) -> Courses:
         numbers: the lines of the courses that this import makes.
 
     """
-    return {id_: (numbers.get(id_, 0), title) for id_, title in tx.all(COURSES)}
+    return {id_: (numbers.get(id_, 0), title) for id_, title in tx.fetch_all(COURSES)}
 
 
 class Batch:
@@ -133,12 +133,12 @@ class Batch:
         replaced = [key for session in sessions if (key := key_of(session)) in names]
         for key in replaced:
             batch.subtract(stored[key].study(self._bucket, key[0]), stored[key].difference, names[key])
-        with self._tx.together():
+        with self._tx.pipeline():
             for of_learner in parameters(self._bucket, replaced):
-                self._tx.put(deletion.DELETE_RESULTS, **of_learner)
-                self._tx.put(deletion.DELETE_SESSIONS, **of_learner)
-        self._tx.load(INSERT_SESSION, (self._row(session, stored.get(key_of(session))) for session in sessions))
-        self._tx.load(INSERT_RESULT, (row for session in sessions for row in self._counted(session, batch)))
+                self._tx.execute_later(deletion.DELETE_RESULTS, **of_learner)
+                self._tx.execute_later(deletion.DELETE_SESSIONS, **of_learner)
+        self._tx.copy_rows(INSERT_SESSION, (self._row(session, stored.get(key_of(session))) for session in sessions))
+        self._tx.copy_rows(INSERT_RESULT, (row for session in sessions for row in self._counted(session, batch)))
         self._name_limit.add(batch.write(self._tx))
         self._report.sessions.stored += len(sessions) - len(replaced)
         self._report.sessions.updated += len(replaced)
@@ -258,10 +258,10 @@ class Found:
 
     def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[Session]) -> None:
         learners = list({session.learner_id for session in sessions})
-        with tx.together():
+        with tx.pipeline():
             asked = (
-                tx.ask(LEARNERS, values=learners),
-                tx.ask(NUMBERS, values=learners),
+                tx.send(LEARNERS, values=learners),
+                tx.send(NUMBERS, values=learners),
                 totals.ask_names_of(tx, bucket, learners),
             )
             people, numbers, studies = (answer.fetchall() for answer in asked)

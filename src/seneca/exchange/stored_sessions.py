@@ -63,7 +63,7 @@ def parameters(bucket: int, keys: Iterable[Key]) -> list[dict[str, object]]:
 def read_sessions(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, StoredSession]:
     """Those of these sessions that are stored."""
     asked = parameters(bucket, keys)
-    stored = tx.each(STORED, asked)
+    stored = tx.fetch_each(STORED, asked)
     return {
         (str(each["learner_id"]), row[0]): StoredSession(*row)
         for each, rows in zip(asked, stored, strict=True)
@@ -75,7 +75,7 @@ def read_module_names(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict
     """The module names under which these sessions have results."""
     names: dict[Key, list[str]] = {key: [] for key in keys}
     asked = parameters(bucket, names)
-    for each, rows in zip(asked, tx.each(MODULE_NAMES, asked), strict=True):
+    for each, rows in zip(asked, tx.fetch_each(MODULE_NAMES, asked), strict=True):
         for session_id, name in rows:
             names[str(each["learner_id"]), session_id].append(name)
     return names
@@ -85,7 +85,7 @@ def read_results(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key,
     """The results of these sessions, each session's in the order of their positions."""
     results: dict[Key, list[Result]] = {key: [] for key in keys}
     asked = parameters(bucket, results)
-    for each, rows in zip(asked, tx.each(queries.RESULTS, asked), strict=True):
+    for each, rows in zip(asked, tx.fetch_each(queries.RESULTS, asked), strict=True):
         for session_id, *columns in rows:
             results[str(each["learner_id"]), session_id].append(tuple(columns))
     for of_session in results.values():

@@ -98,12 +98,12 @@ def _head(tx: Transaction, account_id: str, now: int) -> Export:
     bucket = units.bucket_of(account_id, tx.buckets)
     key = {"bucket": bucket, "id": account_id}
     found = accounts.credentials_of(tx, account_id)
-    ((count, last_seen),) = tx.all(ADDRESSES, **key)
+    ((count, last_seen),) = tx.fetch_all(ADDRESSES, **key)
     return Export(
         exported_at=units.iso(now),
         account=account,
         has_password=found is not None and found.password_hash is not None,
-        sign_ins=[SignIn(row[0], units.iso(row[1]), units.iso(row[2])) for row in tx.all(SIGN_INS, **key)],
+        sign_ins=[SignIn(row[0], units.iso(row[1]), units.iso(row[2])) for row in tx.fetch_all(SIGN_INS, **key)],
         addresses=Addresses(count, None if last_seen is None else units.iso(last_seen)),
         hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
         audit=audit.about(tx, account_id),

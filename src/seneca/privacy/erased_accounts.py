@@ -16,7 +16,7 @@ ALL = "SELECT account_id, erased_at FROM erasures"
 
 def note(tx: Transaction, account_id: str, at: int) -> None:
     """Remember that an account was erased, at a time in milliseconds since 1970. The first time stays."""
-    tx.put(NOTE, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
+    tx.execute_later(NOTE, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
 
 
 def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
@@ -24,9 +24,9 @@ def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult
     by_bucket: defaultdict[int, list[str]] = defaultdict(list)
     for id_ in account_ids:
         by_bucket[units.bucket_of(id_, tx.buckets)].append(id_)
-    return [tx.ask(AMONG, bucket=bucket, values=ids) for bucket, ids in by_bucket.items()]
+    return [tx.send(AMONG, bucket=bucket, values=ids) for bucket, ids in by_bucket.items()]
 
 
 def every(tx: Transaction) -> Iterator[tuple[str, int]]:
     """Every erased account's id, and when it was erased."""
-    yield from tx.rows(ALL)
+    yield from tx.stream(ALL)

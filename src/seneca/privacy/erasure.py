@@ -47,13 +47,13 @@ def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
 
     """
     accounts.lock_if_administrator(tx, id)  # first, as who demotes one does
-    row = tx.claim(accounts.ACCOUNT, id=id).fetchone()
+    row = tx.select_for_delete(accounts.ACCOUNT, id=id).fetchone()
     if row is None:
         raise AccountNotFound
     account = accounts.account_of(row)
     if account.role == "admin" and not even_last:
-        tx.lock(accounts.ADMINISTRATORS)  # again, for one that became an administrator just now
-        if tx.one(accounts.ANOTHER_ADMINISTRATOR, id=id) is None:
+        tx.select_for_update(accounts.ADMINISTRATORS)  # again, for one that became an administrator just now
+        if tx.fetch_one(accounts.ANOTHER_ADMINISTRATOR, id=id) is None:
             raise LastAdministrator
     return account
 
@@ -87,17 +87,17 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     """
     account = claim(tx, account_id, even_last=even_last)
     learner = Learner(account.id, units.bucket_of(account.id, tx.buckets))
-    counted = tx.one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
+    counted = tx.fetch_one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
     sessions = int(counted[0]) if counted else 0
     is_complete = deletion.remove(tx, learner, units.LATEST + 1) == sessions
     login_throttle.erase(tx, account.id, [account.username, account.email])
     ended = auth_sign_ins.end_all(tx, account.id, now)
-    tx.put(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
-    tx.put(DELETE_NAMES, id=account.id)
+    tx.execute_later(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
+    tx.execute_later(DELETE_NAMES, id=account.id)
     if is_complete:
         _delete_account(tx, learner)
     else:
-        tx.put(CLOSE, id=account.id, now=now)
+        tx.execute_later(CLOSE, id=account.id, now=now)
     erased_accounts.note(tx, account.id, now)
     audit.record(tx, actor, "account.erased", account.id, now, role=account.role, sessions=sessions)
     vacuum.want(tx, had_sessions=sessions > 0)
@@ -106,13 +106,13 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
 
 def _delete_account(tx: Transaction, learner: Learner) -> None:
     totals.forget(tx, learner.bucket, learner.id)
-    tx.put(DELETE_QUOTAS, bucket=learner.bucket, id=learner.id)
-    tx.put(DELETE_ACCOUNT, id=learner.id)
+    tx.execute_later(DELETE_QUOTAS, bucket=learner.bucket, id=learner.id)
+    tx.execute_later(DELETE_ACCOUNT, id=learner.id)
 
 
 def unfinished(tx: Transaction) -> list[str]:
     """The ids of accounts whose erasure has begun, and that are still there."""
-    return [row[0] for row in tx.all(UNFINISHED)]
+    return [row[0] for row in tx.fetch_all(UNFINISHED)]
 
 
 def remove_some(tx: Transaction, account_id: str) -> bool:
@@ -125,7 +125,7 @@ def remove_some(tx: Transaction, account_id: str) -> bool:
     learner = Learner(account_id, units.bucket_of(account_id, tx.buckets))
     if deletion.remove(tx, learner, units.LATEST + 1):
         return False
-    if tx.claim(BEING_ERASED, id=account_id).fetchone() is not None:
+    if tx.select_for_delete(BEING_ERASED, id=account_id).fetchone() is not None:
         _delete_account(tx, learner)
         vacuum.want(tx, had_sessions=True)
     return True
@@ -162,7 +162,7 @@ async def finish_all(database: Database) -> None:
 
 def erase_whole(tx: Transaction, account_id: str, now: int) -> None:
     """Erase an account, even the last administrator, in one transaction, beside which nobody writes."""
-    if tx.one(BEING_ERASED, id=account_id) is None:
+    if tx.fetch_one(BEING_ERASED, id=account_id) is None:
         erase(tx, None, account_id, now, even_last=True)
     while not remove_some(tx, account_id):
         pass

@@ -88,7 +88,7 @@ def complete(database: Database, path: Path) -> None:
         ServiceUnavailable: the database cannot be read.
 
     """
-    with database.reading() as tx:
+    with database.read_transaction() as tx:
         missing = dict(erased_accounts.every(tx))
     try:
         if missing and path.exists():

@@ -54,7 +54,7 @@ def limit(now: int, months: int) -> int:
 
 def count(tx: Transaction, before: int) -> Old:
     """How many sessions started before then."""
-    return Old(*tx.all(OLD, before=before)[0])
+    return Old(*tx.fetch_all(OLD, before=before)[0])
 
 
 async def retain(
@@ -114,5 +114,6 @@ def next_learners(tx: Transaction, after: Learner | None, before: int) -> list[L
     """Some learners with sessions that started before then, the next after this one (None: the first)."""
     bucket, id_ = (-1, "") if after is None else (after.bucket, after.id)
     return [
-        Learner(*row) for row in tx.all(LEARNERS, bucket=bucket, learner_id=id_, before=before, limit=LEARNERS_AT_ONCE)
+        Learner(*row)
+        for row in tx.fetch_all(LEARNERS, bucket=bucket, learner_id=id_, before=before, limit=LEARNERS_AT_ONCE)
     ]

@@ -37,12 +37,12 @@ def want(tx: Transaction, *, had_sessions: bool) -> None:
     """Ask for the files to be rid of what this transaction deletes, once it is committed."""
     mark = units.new_id()
     for name in (LOG, VACUUM if had_sessions else VACUUM_DAILY):
-        tx.put(PUT, name=name, value=mark)
+        tx.execute_later(PUT, name=name, value=mark)
 
 
 def state(tx: Transaction) -> State:
     """What is wanted."""
-    return dict(tx.all(STATE))
+    return dict(tx.fetch_all(STATE))
 
 
 def is_vacuum_due(state: State, interval: int, now: int) -> bool:
@@ -64,17 +64,17 @@ def begin_vacuum(tx: Transaction, interval: int, now: int) -> State | None:
     wanted = state(tx)
     if not is_vacuum_due(wanted, interval, now):
         return None
-    tx.put(PUT, name=VACUUMED_AT, value=str(now))
+    tx.execute_later(PUT, name=VACUUMED_AT, value=str(now))
     return wanted
 
 
 def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
     """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``want``."""
-    tx.put(PUT, name=LOG, value=units.new_id())
+    tx.execute_later(PUT, name=LOG, value=units.new_id())
     for name in (VACUUM, VACUUM_DAILY):
         if name in fulfilled:
-            tx.put(DONE, name=name, value=fulfilled[name])
-    tx.put(PUT, name=VACUUMED_AT, value=str(now))
+            tx.execute_later(DONE, name=name, value=fulfilled[name])
+    tx.execute_later(PUT, name=VACUUMED_AT, value=str(now))
 
 
 async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:
@@ -106,4 +106,4 @@ async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly:
 
 
 def _log_is_empty(tx: Transaction, mark: str) -> None:
-    tx.put(DONE, name=LOG, value=mark)
+    tx.execute_later(DONE, name=LOG, value=mark)

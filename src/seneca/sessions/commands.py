@@ -95,10 +95,10 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     """
     is_brought = asked.session_id is not UNSET
     id_ = units.new_id() if asked.session_id is UNSET else asked.session_id.lower()
-    existing = tx.ask(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
+    existing = tx.send(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
     named = topics.ask_head(tx, asked.course_identifier)
-    taken = tx.ask(COURSE_WITH_ID, id=id_)
-    account = tx.ask(accounts.ACCOUNT, id=learner.id)
+    taken = tx.send(COURSE_WITH_ID, id=id_)
+    account = tx.send(accounts.ACCOUNT, id=learner.id)
     head = named.fetchone()
     if is_brought and (row := existing.fetchone()):
         _check_same_start(asked, row, None if head is None else head[0])
@@ -112,7 +112,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account does not exist any more.", account=learner.id)
-    tx.put(
+    tx.execute_later(
         INSERT,
         bucket=learner.bucket,
         learner_id=learner.id,
@@ -189,8 +189,8 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
     names = [module.module_name for module in given]
-    session = tx.lock(OPEN_SESSION, **key)
-    stored = tx.ask(STORED_RESULTS, values=names, **key)
+    session = tx.select_for_update(OPEN_SESSION, **key)
+    stored = tx.send(STORED_RESULTS, values=names, **key)
     known = totals.Names(tx, names, **key)
     of_course = course_names.Names(tx, names, **key)
     row = session.fetchone()
@@ -204,14 +204,14 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     check_room(results + len(merge.fresh), size + merge.bytes)
     new = new_names(known, merge.fresh) if merge.fresh else []
     new_to_bucket = of_course.new_to_bucket(course_id, new) if new else []
-    tx.put(
+    tx.execute_later(
         PUT_FIGURES,
         results=results + len(merge.fresh),
         points=points,
         bytes=size + merge.bytes,
         **key,
     )
-    tx.put_rows(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
+    tx.insert_many_later(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
     study = Study(learner.bucket, learner.id, course_id)
     if merge.fresh:
         totals.add_names(tx, study, merge.fresh, new, new_to_bucket)
@@ -286,9 +286,9 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
-    ended = tx.all(END, now=now, **key)
+    ended = tx.fetch_all(END, now=now, **key)
     if not ended:
-        session = tx.one(OPEN_SESSION, **key)
+        session = tx.fetch_one(OPEN_SESSION, **key)
         if session is None:
             raise SessionNotFound
         raise SessionEnded(session[1])

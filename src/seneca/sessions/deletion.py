@@ -48,7 +48,9 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
     differences: defaultdict[str, Difference] = defaultdict(Difference)
     courses: dict[str, str] = {}
     results = 0
-    for id_, course_id, *sums in tx.lock(OLDEST, before=before, limit=MOST_TOGETHER, **of_learner).fetchall():
+    for id_, course_id, *sums in tx.select_for_update(
+        OLDEST, before=before, limit=MOST_TOGETHER, **of_learner
+    ).fetchall():
         results += sums[0]
         if courses and results > MOST_RESULTS_TOGETHER:
             break
@@ -56,11 +58,11 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
         differences[course_id] += Difference(1, *sums)
     if not courses:
         return 0
-    tx.lock(LOCK_TOTALS, values=sorted(differences), **of_learner)
+    tx.select_for_update(LOCK_TOTALS, values=sorted(differences), **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for session_id, name in tx.among(DELETE_RESULTS, list(courses), **of_learner):
+    for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
     for course_id, difference in sorted(differences.items()):
         totals.take(tx, Study(learner.bucket, learner.id, course_id), difference, names[course_id])
-    tx.put(DELETE_SESSIONS, values=list(courses), **of_learner)
+    tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)
     return len(courses)

@@ -68,11 +68,13 @@ def reserve(
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id}
-    account = tx.lock(accounts.ACCOUNT, id=learner.id)  # so that an erasure leaves no row of its learner behind
+    account = tx.select_for_update(
+        accounts.ACCOUNT, id=learner.id
+    )  # so that an erasure leaves no row of its learner behind
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account does not exist any more.")
-    tx.put(MAKE, now=now, **key)
-    row = tx.lock(STORED, **key).fetchone()
+    tx.execute_later(MAKE, now=now, **key)
+    row = tx.select_for_update(STORED, **key).fetchone()
     assert row is not None
     start, used_writes, used_bytes = row
     if not -CLOCK_SKEW_MS <= now - start < WINDOW_MS:
@@ -81,7 +83,7 @@ def reserve(
     more_bytes = _grant(needed.bytes, wanted.bytes, limits.bytes - used_bytes)
     used_writes += more_writes
     used_bytes += more_bytes
-    tx.put(SET, window_start=start, writes=used_writes, bytes=used_bytes, **key)
+    tx.execute_later(SET, window_start=start, writes=used_writes, bytes=used_bytes, **key)
     return Allowance(
         more_writes,
         more_bytes,
@@ -202,5 +204,5 @@ class Quota(Struct, frozen=True):
 
 def of(tx: Transaction, learner: Learner) -> Quota | None:
     """What a learner's latest hour was charged with, or None: they have stored nothing yet."""
-    row = tx.one(STORED, bucket=learner.bucket, learner_id=learner.id)
+    row = tx.fetch_one(STORED, bucket=learner.bucket, learner_id=learner.id)
     return None if row is None else Quota(*row)

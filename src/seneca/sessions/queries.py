@@ -72,9 +72,9 @@ def find(
 
     """
     rows = (
-        tx.all(OF_ANYONE, id=id)
+        tx.fetch_all(OF_ANYONE, id=id)
         if learner is None
-        else tx.all(OF_LEARNER, bucket=learner.bucket, learner_id=learner.id, id=id)
+        else tx.fetch_all(OF_LEARNER, bucket=learner.bucket, learner_id=learner.id, id=id)
     )
     for row in (SessionRow(*columns) for columns in rows):
         if course_id in (None, row.course_id):
@@ -91,7 +91,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[Stored]]:
     """The results of some of a learner's sessions, each session's as first recorded."""
     found: dict[str, list[Stored]] = {id_: [] for id_ in session_ids}
-    for session_id, *columns in tx.among(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
+    for session_id, *columns in tx.fetch_in(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
         found[session_id].append(Stored(*columns))
     for results in found.values():
         results.sort(key=attrgetter("position"))
@@ -164,7 +164,7 @@ class Page(Struct, frozen=True):
 
 def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int) -> Page:
     """A learner's sessions, by start, then id."""
-    rows = tx.rows(
+    rows = tx.stream(
         PAGE_OF_LEARNER,
         bucket=learner.bucket,
         learner_id=learner.id,
@@ -182,8 +182,8 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
         CourseNotFound: there is neither.
 
     """
-    if tx.one(COURSE_WITH_ID, id=id):
-        rows = tx.rows(
+    if tx.fetch_one(COURSE_WITH_ID, id=id):
+        rows = tx.stream(
             PAGE_OF_COURSE,
             course_id=id,
             after_time=after[0],
@@ -194,7 +194,7 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
         return _page(tx, rows, limit)
     page = _page(
         tx,
-        tx.rows(
+        tx.stream(
             PAGE_WITH_ID,
             id=id,
             after_time=after[0],

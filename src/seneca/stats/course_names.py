@@ -36,8 +36,8 @@ class Names:
 
     def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
         self._tx = tx
-        self._in_bucket = tx.lock(NEW_TO_LEARNER_IN_BUCKET, values=sorted(names), **key)
-        self._count = tx.ask(COUNT_IN_COURSE_OF_SESSION, **key)
+        self._in_bucket = tx.select_for_update(NEW_TO_LEARNER_IN_BUCKET, values=sorted(names), **key)
+        self._count = tx.send(COUNT_IN_COURSE_OF_SESSION, **key)
 
     def new_to_bucket(self, course_id: str, names: Sequence[str]) -> list[str]:
         """Of names that are new to the learner, those that are new to the bucket: ``add`` is to count them.
@@ -49,7 +49,7 @@ class Names:
         in_bucket = _texts(self._in_bucket)
         new = sorted(name for name in names if name not in in_bucket)
         if new and (count := _number(self._count)) + len(new) > MAX_NAMES:
-            in_course = _texts(self._tx.ask(IN_COURSE, course_id=course_id, values=new))
+            in_course = _texts(self._tx.send(IN_COURSE, course_id=course_id, values=new))
             new_to_course = len(new) - len(in_course)
             if new_to_course and count + new_to_course > MAX_NAMES:
                 raise TooManyNames(f"A course holds results under at most {MAX_NAMES:,} distinct module names.")
@@ -78,11 +78,11 @@ def add(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> N
     """
     if not names:
         return
-    tx.lock(LOCK_COURSE, course_id=course_id)
-    tx.lock(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=names)
+    tx.select_for_update(LOCK_COURSE, course_id=course_id)
+    tx.select_for_update(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=names)
     for start in range(0, len(names), MAX_ROWS_PER_STATEMENT):
         part = names[start : start + MAX_ROWS_PER_STATEMENT]
-        tx.put(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(part), values=part)
+        tx.execute_later(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(part), values=part)
 
 
 IN_OTHER_BUCKETS = """
@@ -95,8 +95,8 @@ def gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> 
     """How many of the names, whose last row in the bucket was removed, are gone from the course: it is locked for that."""
     if not names:
         return 0
-    tx.lock(LOCK_COURSE, course_id=course_id).fetchone()
-    return len(names) - len(tx.among(IN_OTHER_BUCKETS, names, bucket=bucket, course_id=course_id))
+    tx.select_for_update(LOCK_COURSE, course_id=course_id).fetchone()
+    return len(names) - len(tx.fetch_in(IN_OTHER_BUCKETS, names, bucket=bucket, course_id=course_id))
 
 
 # -- many at once, where nobody else writes ----------------------------------------------------
@@ -107,17 +107,17 @@ NAMES = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course
 
 def count(tx: Transaction, course_id: str) -> int:
     """How many distinct names a course has."""
-    return _number(tx.ask(COUNT, course_id=course_id))
+    return _number(tx.send(COUNT, course_id=course_id))
 
 
 def all_of(tx: Transaction, course_id: str) -> set[str]:
     """Every name of a course."""
-    return {row[0] for row in tx.rows(NAMES, course_id=course_id)}
+    return {row[0] for row in tx.stream(NAMES, course_id=course_id)}
 
 
 def count_new(tx: Transaction, bucket: int, names: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """How many of these names are new to each course, of those that are new to a bucket (and stored there already)."""
-    known = tx.each(
+    known = tx.fetch_each(
         IN_OTHER_BUCKETS,
         [{"course_id": id_, "bucket": bucket, "values": list(values)} for id_, values in names.items()],
     )

@@ -97,12 +97,12 @@ def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statis
         ManyNames: ``quick``, and it has many.
 
     """
-    totals = tx.one(COURSE_TOTALS, course_id=course_id)
+    totals = tx.fetch_one(COURSE_TOTALS, course_id=course_id)
     if totals is None:
         raise CourseNotFound
     changes, count, *sums = totals
     names = _names(
-        tx, course_id, changes, count, lambda: _column(tx.all(COURSE_NAMES, course_id=course_id)), quick=quick
+        tx, course_id, changes, count, lambda: _column(tx.fetch_all(COURSE_NAMES, course_id=course_id)), quick=quick
     )
     return statistics(names, *sums)
 
@@ -153,7 +153,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
         "learner_id": learner_id,
         "course_id": course_id,
     }
-    totals = tx.one(LEARNER_IN_COURSE_TOTALS, **key)
+    totals = tx.fetch_one(LEARNER_IN_COURSE_TOTALS, **key)
     if totals is None:
         raise CourseNotFound
     changes, count, *sums = totals
@@ -162,7 +162,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
         (learner_id, course_id),
         changes,
         count,
-        lambda: _column(tx.all(LEARNER_IN_COURSE_NAMES, **key)),
+        lambda: _column(tx.fetch_all(LEARNER_IN_COURSE_NAMES, **key)),
         quick=quick,
     )
     return statistics(names, *sums)
@@ -184,8 +184,10 @@ ORDER BY module_name
 def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
     """One learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many."""
     key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
-    changes, count, *sums = tx.one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
-    names = _names(tx, ("all", learner_id), changes, count, lambda: _column(tx.all(LEARNER_NAMES, **key)), quick=quick)
+    changes, count, *sums = tx.fetch_one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
+    names = _names(
+        tx, ("all", learner_id), changes, count, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), quick=quick
+    )
     return statistics(names, *sums)
 
 
@@ -204,10 +206,10 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         SessionNotFound: the course has no such session.
 
     """
-    if tx.one(COURSE_WITH_ID, id=course_id) is None:
+    if tx.fetch_one(COURSE_WITH_ID, id=course_id) is None:
         raise CourseNotFound
     session = queries.find(tx, learner, session_id, course_id)
-    names = tx.all(
+    names = tx.fetch_all(
         SESSION_NAMES,
         bucket=session.bucket,
         learner_id=session.learner_id,

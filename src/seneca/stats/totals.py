@@ -76,8 +76,8 @@ def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 
         "points": difference.points,
         "milliseconds": difference.milliseconds,
     }
-    tx.put(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, name_changes=new_names, **parameters)
-    tx.put(ADD_TO_COURSE, names=0, name_changes=0, **parameters)
+    tx.execute_later(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, name_changes=new_names, **parameters)
+    tx.execute_later(ADD_TO_COURSE, names=0, name_changes=0, **parameters)
 
 
 NAMES_IN_COURSE_OF_SESSION = """
@@ -99,8 +99,8 @@ class Names:
     """
 
     def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
-        self._kept = tx.lock(NAMES_IN_COURSE_OF_SESSION, **key)
-        self._known = tx.ask(KNOWN_IN_COURSE_OF_SESSION, values=names, **key)
+        self._kept = tx.select_for_update(NAMES_IN_COURSE_OF_SESSION, **key)
+        self._known = tx.send(KNOWN_IN_COURSE_OF_SESSION, values=names, **key)
 
     def new(self, names: Iterable[str]) -> list[str]:
         """Those under which the learner has no result in the course."""
@@ -133,11 +133,11 @@ def add_names(
     """Count one more result of the learner under each name; some are new to the learner, of those some to the bucket."""
     course_names.add(tx, study.bucket, study.course_id, new_to_bucket)
     key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
-    tx.put_rows(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
+    tx.insert_many_later(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
     if new:
         in_order = sorted(new)  # two learners who wait for each other's names would wait for ever
         course = {"bucket": study.bucket, "course_id": study.course_id}
-        tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
+        tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
 
 
 # -- taking away -------------------------------------------------------------------------------
@@ -178,13 +178,15 @@ def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[s
     course = {"bucket": study.bucket, "course_id": study.course_id}
     learner = {"learner_id": study.learner_id, **course}
     in_order = sorted(names)
-    tx.put_rows(ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order])
-    lost = sorted(row[0] for row in tx.among(FORGET_LEARNER_NAMES, in_order, **learner))
-    tx.put(TAKE_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
-    tx.put_rows(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
-    gone = [row[0] for row in tx.among(FORGET_COURSE_NAMES, lost, **course)]
+    tx.insert_many_later(
+        ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
+    )
+    lost = sorted(row[0] for row in tx.fetch_in(FORGET_LEARNER_NAMES, in_order, **learner))
+    tx.execute_later(TAKE_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
+    tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
+    gone = [row[0] for row in tx.fetch_in(FORGET_COURSE_NAMES, lost, **course)]
     names_gone = course_names.gone(tx, study.bucket, study.course_id, gone)
-    tx.put(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-difference), **course)
+    tx.execute_later(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-difference), **course)
 
 
 FORGET_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
@@ -192,7 +194,7 @@ FORGET_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_i
 
 def forget(tx: Transaction, bucket: int, learner_id: str) -> None:
     """Forget the totals of a learner whose sessions are all removed, and who will not come back."""
-    tx.put(FORGET_TOTALS, bucket=bucket, learner_id=learner_id)
+    tx.execute_later(FORGET_TOTALS, bucket=bucket, learner_id=learner_id)
 
 
 # -- many at once ------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> Pendi
 
     Rows are of learner, course, and names.
     """
-    return tx.ask(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
+    return tx.send(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
 
 
 RESULTS_BY_NAME = """
@@ -218,4 +220,4 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 
 def results_by_name(tx: Transaction, study: Study) -> Counter[str]:
     """How many results the learner has in this course under each module name."""
-    return Counter(dict(tx.all(RESULTS_BY_NAME, **asdict(study))))
+    return Counter(dict(tx.fetch_all(RESULTS_BY_NAME, **asdict(study))))

@@ -55,7 +55,7 @@ class DeltaBatch:
         courses: defaultdict[str, Difference] = defaultdict(Difference)
         for study, difference in self._differences.items():
             courses[study.course_id] += difference
-        tx.insert(
+        tx.insert_many(
             ADD_TO_LEARNER,
             [
                 {
@@ -67,7 +67,7 @@ class DeltaBatch:
                 for study, difference in self._differences.items()
             ],
         )
-        tx.insert(
+        tx.insert_many(
             ADD_TO_COURSE,
             [
                 {
@@ -87,7 +87,7 @@ class DeltaBatch:
         gained: defaultdict[Study, list[str]] = defaultdict(list)
         lost: defaultdict[Study, list[str]] = defaultdict(list)
         deltas = [(s, name, delta) for s, names in self._names.items() for name, delta in names.items() if delta]
-        stored = tx.insert(
+        stored = tx.insert_many(
             COUNT_LEARNER_NAMES,
             [{**asdict(study), "module_name": name, "results": delta} for study, name, delta in deltas],
         )
@@ -96,9 +96,9 @@ class DeltaBatch:
                 lost[study].append(name)
             elif row[0] == delta:  # there were none before
                 gained[study].append(name)
-        with tx.together():
+        with tx.pipeline():
             for study, names in lost.items():
-                tx.put(FORGET_LEARNER_NAMES, values=names, **asdict(study))
+                tx.execute_later(FORGET_LEARNER_NAMES, values=names, **asdict(study))
         return _LearnerNames(gained, lost)
 
     def _write_course_names(
@@ -118,7 +118,7 @@ class DeltaBatch:
         gained: defaultdict[str, list[str]] = defaultdict(list)
         lost: defaultdict[str, list[str]] = defaultdict(list)
         deltas = [(course_id, name, delta) for (course_id, name), delta in counts.items() if delta]
-        stored = tx.insert(
+        stored = tx.insert_many(
             ADD_COURSE_NAMES,
             [
                 {"course_id": course_id, "bucket": self._bucket, "module_name": name, "learners": delta}
@@ -130,9 +130,9 @@ class DeltaBatch:
                 lost[course_id].append(name)
             elif row[0] == delta:
                 gained[course_id].append(name)
-        with tx.together():
+        with tx.pipeline():
             for course_id, names in lost.items():
-                tx.put(FORGET_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
+                tx.execute_later(FORGET_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
         return gained, lost
 
 

@@ -137,7 +137,7 @@ _decoder: Final = msgspec.json.Decoder(_Scored, float_hook=Decimal)
 
 def differing_scores(tx: Transaction) -> Iterator[Difference]:
     """Every score beside a part that is not the part's own."""
-    for bucket, learner_id, session_id, module_name, *parts in tx.rows(PARTS):
+    for bucket, learner_id, session_id, module_name, *parts in tx.stream(PARTS):
         for name, part, kept in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
             true = None if part is None else units.thousandths(_decoder.decode(part).score)
             if kept != true:
@@ -153,7 +153,7 @@ def differing_scores(tx: Transaction) -> Iterator[Difference]:
 def differing_figures(tx: Transaction, kept: Figures) -> Iterator[Difference]:
     """Every figure of a table that is not what the recorded rows say."""
     width = len(kept.key)
-    for row in tx.rows(compare(kept)):
+    for row in tx.stream(compare(kept)):
         pairs = zip(kept.figures, row[width::2], row[width + 1 :: 2], strict=True)
         for figure, ours, true in pairs:
             if ours != true:
@@ -223,8 +223,8 @@ def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -
     """Compute every figure anew from the recorded rows, table by table."""
     progress("results")
     for difference in list(differing_scores(tx)):
-        tx.run(SET_SCORE.format(column=difference.figure), true=difference.true, **difference.key)
+        tx.execute(SET_SCORE.format(column=difference.figure), true=difference.true, **difference.key)
     for table, statements in REBUILD.items():
         progress(table)
         for statement in statements.split(";"):
-            tx.run(statement)
+            tx.execute(statement)

@@ -25,13 +25,13 @@ DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
 class Schema(Protocol):
     """What applying a migration needs of an engine: an open transaction that takes any SQL."""
 
-    def one(self, sql: str, /, **parameters: object) -> tuple[object, ...] | None:
+    def fetch_one(self, sql: str, /, **parameters: object) -> tuple[object, ...] | None:
         """The first row, or None."""
 
-    def all(self, sql: str, /, **parameters: object) -> list[tuple[object, ...]]:
+    def fetch_all(self, sql: str, /, **parameters: object) -> list[tuple[object, ...]]:
         """Every row."""
 
-    def run(self, sql: str, /, **parameters: object) -> int:
+    def execute(self, sql: str, /, **parameters: object) -> int:
         """Run one statement."""
 
     def script(self, sql: str, /) -> None:
@@ -64,20 +64,20 @@ def apply(tx: Schema, engine: str, warnings: list[str]) -> int:
         CommandError: the database is newer than this program.
 
     """
-    if tx.one(HAS_LEDGER[engine]) in (None, (None,)):
-        tx.run(CREATE_LEDGER)  # only then: it takes a right that a role on a migrated database need not have
+    if tx.fetch_one(HAS_LEDGER[engine]) in (None, (None,)):
+        tx.execute(CREATE_LEDGER)  # only then: it takes a right that a role on a migrated database need not have
     missing = pending(tx, engine)
     is_new = len(missing) == len(known(engine))
     for number, name, sql in missing:
         tx.script(sql)
         if step := STEPS.get(number):
             warnings += step(tx)
-        tx.run(APPLIED, number=number, name=name)
+        tx.execute(APPLIED, number=number, name=name)
     if is_new:
-        tx.run(FIX, name="buckets", value=str(BUCKETS))
-        tx.run(FIX, name="bucket-hash", value="crc32")
-    if tx.one(DATABASE_ID) is None:
-        tx.run(FIX, name="database-id", value=str(uuid.uuid4()))
+        tx.execute(FIX, name="buckets", value=str(BUCKETS))
+        tx.execute(FIX, name="bucket-hash", value="crc32")
+    if tx.fetch_one(DATABASE_ID) is None:
+        tx.execute(FIX, name="database-id", value=str(uuid.uuid4()))
     return len(missing)
 
 
@@ -88,7 +88,7 @@ def pending(tx: Schema, engine: str) -> list[tuple[int, str, str]]:
         CommandError: the database is newer than this program.
 
     """
-    row = tx.one(LATEST)
+    row = tx.fetch_one(LATEST)
     latest = int(str(row[0])) if row else 0
     migrations = known(engine)
     if latest > migrations[-1][0]:

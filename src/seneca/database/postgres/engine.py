@@ -102,7 +102,7 @@ class Postgres:
                 tx = PostgresTransaction(connection, None, 0, self.memory)
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
-                    self.is_new = tx.one(OURS) == (None,)
+                    self.is_new = tx.fetch_one(OURS) == (None,)
                     if self.is_new and not create:
                         raise CommandError(
                             f"There is no Seneca database at {self.name}, and none was created. Name it: --database URL."
@@ -111,7 +111,7 @@ class Postgres:
                         self.applied = migrations.apply(tx, "postgres", self.warnings)
                     else:
                         self.pending = len(migrations.pending(tx, "postgres"))
-                    row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
+                    row = tx.fetch_one("SELECT value FROM properties WHERE name = 'buckets'")
         except psycopg.Error as error:
             raise CommandError(explain(error, self._url)) from error
         assert row is not None  # migrations.apply wrote it
@@ -181,13 +181,13 @@ class Postgres:
     # -- for the shell -------------------------------------------------------------------------
 
     @contextmanager
-    def reading(self) -> Iterator[PostgresTransaction]:
+    def read_transaction(self) -> Iterator[PostgresTransaction]:
         """A snapshot."""
         with self._alone(lambda connection: connection.execute(SNAPSHOT)) as tx:
             yield tx
 
     @contextmanager
-    def writing(self) -> Iterator[PostgresTransaction]:
+    def write_transaction(self) -> Iterator[PostgresTransaction]:
         """A transaction beside which nobody writes: committed at the end of the block, undone if it raises."""
         with self._alone(exclude_writers) as tx:
             yield tx

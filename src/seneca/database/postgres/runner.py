@@ -38,7 +38,7 @@ class OneStatement(PostgresTransaction):
 
     _asked = False
 
-    def together(self) -> NoReturn:
+    def pipeline(self) -> NoReturn:
         """Say that there will be several."""
         raise NeedsSnapshot
 

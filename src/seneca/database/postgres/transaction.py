@@ -1,6 +1,6 @@
 """A PostgreSQL connection as concept functions see it, and what the server's errors mean.
 
-Statements are sent in pipeline mode: what is asked together, and every ``put`` up to the next question or
+Statements are sent in pipeline mode: what is asked together, and every ``execute_later`` up to the next question or
 the COMMIT, costs one round trip.
 """
 
@@ -115,51 +115,51 @@ class PostgresTransaction:
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
         return self.connection.execute(sql, parameters, binary=True)
 
-    def one(self, sql: str, /, **parameters: object) -> Row | None:
+    def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
         return self._send(with_placeholders(sql), parameters).fetchone()
 
-    def all(self, sql: str, /, **parameters: object) -> list[Row]:
+    def fetch_all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
         return self._send(with_placeholders(sql), parameters).fetchall()
 
-    def ask(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def send(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
         """Send a question."""
         return self._send(with_placeholders(any_of(sql)), parameters)
 
-    def lock(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def select_for_update(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
         """Send a question whose rows nobody else changes until the end."""
         return self._send(with_placeholders(any_of(sql) + LOCKED), parameters)
 
-    def claim(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def select_for_delete(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
         """Send a question whose rows nobody else changes, or refers to anew, until the end."""
         return self._send(with_placeholders(any_of(sql) + CLAIMED), parameters)
 
-    def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
+    def stream(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Every row, one after the other, from a cursor in the server."""
         with self.connection.cursor(f"rows_{next(_cursors)}", binary=True) as cursor:
             cursor.itersize = ROWS_AT_ONCE
             yield from cursor.execute(with_placeholders(sql), parameters)
 
-    def run(self, sql: str, /, **parameters: object) -> int:
+    def execute(self, sql: str, /, **parameters: object) -> int:
         """Run a statement; returns how many rows it changed."""
         with _constraints():
             cursor = self._send(with_placeholders(sql), parameters)
             self._wait()
         return cursor.rowcount
 
-    def put(self, sql: str, /, **parameters: object) -> None:
+    def execute_later(self, sql: str, /, **parameters: object) -> None:
         """Run a statement; that it failed shows at the latest when the transaction is committed."""
         self._send(with_placeholders(any_of(sql)), parameters)
 
-    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+    def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Insert many rows at once."""
         with _constraints():
             cursors = self._insert(sql, rows)
             self._wait()
         return [row for cursor in cursors if cursor.description for row in cursor.fetchall()]
 
-    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
+    def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """Insert many rows at once; that it failed shows at the latest when the transaction is committed."""
         self._insert(sql, rows)
 
@@ -172,21 +172,21 @@ class PostgresTransaction:
             cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, together))), binary=True))
         return cursors
 
-    def load(self, sql: str, rows: Iterable[Values], /) -> None:
+    def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Copy many rows in."""
         statement = f"COPY {table_of(sql)} FROM STDIN"
         with _constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
 
-    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+    def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters, in one round trip."""
-        with self.together():
-            asked = [self.ask(sql, **given) for given in parameters]
+        with self.pipeline():
+            asked = [self.send(sql, **given) for given in parameters]
             return [cursor.fetchall() for cursor in asked]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def pipeline(self) -> Iterator[None]:
         """Send what comes in a pipeline."""
         outer = self._pipeline
         try:
@@ -200,16 +200,16 @@ class PostgresTransaction:
         if self._pipeline is not None:
             self._pipeline.sync()
 
-    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+    def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
-        return self.all(any_of(sql), values=list(values), **parameters) if values else []
+        return self.fetch_all(any_of(sql), values=list(values), **parameters) if values else []
 
-    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
+    def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
         """Lock tables, if certain others are empty and nobody uses these now. On a cluster this is not done.
 
         NOWAIT, so that this transaction and another one never wait for each other.
         """
-        if self.one(IS_DISTRIBUTED) or any(self.one(f"SELECT 1 FROM {table} LIMIT 1") for table in empty):
+        if self.fetch_one(IS_DISTRIBUTED) or any(self.fetch_one(f"SELECT 1 FROM {table} LIMIT 1") for table in empty):
             return False
         for _ in range(LOCK_ATTEMPTS):
             try:
@@ -224,9 +224,9 @@ class PostgresTransaction:
         return False
 
     @contextmanager
-    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:
+    def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:
         """Do without these indexes, and the foreign keys from one of these tables to another, until the end of the block."""
-        statements = self.all(REBUILT_AFTER_LOAD, tables=list(tables), indexes=list(indexes))
+        statements = self.fetch_all(REBUILT_AFTER_LOAD, tables=list(tables), indexes=list(indexes))
         for drop, _ in statements:
             self.connection.execute(drop)
         yield

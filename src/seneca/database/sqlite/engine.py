@@ -111,8 +111,8 @@ class Sqlite:
                         self.applied = migrations.apply(tx, "sqlite", self.warnings)
             else:
                 self.pending = len(migrations.pending(tx, "sqlite"))
-            row = tx.one("SELECT value FROM properties WHERE name = 'buckets'")
-            self.id = (tx.one(migrations.DATABASE_ID) or [None])[0]
+            row = tx.fetch_one("SELECT value FROM properties WHERE name = 'buckets'")
+            self.id = (tx.fetch_one(migrations.DATABASE_ID) or [None])[0]
         assert row is not None  # migrations.apply wrote it
         self.buckets = int(row[0])
 
@@ -207,7 +207,7 @@ class Sqlite:
     # -- for the shell -------------------------------------------------------------------------
 
     @contextmanager
-    def reading(self) -> Iterator[SqliteTransaction]:
+    def read_transaction(self) -> Iterator[SqliteTransaction]:
         """A snapshot."""
         tx = self.transaction()
         try:
@@ -219,7 +219,7 @@ class Sqlite:
             tx.connection.close()
 
     @contextmanager
-    def writing(self) -> Iterator[SqliteTransaction]:
+    def write_transaction(self) -> Iterator[SqliteTransaction]:
         """A transaction: committed at the end of the block, undone if it raises."""
         tx = self.transaction()
         wait_for_locks(tx.connection, PATIENCE)
@@ -258,7 +258,7 @@ class Sqlite:
                 source = fresh.transaction()
 
                 def last() -> None:
-                    with self.reading() as old, immediate(source.connection):
+                    with self.read_transaction() as old, immediate(source.connection):
                         carry(old, source)
 
                 with closing(source.connection):
@@ -299,7 +299,7 @@ class Sqlite:
 def is_current(tx: SqliteTransaction) -> bool:
     """Whether no migration is missing, by what was committed last, and the database has its id."""
     try:
-        return not migrations.pending(tx, "sqlite") and tx.one(migrations.DATABASE_ID) is not None
+        return not migrations.pending(tx, "sqlite") and tx.fetch_one(migrations.DATABASE_ID) is not None
     except apsw.SQLError:  # there is no such table: the database is new
         return False
 

@@ -68,13 +68,13 @@ class Asked:
         """The first row, or None."""
         if "values" in self._parameters:
             return next(iter(self.fetchall()), None)
-        return self._tx.one(self._sql, **self._parameters)
+        return self._tx.fetch_one(self._sql, **self._parameters)
 
     def fetchall(self) -> list[Row]:
         """Every row."""
         if "values" in self._parameters:
-            return self._tx.among(self._sql, self._parameters.pop("values"), **self._parameters)
-        return self._tx.all(self._sql, **self._parameters)
+            return self._tx.fetch_in(self._sql, self._parameters.pop("values"), **self._parameters)
+        return self._tx.fetch_all(self._sql, **self._parameters)
 
 
 class SqliteTransaction:
@@ -86,26 +86,26 @@ class SqliteTransaction:
         self.memory = memory
         self._execute = connection.execute
 
-    def one(self, sql: str, /, **parameters: object) -> Row | None:
+    def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
         row: Row | None = self._execute(sql, parameters).fetchone()
         return row
 
-    def all(self, sql: str, /, **parameters: object) -> list[Row]:
+    def fetch_all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
         return self._execute(sql, parameters).fetchall()
 
-    def ask(self, sql: str, /, **parameters: object) -> Asked:
+    def send(self, sql: str, /, **parameters: object) -> Asked:
         """Run a statement once its answer is looked at."""
         return Asked(self, sql, parameters)
 
-    lock = claim = ask  # whoever asks to lock is the only writer
+    select_for_update = select_for_delete = send  # whoever asks to lock is the only writer
 
-    def rows(self, sql: str, /, **parameters: object) -> Iterator[Row]:
+    def stream(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Every row, one after the other."""
         return self._execute(sql, parameters)
 
-    def run(self, sql: str, /, **parameters: object) -> int:
+    def execute(self, sql: str, /, **parameters: object) -> int:
         """Run a statement; returns how many rows it changed."""
         try:
             self._execute(sql, parameters)
@@ -113,15 +113,15 @@ class SqliteTransaction:
             raise _constraint(error) from error
         return self.connection.changes()
 
-    def put(self, sql: str, /, **parameters: object) -> None:
+    def execute_later(self, sql: str, /, **parameters: object) -> None:
         """Run a statement."""
         if "values" in parameters:
             values = cast("Sequence[object]", parameters.pop("values"))
-            self.among(sql, values, **parameters)
+            self.fetch_in(sql, values, **parameters)
         else:
-            self.run(sql, **parameters)
+            self.execute(sql, **parameters)
 
-    def insert(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
+    def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Insert many rows at once."""
         returned: list[Row] = []
         for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
@@ -136,26 +136,26 @@ class SqliteTransaction:
         except apsw.ConstraintError as error:
             raise _constraint(error) from error
 
-    def put_rows(self, sql: str, rows: Sequence[Parameters], /) -> None:
+    def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
         """Insert many rows at once."""
-        self.insert(sql, rows)
+        self.insert_many(sql, rows)
 
-    def load(self, sql: str, rows: Iterable[Values], /) -> None:
+    def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Insert many rows, many at once."""
         left = iter(rows)
         while together := list(islice(left, MAX_ROWS_PER_STATEMENT)):
             text, _ = many_rows(sql, len(together))
             self._insert(text, together)
 
-    def each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
+    def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
         """Every row of a question, for each of these parameters."""
-        return [self.ask(sql, **given).fetchall() for given in parameters]
+        return [self.send(sql, **given).fetchall() for given in parameters]
 
-    def together(self) -> AbstractContextManager[None]:
+    def pipeline(self) -> AbstractContextManager[None]:
         """Nothing travels here."""
         return nullcontext()
 
-    def among(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
+    def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
         found: list[Row] = []
         for start in range(0, len(values), MAX_ROWS_PER_STATEMENT):
@@ -164,20 +164,20 @@ class SqliteTransaction:
             found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
         return found
 
-    def prepare_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:  # noqa: ARG002 the other engine's
+    def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:  # noqa: ARG002 the other engine's
         """Nothing needs preparing: readers are never shut out."""
         return True
 
     @contextmanager
-    def loading(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
+    def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
         """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
-        statements = [self.all(INDEX, name=name)[0][0] for name in indexes]
+        statements = [self.fetch_all(INDEX, name=name)[0][0] for name in indexes]
         for name in indexes:
-            self.run(f"DROP INDEX {name}")
-        self.run("PRAGMA cache_size = -32768")  # sorting takes as much memory again
+            self.execute(f"DROP INDEX {name}")
+        self.execute("PRAGMA cache_size = -32768")  # sorting takes as much memory again
         yield
         for statement in statements:
-            self.run(statement)
+            self.execute(statement)
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""
