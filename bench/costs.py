@@ -125,7 +125,7 @@ def children() -> set[int]:
 def bytes_stored(
     directory: Path, environment: Callable[[Path], dict[str, str]], size: Callable[[Path], dict[str, float]]
 ) -> dict[str, Any]:
-    """Bytes a session, between ``FEW`` and ``MANY`` of them (a learner to twenty), and bytes a learner without any."""
+    """Bytes a session, between ``FEW`` and ``MIN_LINES_FOR_BULK_LOAD`` of them (a learner to twenty), and bytes a learner without any."""
     directory.mkdir()
 
     def sizes(name: str, write: Callable[[Path], Contents]) -> dict[str, float]:

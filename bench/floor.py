@@ -23,7 +23,7 @@ from seneca.database import many_rows, many_values
 from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locking import wait_for_locks
 from seneca.server.processes import BACKLOG
-from seneca.sessions.commands import OPEN_SESSION, PUT_FIGURES, PUT_RESULT, STORED_RESULTS, Update
+from seneca.sessions.commands import PUT_RESULT, SESSION, STORED_RESULTS, UPDATE_SESSION, UpdateSession
 from seneca.sessions.results import ModuleUpdate, Part
 from seneca.stats.totals import ADD_TO_COURSE, ADD_TO_LEARNER
 
@@ -39,10 +39,10 @@ class Recorder:
         wait_for_locks(self._connection, 5)
         self._connection.execute(PRAGMAS).fetchall()
         self._keys = {row[0]: row for row in self._connection.execute(SESSIONS)}
-        self._queue: SimpleQueue[tuple[asyncio.Future[int], Update]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[asyncio.Future[int], UpdateSession]] = SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
 
-    def submit(self, update: Update) -> "asyncio.Future[int]":
+    def submit(self, update: UpdateSession) -> "asyncio.Future[int]":
         """Queue an update; the future is done once it is on disk."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.put((future, update))
@@ -62,16 +62,16 @@ class Recorder:
             futures = [future for future, _ in batch]
             futures[0].get_loop().call_soon_threadsafe(_resolve, futures, points)
 
-    def _record(self, update: Update) -> int:
+    def _record(self, update: UpdateSession) -> int:
         execute = self._connection.execute
         id_, bucket, learner_id, course_id = self._keys[str(update.session_id)]
         key = {"bucket": bucket, "learner_id": learner_id, "session_id": id_}
         rows = [_row(position, module) for position, module in enumerate(update.module_stats)]
         execute("SAVEPOINT request")
-        _, _, results, points, size = execute(OPEN_SESSION, key).fetchone()
+        _, _, results, points, size = execute(SESSION, key).fetchone()
         text, names = many_values(STORED_RESULTS, len(rows))
         execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
-        execute(PUT_FIGURES, {**key, "results": results, "points": points + 1, "bytes": size})
+        execute(UPDATE_SESSION, {**key, "results": results, "points": points + 1, "bytes": size})
         text, _ = many_rows(PUT_RESULT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
@@ -97,7 +97,7 @@ def _resolve(futures: list["asyncio.Future[int]"], points: list[int]) -> None:
 
 path = os.environ.get("FLOOR_DATABASE")
 recorder = Recorder(path) if path else None
-decoder = msgspec.json.Decoder(Update)
+decoder = msgspec.json.Decoder(UpdateSession)
 
 
 @get("/health")

@@ -18,9 +18,9 @@ from seneca.accounts import Registration
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse
 from seneca.errors import ApiError
-from seneca.sessions.commands import Update
+from seneca.sessions.commands import UpdateSession
 
-KINDS = [Registration, Update, NewCourse]
+KINDS = [Registration, UpdateSession, NewCourse]
 BY_CHANCE = 200
 WORST = 8
 SLOW_NS = 2_000_000_000  # is not measured again
@@ -89,7 +89,7 @@ def main() -> None:
         print()
     print("Good updates:")
     for raw in (update(3, 5, 20), update(200, 5, 100), update(150, 150, 1)):
-        timer = timeit.Timer(lambda raw=raw: decode(raw, Update))
+        timer = timeit.Timer(lambda raw=raw: decode(raw, UpdateSession))
         number, _ = timer.autorange()
         least = min(timer.repeat(7, number)) / number
         print(f"  {len(raw):7,} bytes {least * 1e6:9.1f} µs")

@@ -120,12 +120,12 @@ def update(place: int) -> list[str]:
     row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
     put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
     asked = [
-        commands.OPEN_SESSION + LOCKED,
+        commands.SESSION + LOCKED,
         any_of(commands.STORED_RESULTS),
         totals.NAMES_IN_COURSE_OF_SESSION + LOCKED,
         any_of(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
-    written = [commands.PUT_FIGURES, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
+    written = [commands.UPDATE_SESSION, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
     pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]
     lines = ["\\set score random(100, 999)"]
     for statements in pipelines:

@@ -110,7 +110,7 @@ class Store:
     def differences(self) -> list[str]:
         """The totals that are not what the recorded rows say."""
         with self.database.read_transaction() as tx:
-            return list(map(str, verification.differences(tx, lambda _table: None)))
+            return list(map(str, verification.mismatches(tx, lambda _table: None)))
 
 
 @contextmanager

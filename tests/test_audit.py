@@ -191,7 +191,7 @@ def test_what_is_done_from_the_shell(tmp_path: Path):
     ]
     text = json.dumps(found)
     assert [word for word in [*words, "headteacher", "example.org", PASSWORD] if word in text] == []
-    assert {act for _, act, _, _ in shown} < set(audit.Act.__args__)
+    assert {act for _, act, _, _ in shown} < set(audit.Action.__args__)
 
 
 MANY = """

@@ -25,7 +25,7 @@ from seneca.database.postgres.citus import (
     drop_foreign_keys,
 )
 from seneca.errors import CommandError
-from seneca.exchange.importer import USERS_TOGETHER
+from seneca.exchange.importer import USERS_PER_BATCH
 from tests.conftest import Server
 from tests.conftest import seneca as shell
 from tests.engines import Databases, engine
@@ -179,7 +179,7 @@ def test_spanning_statements_are_told_from_others():
 def test_an_import_writes_reference_tables_before_any_statement_that_spans_shards(tmp_path: Path, *, update: bool):
     """Citus refuses to change a reference table in a transaction that has accessed shards over several connections."""
     people = [
-        user(id=str(UUID(int=n)), username=f"learner-{n}", passwordHash=BCRYPT) for n in range(USERS_TOGETHER + 9)
+        user(id=str(UUID(int=n)), username=f"learner-{n}", passwordHash=BCRYPT) for n in range(USERS_PER_BATCH + 9)
     ]
     lines = [
         course(),

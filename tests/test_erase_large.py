@@ -105,7 +105,7 @@ def test_by_the_shell(filled: Path):
 
 
 def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
+    monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 50)
     database = open_database(engine().url(filled))
     try:
         with database.write_transaction() as tx:
@@ -134,7 +134,7 @@ def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: P
 def test_a_backup_made_on_the_way_is_restored_without_the_account(
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
 ):
-    monkeypatch.setattr(deletion, "MOST_TOGETHER", 50)
+    monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 50)
     database = open_database(engine().url(filled))
     try:
         with database.write_transaction() as tx:

@@ -13,7 +13,7 @@ from tests.engines import engine
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
-    *((table.table, figure) for table in verification.KEPT for figure in table.figures),
+    *((table.table, figure) for table in verification.TOTALS_TABLES for figure in table.figures),
     ("results", "adaptive_score"),
     ("results", "quiz_score"),
 ]
@@ -21,9 +21,9 @@ RAW = ("SELECT bucket, learner_id, id, course_id, started_at, ended_at FROM sess
 KEPT = tuple(
     f"SELECT {', '.join(table.key)}, {', '.join(f'sum({figure})' for figure in table.figures)} "
     f"FROM {table.table} GROUP BY {', '.join(table.key)}"
-    for table in verification.KEPT
+    for table in verification.TOTALS_TABLES
 )
-TABLES = sorted({table.table for table in verification.KEPT} - {"sessions"})
+TABLES = sorted({table.table for table in verification.TOTALS_TABLES} - {"sessions"})
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +61,11 @@ def everything(data: Path, selects: tuple[str, ...]) -> list[list[tuple[Any, ...
     return [sorted(engine().rows(data, select), key=repr) for select in selects]
 
 
-def differences(data: Path) -> list[verification.Difference]:
+def differences(data: Path) -> list[verification.Mismatch]:
     database = open_database(engine().url(data))
     try:
         with database.read_transaction() as tx:
-            return list(verification.differences(tx))
+            return list(verification.mismatches(tx))
     finally:
         database.close()
 
@@ -82,7 +82,7 @@ def rebuild(data: Path) -> None:
 def test_every_kept_column_is_verified(copy: Path):
     """No column of a table of figures is neither key, nor verified, nor known to be none."""
     for table in TABLES:
-        verified = {c for kept in verification.KEPT if kept.table == table for c in (*kept.key, *kept.figures)}
+        verified = {c for kept in verification.TOTALS_TABLES if kept.table == table for c in (*kept.key, *kept.figures)}
         assert set(engine().columns(copy, table)) - verified <= {"name_changes"}
 
 

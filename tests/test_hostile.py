@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from seneca.errors import ServiceUnavailable
-from seneca.http.limits.concurrency import MOST_EACH
-from seneca.http.limits.memory_budget import Room, Share, wait
+from seneca.http.limits.concurrency import MAX_PER_ACCOUNT
+from seneca.http.limits.memory_budget import MemoryBudget, Reservation, wait_for_client
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
 from tests.load import workers
 
@@ -185,7 +185,7 @@ def log_of(server: Server, event: str) -> int:
 def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Server, reader: Person, path: str):
     whole = len(reader.get(path).content)
     before = log_of(hasty, "answer broken off")
-    connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
+    connections = [connect(hasty, 4096) for _ in range(MAX_PER_ACCOUNT)]
     for connection in connections:
         connection.sendall(question(reader, path))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
@@ -208,7 +208,7 @@ def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Serve
 def test_an_account_that_does_not_read_what_it_asks_for_holds_up_itself_alone(
     hasty: Server, reader: Person, tara_in_haste: Person, path: str
 ):
-    connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
+    connections = [connect(hasty, 4096) for _ in range(MAX_PER_ACCOUNT)]
     for connection in connections:
         connection.sendall(question(reader, path))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
@@ -226,7 +226,7 @@ def test_an_account_that_does_not_read_what_it_asks_for_holds_up_itself_alone(
 
 def test_who_was_signed_out_while_they_waited_for_their_turn_is_refused(hasty: Server, reader: Person):
     leaving = sign_in(reader.client, reader.username)
-    connections = [connect(hasty, 4096) for _ in range(MOST_EACH)]
+    connections = [connect(hasty, 4096) for _ in range(MAX_PER_ACCOUNT)]
     for connection in connections:
         connection.sendall(question(reader))
         assert connection.recv(15) == b"HTTP/1.1 200 OK"
@@ -277,8 +277,8 @@ def test_an_account_may_ask_for_more_lists_at_once_than_are_made_at_once(hasty: 
         return httpx.get(f"{hasty.url}/users", headers=token, timeout=30).status_code
 
     token = {"Authorization": f"Bearer {tara_in_haste.token}"}
-    with ThreadPoolExecutor(5 * MOST_EACH) as pool:
-        assert set(pool.map(ask_once, range(10 * MOST_EACH))) == {200}
+    with ThreadPoolExecutor(5 * MAX_PER_ACCOUNT) as pool:
+        assert set(pool.map(ask_once, range(10 * MAX_PER_ACCOUNT))) == {200}
 
 
 def test_a_reader_that_takes_its_time_gets_all_of_it(hasty: Server, reader: Person):
@@ -303,39 +303,39 @@ def test_a_reader_that_takes_its_time_gets_all_of_it(hasty: Server, reader: Pers
 
 
 def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
-    async def hold(room: Room, seconds: float, outcomes: list[str], name: str) -> None:
-        share = Share()
-        room.take(share, 50)
+    async def hold(room: MemoryBudget, seconds: float, outcomes: list[str], name: str) -> None:
+        share = Reservation()
+        room.reserve(share, 50)
         try:
-            await wait(share, asyncio.get_running_loop().time() + seconds, asyncio.Event().wait())
+            await wait_for_client(share, asyncio.get_running_loop().time() + seconds, asyncio.Event().wait())
         except TimeoutError:
             outcomes.append(name)
         finally:
-            room.give_back(share)
+            room.release(share)
 
     async def crowd() -> list[str]:
-        room, outcomes = Room(100), []
+        room, outcomes = MemoryBudget(100), []
         first = asyncio.create_task(hold(room, 60, outcomes, "first"))
         await asyncio.sleep(0.1)
         second = asyncio.create_task(hold(room, 60, outcomes, "second"))
         await asyncio.sleep(0.1)
-        share = Share()
+        share = Reservation()
         with pytest.raises(ServiceUnavailable):  # both have only just come
-            room.take(share, 50)
-        room.take(share, 10, free=10)  # a little always goes
-        room.give_back(share)
+            room.reserve(share, 50)
+        room.reserve(share, 10, free=10)  # a little always goes
+        room.release(share)
         await asyncio.sleep(1)
-        room.take(share, 50)
+        room.reserve(share, 50)
         await first
         assert outcomes == ["first"]
-        room.give_back(share)
-        room.give_back(share)
-        room.take(share, 50)
+        room.release(share)
+        room.release(share)
+        room.reserve(share, 50)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
-        room.take(share, 50)
+        room.reserve(share, 50)
         with pytest.raises(ServiceUnavailable):  # nobody is waited for
-            room.take(share, 1)
+            room.reserve(share, 1)
         return outcomes
 
     assert asyncio.run(crowd()) == ["first"]
@@ -343,15 +343,15 @@ def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
 
 def test_whoever_is_being_sent_away_is_not_sent_away_again():
     async def crowd() -> None:
-        room, slow, share = Room(100), Share(), Share()
-        room.take(slow, 100)
+        room, slow, share = MemoryBudget(100), Reservation(), Reservation()
+        room.reserve(slow, 100)
         await asyncio.sleep(1.1)
-        waiting = asyncio.create_task(wait(slow, asyncio.get_running_loop().time(), asyncio.Event().wait()))
+        waiting = asyncio.create_task(wait_for_client(slow, asyncio.get_running_loop().time(), asyncio.Event().wait()))
         while slow.limit is None or not slow.limit.expired():  # noqa: ASYNC110 the one turn of the loop between the two
             await asyncio.sleep(0)
         assert not waiting.done()
         with pytest.raises(ServiceUnavailable):
-            room.take(share, 50)
+            room.reserve(share, 50)
         with pytest.raises(TimeoutError):
             await waiting
 

@@ -17,13 +17,13 @@ from seneca.common.json_decoding import convert, decode
 from seneca.courses import NewCourse
 from seneca.errors import ApiError, InvalidInput, MalformedJson
 from seneca.exchange.records import read
-from seneca.sessions.commands import Update
-from seneca.sessions.results import read_results
+from seneca.sessions.commands import UpdateSession
+from seneca.sessions.results import parse_results
 from tests.hostile_json import ID, by_chance, placed, shapes
 
 pytestmark = pytest.mark.no_database
 
-KINDS = [Registration, Update, NewCourse]
+KINDS = [Registration, UpdateSession, NewCourse]
 SMALL = 32 * 1024
 BYTES_EACH = 80
 """Of memory for each byte of a body: 20 MB at 256 KiB."""
@@ -127,7 +127,7 @@ def test_every_module_and_every_kind_of_rule_is_named_in_the_order_of_the_body()
         module(" A ", score=2_000_000, answers=["", 1]),
         {"quiz": {"x": 1}, "adaptive": [1]},
     )
-    assert fields(body, Update) == [
+    assert fields(body, UpdateSession) == [
         "moduleStats[0].moduleName",
         "moduleStats[0].quiz.score",
         "moduleStats[2]",
@@ -141,9 +141,9 @@ def test_every_module_and_every_kind_of_rule_is_named_in_the_order_of_the_body()
 
 
 def test_at_most_twenty_are_named_and_they_are_the_first():
-    assert fields(update(*[7] * 200), Update) == [f"moduleStats[{n}]" for n in range(20)]
-    assert fields({f"x{n}": n for n in range(5000)}, Update) == [f"x{n}" for n in range(20)]
-    assert fields(update(*[module("M", score=10**7)] * 50), Update)[:3] == [
+    assert fields(update(*[7] * 200), UpdateSession) == [f"moduleStats[{n}]" for n in range(20)]
+    assert fields({f"x{n}": n for n in range(5000)}, UpdateSession) == [f"x{n}" for n in range(20)]
+    assert fields(update(*[module("M", score=10**7)] * 50), UpdateSession)[:3] == [
         "moduleStats[0].quiz.score",
         "moduleStats[1].moduleName",
         "moduleStats[1].quiz.score",
@@ -152,7 +152,7 @@ def test_at_most_twenty_are_named_and_they_are_the_first():
 
 def test_members_given_twice_are_named():
     raw = b'{"sessionId":"%b","sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":1,"\\u0073core":2}}]}'
-    assert problems(raw % (ID, ID), Update) == [
+    assert problems(raw % (ID, ID), UpdateSession) == [
         "sessionId: must not be repeated",
         "moduleStats[0].quiz.score: must not be repeated",
     ]
@@ -180,11 +180,11 @@ def test_members_given_twice_are_named():
 )
 def test_what_cannot_be_summed_is_refused_by_its_field(text: bytes, rule: str):
     raw = b'{"sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":%b}}]}' % (ID, text)
-    assert problems(raw, Update) == [f"moduleStats[0].quiz.score: {rule}"]
+    assert problems(raw, UpdateSession) == [f"moduleStats[0].quiz.score: {rule}"]
 
 
 def test_names_and_texts_of_the_client_are_cut():
-    [problem] = problems({"n" * 250_000: 1} | update(module("M")), Update)
+    [problem] = problems({"n" * 250_000: 1} | update(module("M")), UpdateSession)
     assert len(problem) < 300
     problem = problems(
         {"username": "u", "email": "e@x.org", "password": "securePassword123", "role": "r" * 250_000}, Registration
@@ -194,7 +194,7 @@ def test_names_and_texts_of_the_client_are_cut():
 
 def test_a_byte_order_mark_is_said_to_be_one():
     with pytest.raises(MalformedJson, match="byte order mark"):
-        decode(b"\xef\xbb\xbf{}", Update)
+        decode(b"\xef\xbb\xbf{}", UpdateSession)
 
 
 VALID = update(
@@ -224,12 +224,12 @@ def test_what_is_found_is_what_the_type_refuses(changes: list[tuple[tuple[str | 
             continue
     raw = json.dumps(body).encode()
     try:
-        first = msgspec.json.decode(raw, type=Update)
+        first = msgspec.json.decode(raw, type=UpdateSession)
     except msgspec.ValidationError as error:
         path = str(error).partition("$.")[2].removesuffix("`")
-        assert any(field.startswith(path.partition(".")[0]) for field in fields(raw, Update)), (path, body)
+        assert any(field.startswith(path.partition(".")[0]) for field in fields(raw, UpdateSession)), (path, body)
     else:
-        error = refusal(raw, Update)
+        error = refusal(raw, UpdateSession)
         assert error is None or list(first.find_errors())
 
 
@@ -252,22 +252,22 @@ def test_what_is_found_is_what_the_type_refuses(changes: list[tuple[tuple[str | 
 )
 def test_scores_are_rounded_half_to_even_from_their_text(literal: bytes, stored: object):
     raw = b'{"sessionId":"%b","moduleStats":[{"moduleName":"M","quiz":{"score":%b}}]}' % (ID, literal)
-    [result] = read_results(decode(raw, Update).module_stats)
+    [result] = parse_results(decode(raw, UpdateSession).module_stats)
     assert result.quiz is not None
     assert json.loads(result.quiz, parse_float=Decimal)["score"] == stored
     assert result.quiz_score == Decimal(stored) * 1000
 
 
 def test_answers_have_up_to_ten_thousand_characters():
-    decode(json.dumps(update(module("M", answers=["é" * 10_000]))).encode(), Update)
-    assert fields(update(module("M", answers=["x" * 10_001])), Update) == ["moduleStats[0].quiz.answers[0]"]
-    assert fields(update(module("M", answers=["x"] * 501)), Update) == ["moduleStats[0].quiz.answers"]
+    decode(json.dumps(update(module("M", answers=["é" * 10_000]))).encode(), UpdateSession)
+    assert fields(update(module("M", answers=["x" * 10_001])), UpdateSession) == ["moduleStats[0].quiz.answers[0]"]
+    assert fields(update(module("M", answers=["x"] * 501)), UpdateSession) == ["moduleStats[0].quiz.answers"]
 
 
 def test_ids_are_36_characters_in_any_case():
-    assert decode(json.dumps(update(module("M")) | {"sessionId": ID.decode().upper()}).encode(), Update)
+    assert decode(json.dumps(update(module("M")) | {"sessionId": ID.decode().upper()}).encode(), UpdateSession)
     short = ID.decode().replace("-", "")
-    assert problems(update(module("M")) | {"sessionId": short}, Update) == ["sessionId: must be a UUID"]
+    assert problems(update(module("M")) | {"sessionId": short}, UpdateSession) == ["sessionId: must be a UUID"]
 
 
 def test_values_that_did_not_come_as_json_are_checked_alike():

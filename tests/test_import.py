@@ -254,7 +254,7 @@ def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
     with stored(tmp_path) as store:
         with store.database.write_transaction() as tx:
             for person in people[::3]:
-                erased_accounts.note(tx, person["id"], 0)
+                erased_accounts.record(tx, person["id"], 0)
         report = store.load(*people, skip_bad=True)
         assert [line.number for line in report.bad_lines] == [1, 4, 7, 10, 13, 16, 19]
         assert report.bad_lines[0].reason == "id: is an erased account's"

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seneca.exchange.importer import MOST_LINE, USERS_TOGETHER
-from seneca.exchange.report import MOST_LISTED
+from seneca.exchange.importer import MAX_LINE_BYTES, USERS_PER_BATCH
+from seneca.exchange.report import MAX_LISTED
 from tests.conftest import seneca
 from tests.exchange import ALICE_ID, ARGON2, BCRYPT, CHARLIE_ID, COURSE_ID, Line, Shell, course, module, session, user
 
@@ -183,7 +183,7 @@ def test_a_learner_has_at_most_2000_names_in_a_course(shell: Shell):
 
 
 def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: Shell):
-    people = [user(id=str(UUID(int=n)), username=f"learner-{n}") for n in range(USERS_TOGETHER + 5)]
+    people = [user(id=str(UUID(int=n)), username=f"learner-{n}") for n in range(USERS_PER_BATCH + 5)]
     near, far = people[-1], people[3]
     others = [
         near,
@@ -204,9 +204,9 @@ def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: S
         f"line {first + 2}: role: differs from what is stored under this id (--update replaces it)",
         f"line {first + 3}: username: differs from what is stored under this id (--update replaces it)",
     ]
-    assert f"{USERS_TOGETHER + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
+    assert f"{USERS_PER_BATCH + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
     assert shell.rows("SELECT count(*), count(DISTINCT account_id) FROM account_names") == [
-        (2 * (USERS_TOGETHER + 6) + 1, USERS_TOGETHER + 7)
+        (2 * (USERS_PER_BATCH + 6) + 1, USERS_PER_BATCH + 7)
     ]
     assert shell.rows("SELECT count(*) FROM properties WHERE name = 'administrator-existed'") == [(0,)]
 
@@ -224,15 +224,17 @@ def test_one_bad_line_keeps_all_others_out(shell: Shell):
 
 
 def test_the_list_of_bad_lines_is_bounded(shell: Shell):
-    status, said = shell.load(*[b"nonsense"] * (MOST_LISTED + 7), course(), options=("--skip-bad",))
+    status, said = shell.load(*[b"nonsense"] * (MAX_LISTED + 7), course(), options=("--skip-bad",))
     assert status == 0
-    assert sum(line.startswith("line ") for line in said.splitlines()) == MOST_LISTED
+    assert sum(line.startswith("line ") for line in said.splitlines()) == MAX_LISTED
     assert "and 7 more bad lines" in said
-    assert f"{MOST_LISTED + 7:,} bad lines left out" in said
+    assert f"{MAX_LISTED + 7:,} bad lines left out" in said
 
 
 def test_a_line_that_is_too_long_is_passed_over(shell: Shell):
-    status, said = shell.load(course(), b" " * (2 * MOST_LINE), b"x" * (2 * MOST_LINE), user(), options=("--skip-bad",))
+    status, said = shell.load(
+        course(), b" " * (2 * MAX_LINE_BYTES), b"x" * (2 * MAX_LINE_BYTES), user(), options=("--skip-bad",)
+    )
     assert status == 0
     assert "line 2: The line has more than 16 MiB." in said
     assert "line 3: The line has more than 16 MiB." in said

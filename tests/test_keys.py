@@ -13,7 +13,7 @@ from typing import Self
 import httpx
 import pytest
 
-from seneca.auth.access_tokens import Key, Keys, agree, forget
+from seneca.auth.access_tokens import SigningKey, SigningKeys, register_signing_keys, reset_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
 from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
@@ -135,10 +135,10 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
         barrier = Barrier(4)
 
         def start(text: str) -> bool:
-            keys = Keys([Key.of(text)])
+            keys = SigningKeys([SigningKey.of(text)])
             barrier.wait()  # noqa: B023
             try:
-                agree(database, keys)
+                register_signing_keys(database, keys)
             except CommandError:
                 return False
             return True
@@ -146,7 +146,7 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
         with ThreadPoolExecutor(4) as threads:
             assert sum(threads.map(start, [secrets.token_hex(32) for _ in range(4)])) == 1
         with database.write_transaction() as tx:
-            forget(tx)
+            reset_signing_keys(tx)
     database.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from seneca.auth.access_tokens import Caller
 from seneca.errors import Unauthenticated
-from seneca.http.auth import SIGNED_IN
+from seneca.http.auth import CALLER
 from seneca.http.limits import long_reads
 from seneca.http.limits.fair_slots import FairSlots
 
@@ -38,7 +38,7 @@ def test_who_is_signed_out_while_waiting_for_a_turn_reads_nothing(read: Any):
             database=SimpleNamespace(scan=scan),
         )
         scope = {
-            SIGNED_IN: amy,
+            CALLER: amy,
             "headers": [(b"authorization", b"Bearer hers")],
             "litestar_app": SimpleNamespace(state={"services": shared}),
         }

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.auth.access_tokens import Key, Keys
+from seneca.auth.access_tokens import SigningKey, SigningKeys
 from seneca.common import units
 from seneca.database import ForeignKeyViolation, migrations, open_database
 from tests.conftest import Person, refused, running, seneca
@@ -41,7 +41,7 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
     if by == "migrate":
         done = seneca("migrate", "--data", tmp_path)
         assert (done.returncode, done.stdout) == (0, f"{len(migrations.known('sqlite')) - 1} migrations applied.\n")
-    keys = Keys([Key.of(KEY)])
+    keys = SigningKeys([SigningKey.of(KEY)])
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
 
         def holder(sign_in: str) -> Person:
@@ -60,7 +60,7 @@ def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path
     make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=units.new_id(), now=now)
     sql = "INSERT INTO properties (name, value) VALUES ('tokens-not-before', '1800000000')"
     engine().script(tmp_path, sql)
-    keys = Keys([Key.of(KEY)])
+    keys = SigningKeys([SigningKey.of(KEY)])
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
         for generation, status in (("", 401), ("1800000000", 200)):
             token = keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)

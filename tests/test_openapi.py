@@ -14,7 +14,7 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from seneca import errors, settings
-from seneca.api.docs import documentation
+from seneca.api.docs import docs_routes
 from seneca.app import ROUTES
 from tests.conftest import Person, make_course, running, sign_up
 
@@ -79,7 +79,7 @@ def test_every_route_of_the_application_is_in_it(document: dict[str, Any]):
         for method in route.http_methods
     }
     assert set(operations(document)) == routes
-    assert {path for route in documentation(ROUTES) for path in route.paths} == {
+    assert {path for route in docs_routes(ROUTES) for path in route.paths} == {
         "/",
         "/openapi.json",
         "/docs",

@@ -25,8 +25,8 @@ from seneca.database import Transaction, UniqueViolation, open_database
 from seneca.database.postgres.engine import Postgres
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.sessions import commands
-from seneca.sessions.commands import Start
-from seneca.sessions.results import ModuleUpdate, Part, read_results
+from seneca.sessions.commands import StartSession
+from seneca.sessions.results import ModuleUpdate, Part, parse_results
 from seneca.settings import Settings
 from seneca.stats import queries
 from tests import engines
@@ -332,12 +332,12 @@ def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(clus
         )
         course = await database.write(courses.create, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), 0)
         for n in range(12):  # by then every statement is prepared
-            start = Start(course.id, "Number", UNSET)
+            start = StartSession(course.id, "Number", UNSET)
             session_id, _ = await count("start", database.write(commands.start, learner, start, n))
             fresh = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n)) for m in range(3)]
-            await count("update, new", database.write(commands.record, learner, session_id, read_results(fresh)))
+            await count("update, new", database.write(commands.update, learner, session_id, parse_results(fresh)))
             again = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n + 1)) for m in range(3)]
-            await count("update", database.write(commands.record, learner, session_id, read_results(again)))
+            await count("update", database.write(commands.update, learner, session_id, parse_results(again)))
             await count("end", database.write(commands.end, learner, session_id, n))
             await database.read(queries.of_learner_in_course, learner.id, course.id)
             await count("statistic", database.read(queries.of_learner_in_course, learner.id, course.id))

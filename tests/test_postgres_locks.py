@@ -227,7 +227,7 @@ def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_ot
     url = engines.engine().url(tmp_path)
     database = open_database(url)
     with database.write_transaction() as tx:
-        vacuum.want(tx, had_sessions=True)
+        vacuum.request_vacuum(tx, had_sessions=True)
         fulfilled = vacuum.state(tx)
     with psycopg.connect(url) as another, ThreadPoolExecutor(1) as thread:
         mark = "UPDATE properties SET value = 'another' WHERE name = %s"

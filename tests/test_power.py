@@ -30,9 +30,9 @@ from seneca.database.sqlite import engine, writer
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
 from seneca.errors import CommandError
 from seneca.sessions import commands
-from seneca.sessions.commands import Start
-from seneca.sessions.results import ModuleUpdate, read_results
-from seneca.stats.verification import differences
+from seneca.sessions.commands import StartSession
+from seneca.sessions.results import ModuleUpdate, parse_results
+from seneca.stats.verification import mismatches
 from tests import ledger, power
 from tests.ledger import Ledger, Study
 from tests.power import Disk, Journal
@@ -97,13 +97,13 @@ async def client(database: Sqlite, journal: Journal, learner: Learner, writes: i
             journal.append(replace(known))
 
         note()
-        await database.write(commands.start, learner, Start(COURSE, "Number", known.id), NOW)
+        await database.write(commands.start, learner, StartSession(COURSE, "Number", known.id), NOW)
         note(started=True)
         steps = random.randrange(1, 12)
         for number in range(1, steps + 1):
-            given = read_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
+            given = parse_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
             note(sent=number)
-            recorded = await database.write(commands.record, learner, known.id, given)
+            recorded = await database.write(commands.update, learner, known.id, given)
             assert recorded.points == ledger.POINTS * number
             note(acknowledged=number)
         note(ending=True)
@@ -157,7 +157,7 @@ def faults(left: Path, clients: Ledger) -> list[str]:
         with database.read_transaction() as tx:
             broken = [f"corrupt: {row[0]}" for row in tx.fetch_all("PRAGMA integrity_check") if row != ("ok",)]
             broken += [f"corrupt: {row} refers to nothing" for row in tx.fetch_all("PRAGMA foreign_key_check")]
-            return broken or [*clients.faults(ledger.read(tx.fetch_all)), *map(str, differences(tx))]
+            return broken or [*clients.faults(ledger.read(tx.fetch_all)), *map(str, mismatches(tx))]
     except apsw.Error as error:
         return [f"corrupt: {error}"]
     finally:
@@ -221,7 +221,7 @@ def test_a_disk_that_lies_about_syncs_is_caught(room: Path):
 def test_a_writer_that_answers_before_the_commit_is_caught(room: Path, monkeypatch: pytest.MonkeyPatch):
     attempt = writer.attempt
 
-    def hasty(tx: SqliteTransaction, request: writer.Request) -> None:
+    def hasty(tx: SqliteTransaction, request: writer.PendingWrite) -> None:
         attempt(tx, request)
         writer.deliver([request])
 

@@ -87,7 +87,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     before = units.from_iso(started[-1][2])  # of the last learner two sessions stay, of the others none
     database = open_database(engine().url(server.data))
     try:
-        removed = asyncio.run(retention.retain(database, months=1, before=before, now=before))
+        removed = asyncio.run(retention.prune(database, months=1, before=before, now=before))
     finally:
         database.close()
     assert removed.sessions >= 10
@@ -104,13 +104,13 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
 def test_a_learner_with_very_many_sessions_is_forgotten_piece_by_piece(shell: Shell, monkeypatch: pytest.MonkeyPatch):
     lines = [session(userId=ALICE_ID, modulesStats=[module(f"M{n}") for n in range(3)]) for _ in range(23)]
     assert shell.load(*lines)[0] == 0
-    monkeypatch.setattr(deletion, "MOST_TOGETHER", 5)
-    monkeypatch.setattr(deletion, "MOST_RESULTS_TOGETHER", 7)
+    monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 5)
+    monkeypatch.setattr(deletion, "MAX_RESULTS_PER_BATCH", 7)
     told: list[int] = []
     database = open_database(engine().url(shell.data))
     try:
-        run = retention.retain(database, months=1, before=units.LATEST, now=1, progress=told.append)
-        assert asyncio.run(run) == retention.Old(27, 2)
+        run = retention.prune(database, months=1, before=units.LATEST, now=1, progress=told.append)
+        assert asyncio.run(run) == retention.OldSessions(27, 2)
     finally:
         database.close()
     assert len(told) > 10
@@ -139,10 +139,10 @@ def test_a_learner_with_very_many_sessions_is_forgotten_piece_by_piece(shell: Sh
 )
 def test_calendar_months(now: str, months: int, expected: str):
     """The same day of the month; where there is none, the month's last."""
-    assert units.iso(retention.limit(units.from_iso(now), months)) == expected
+    assert units.iso(retention.cutoff(units.from_iso(now), months)) == expected
 
 
 @pytest.mark.no_database
 def test_before_the_calendar_began():
     with pytest.raises(CommandError):
-        retention.limit(units.from_iso("0001-06-01T00:00:00.000Z"), 6)
+        retention.cutoff(units.from_iso("0001-06-01T00:00:00.000Z"), 6)

@@ -130,12 +130,12 @@ NUMBERS = [
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {passwords.FAILURE_STEP_MS} ms",
     f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
-    f"An access token is good for {access_tokens.LIFETIME // 60} minutes",
-    f"it is good for {access_tokens.LIFETIME // 60} minutes",
-    f"ends {sign_ins.MOST_IDLE // DAY} days after it was last refreshed, and {sign_ins.MOST_AGE // DAY} days after",
-    f"Within {sign_ins.REPEAT // 1000} seconds of its first use",
-    f"reads what ended every {token_verifier.LOOK_EVERY:.0f} seconds",
-    f"could not read for {token_verifier.BLIND_AFTER:.0f} seconds answers 503",
+    f"An access token is good for {access_tokens.ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
+    f"it is good for {access_tokens.ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
+    f"ends {sign_ins.MAX_IDLE_MS // DAY} days after it was last refreshed, and {sign_ins.MAX_AGE_MS // DAY} days after",
+    f"Within {sign_ins.REUSE_GRACE_MS // 1000} seconds of its first use",
+    f"reads what ended every {token_verifier.POLL_SECONDS:.0f} seconds",
+    f"could not read for {token_verifier.MAX_STALENESS_SECONDS:.0f} seconds answers 503",
     f"The first {login_throttle.FREE_FAILURES} failures cost nothing",
     f"must wait {login_throttle.FIRST_WAIT_MS // 1000} second, then twice as long each time, up to {login_throttle.MAX_WAIT_MS // 60_000} m",
     f"{login_throttle.FORGET_AFTER_MS // 3_600_000} hours without an attempt",
@@ -148,10 +148,10 @@ NUMBERS = [
     f"An account may have {sign_ins.MAX_SIGN_INS} sign-ins at once",
     f"{Settings().max_registrations} in {MINUTES} minutes (`SENECA_MAX_REGISTRATIONS`)",
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
-    f"A body has at most {endpoint.MOST_BYTES // 1024} KiB",
-    f"up to {request_body.MOST_DROPPED // 1024**2} MiB or {request_body.DROP_SECONDS} seconds",
+    f"A body has at most {endpoint.MAX_BODY_BYTES // 1024} KiB",
+    f"up to {request_body.MAX_DRAINED_BYTES // 1024**2} MiB or {request_body.DRAIN_SECONDS} seconds",
     f"has {pagination.DEFAULT} entries unless asked, at most {pagination.MOST:,}",
-    f"given ones need {access_tokens.FEWEST_CHARACTERS} characters",
+    f"given ones need {access_tokens.MIN_CHARACTERS} characters",
 ]
 
 
@@ -167,7 +167,7 @@ def test_deadlines_are_those_of_the_program():
     said = [
         f"(1 MiB for a course), and {request_body.BODY_SECONDS} seconds to arrive",
         f"A header has {processes.HEADER_MILLISECONDS // 1000} seconds and {processes.HEADER_BYTES // 1024} KiB",
-        f"takes nothing for {responses.PIECE_SECONDS} seconds is broken off",
-        f"an account has at most {concurrency.MOST_EACH} on their way",
+        f"takes nothing for {responses.CHUNK_SECONDS} seconds is broken off",
+        f"an account has at most {concurrency.MAX_PER_ACCOUNT} on their way",
     ]
     assert [number for number in said if number not in WORDS] == []

@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
-from seneca.auth.access_tokens import Key, Keys, load_keys
+from seneca.auth.access_tokens import SigningKey, SigningKeys, load_keys
 from seneca.database import open_database
 from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
@@ -182,7 +182,7 @@ def test_keys_rotate(tmp_path: Path):
     with running(tmp_path, SENECA_SECRET_KEY=f"{B}, {A}") as server, httpx.Client(base_url=server.url) as client:
         assert works(old, server)
         new = sign_up(client, "alice")
-        assert decoded(str(new.token))[0]["kid"] == Key.of(B).id != decoded(str(old.token))[0]["kid"]
+        assert decoded(str(new.token))[0]["kid"] == SigningKey.of(B).id != decoded(str(old.token))[0]["kid"]
     with running(tmp_path, SENECA_SECRET_KEY=B) as server:
         assert works(new, server)
         assert not works(old, server)
@@ -266,16 +266,16 @@ def test_serve_refuses_a_weak_key_in_one_line(tmp_path: Path):
 
 
 def test_keys_verify_what_they_issued():
-    keys, now = Keys([Key.of(A)]), int(time.time())
+    keys, now = SigningKeys([SigningKey.of(A)]), int(time.time())
     token = keys.issue(account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999, generation="g")
     verified = keys.verify(token, 64)
     caller = verified.caller
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
     assert verified.generation == "g"
-    assert verified.expires == now + access_tokens.LIFETIME == now + 3600
+    assert verified.expires == now + access_tokens.ACCESS_TOKEN_TTL_SECONDS == now + 3600
     with pytest.raises(Unauthenticated):
-        Keys([Key.of(B)]).verify(token, 64)
+        SigningKeys([SigningKey.of(B)]).verify(token, 64)
     assert A not in token
 
 
@@ -283,15 +283,17 @@ def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Whoever stops looking refuses every token for ever."""
-    monkeypatch.setattr(token_verifier, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(token_verifier, "POLL_SECONDS", 0.01)
     database = open_database(f"sqlite:///{tmp_path / 'seneca.db'}")
-    sign_ins = token_verifier.SignIns(database, Keys([Key.of(secrets.token_hex(32))]), database.buckets)
+    sign_ins = token_verifier.TokenVerifier(
+        database, SigningKeys([SigningKey.of(secrets.token_hex(32))]), database.buckets
+    )
 
     async def looks_again() -> bool:
-        await sign_ins.look()  # all of them, on another thread
-        await sign_ins.look()
+        await sign_ins.refresh_revocations()  # all of them, on another thread
+        await sign_ins.refresh_revocations()
         database._reader.connection.close()
-        watch = asyncio.create_task(sign_ins.watch())
+        watch = asyncio.create_task(sign_ins.run())
         await asyncio.sleep(0.1)
         database._reader = None  # mended
         looked = sign_ins._looked

@@ -144,7 +144,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     from seneca.sessions import deletion
     from tests.engines import engine
 
-    monkeypatch.setattr(deletion, "MOST_TOGETHER", 5)
+    monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 5)
     database = open_database(engine().url(server.data))
     try:
         with database.write_transaction() as tx:

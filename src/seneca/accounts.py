@@ -114,7 +114,7 @@ def create(
     Args:
         tx: the transaction.
         id: its identifier.
-        username: unique, in one namespace with addresses, as ``text.key`` compares them.
+        username: unique, in one namespace with addresses, as ``text_response.key`` compares them.
         email: likewise.
         role: ``user`` or ``admin``.
         password_hash: None where it cannot sign in yet.
@@ -171,11 +171,11 @@ WHERE n.name_key = :key
 
 def credentials(tx: Transaction, name: str) -> Credentials | None:
     """What signing in as this username or address takes, or None."""
-    row = ask_credentials(tx, name).fetchone()
+    row = send_credentials(tx, name).fetchone()
     return None if row is None else Credentials(*row)
 
 
-def ask_credentials(tx: Transaction, name: str) -> PendingResult:
+def send_credentials(tx: Transaction, name: str) -> PendingResult:
     """Ask for the fields of ``credentials``."""
     return tx.send(CREDENTIALS, key=text_types.key(name))
 

@@ -18,22 +18,22 @@ from litestar.types import ASGIApp
 
 from seneca import logs, settings
 from seneca.api import accounts, audit, auth, courses, health, privacy, sessions, stats
-from seneca.api.docs import documentation
+from seneca.api.docs import docs_routes
 from seneca.auth import password_policy
 from seneca.auth.access_tokens import load_keys
 from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
-from seneca.auth.token_verifier import SignIns
+from seneca.auth.token_verifier import TokenVerifier
 from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
-from seneca.http.app_state import Services
+from seneca.http.app_state import AppState
 from seneca.http.auth import guard
 from seneca.http.limits.fair_slots import FairSlots
-from seneca.http.middleware import Envelope
+from seneca.http.middleware import RequestMiddleware
 from seneca.http.options import options_routes
 from seneca.privacy import erasure_log
-from seneca.privacy.erasure_worker import Aftermath
+from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.server import sockets
 from seneca.sessions.learner_quotas import Amount, LearnerQuotas
 from seneca.settings import STARTED, Settings
@@ -87,30 +87,30 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
 
     """
     database = open_database(told.database, told.database_connections)
-    sign_ins = SignIns(database, load_keys(told), database.buckets)
-    sign_ins.read_first()
-    shared = Services(
+    sign_ins = TokenVerifier(database, load_keys(told), database.buckets)
+    sign_ins.load_revocations()
+    shared = AppState(
         settings=told,
         database=database,
-        sign_ins=sign_ins,
+        token_verifier=sign_ins,
         password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
         password_policy=PasswordPolicy.load(told.password_words),
         sign_in_slots=FairSlots(max(1, told.database_connections // 2)),
-        aftermath=Aftermath(database, told.data / erasure_log.FILE, told.vacuum_interval),
+        erasure_worker=ErasureWorker(database, told.data / erasure_log.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
         list_slots=FairSlots(MAX_LISTS_AT_ONCE),
         export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),
         started=started,
     )
 
-    routes = [*ROUTES, *documentation(ROUTES)]
-    return Envelope(
+    routes = [*ROUTES, *docs_routes(ROUTES)]
+    return RequestMiddleware(
         Application(
             route_handlers=[*options_routes(routes), *routes],
             before_request=guard,  # not a framework guard: those copy the handler for each request
             exception_handlers=problem_details.HANDLERS,
             state=State({"services": shared}),
-            lifespan=[living(shared, flush_log)],
+            lifespan=[lifespan(shared, flush_log)],
             cors_config=cors(told.origins),
             openapi_config=None,
             logging_config=None,
@@ -120,15 +120,15 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
 
 
 @asynccontextmanager
-async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterator[None]:
+async def lifespan(shared: AppState, flush_log: Callable[[], None]) -> AsyncIterator[None]:
     """From a worker's start, before which it answers nobody, to its end."""
     gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
     watches = (
-        shared.sign_ins.watch(),
-        shared.sign_ins.watch_all(),
-        shared.aftermath.watch(),
-        follow(),
-        sockets.begin(),
+        shared.token_verifier.run(),
+        shared.token_verifier.run_reload(),
+        shared.erasure_worker.run(),
+        exit_with_parent(),
+        sockets.start_listening(),
     )
     tasks = [asyncio.create_task(watch) for watch in (*watches, asyncio.to_thread(password_policy.load_lists))]
     try:
@@ -143,7 +143,7 @@ async def living(shared: Services, flush_log: Callable[[], None]) -> AsyncIterat
         flush_log()  # a worker's process ends without calling what is registered for its exit
 
 
-async def follow() -> None:
+async def exit_with_parent() -> None:
     """Stop this worker once the process that started it was killed, or it would keep the port taken."""
     parent = multiprocessing.parent_process()
     while parent is None or os.getppid() == parent.pid:  # noqa: ASYNC110 nobody tells a child

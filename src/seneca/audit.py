@@ -14,7 +14,7 @@ from seneca.common.text_types import CursorText
 from seneca.common.units import Moment
 from seneca.database import Row, Transaction
 
-Act = Literal[
+Action = Literal[
     "account.registered",
     "account.role-changed",
     "account.password-changed",
@@ -33,10 +33,10 @@ Act = Literal[
     "keys.forgotten",
     "sessions.retained",
 ]
-Fact = int | str
+Detail = int | str
 """A count, a role, an identifier, a time."""
 
-NOBODY: Final = ""
+WHOLE_DATABASE: Final = ""
 """The subject of what concerns the whole database."""
 
 
@@ -46,11 +46,11 @@ class Entry(Struct, frozen=True, rename="camel"):
     id: str
     at: str
     actor: Annotated[str | None, Meta(description="Who did it, an account's id; `null`: from the shell.")]
-    act: Act
+    act: Action
     subject: Annotated[
         str | None, Meta(description="To whom or what, an account's or a course's id; `null`: the whole database.")
     ]
-    facts: Annotated[dict[str, Fact], Meta(description="Roles, counts, times.")]
+    facts: Annotated[dict[str, Detail], Meta(description="Roles, counts, times.")]
 
 
 PUT = """
@@ -61,7 +61,7 @@ ON CONFLICT (bucket, id) DO UPDATE SET facts = excluded.facts
 
 
 def record(
-    tx: Transaction, actor: str | None, act: Act, subject: str, now: int, *, entry: str = "", **facts: Fact
+    tx: Transaction, actor: str | None, act: Action, subject: str, now: int, *, entry: str = "", **facts: Detail
 ) -> str:
     """Record an act.
 
@@ -69,7 +69,7 @@ def record(
         tx: the transaction that does it.
         actor: who does it, an account's id; None: whoever is at the shell.
         act: what is done.
-        subject: to whom or to what, an account's or a course's id, or ``NOBODY``.
+        subject: to whom or to what, an account's or a course's id, or ``WHOLE_DATABASE``.
         now: milliseconds since 1970.
         entry: of an act that takes several transactions, the entry that its first one made: its facts become these.
         facts: counts, roles, times, identifiers. Nothing that a person is called.

@@ -19,7 +19,7 @@ from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 from seneca.stats import verification
 
-TOGETHER: Final = 1000  # rows
+ROWS_PER_STATEMENT: Final = 1000  # rows
 
 COUNTS = """
 SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
@@ -31,7 +31,7 @@ SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT 
 """
 
 
-class Content(Struct, frozen=True):
+class RowCounts(Struct, frozen=True):
     """How much is in a database, or in a backup of it."""
 
     accounts: int
@@ -48,32 +48,32 @@ class Content(Struct, frozen=True):
 class Restored(Struct, frozen=True):
     """What a restore has brought back."""
 
-    content: Content
+    content: RowCounts
     mended: int
     """Figures that were not what the recorded rows say, and are now."""
     erased: int
     """Accounts that were in the backup, and were erased again."""
 
 
-def content(tx: Transaction) -> Content:
+def count_rows(tx: Transaction) -> RowCounts:
     """How much there is."""
-    return Content(*tx.fetch_all(COUNTS)[0])
+    return RowCounts(*tx.fetch_all(COUNTS)[0])
 
 
-def content_of_any_schema(tx: Transaction) -> Content:
+def content_of_any_schema(tx: Transaction) -> RowCounts:
     """How much there is in a database that lacks migrations; accounts that are being erased are counted."""
-    return Content(*tx.fetch_all(COUNTS_OF_ANY_SCHEMA)[0])
+    return RowCounts(*tx.fetch_all(COUNTS_OF_ANY_SCHEMA)[0])
 
 
-def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> Content:
+def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> RowCounts:
     """Back everything up, as it is at this moment, while others write; returns what is in the backup.
 
     Raises as ``Database.backup`` does.
     """
-    return database.backup(path, content_of_any_schema if database.pending else content, progress, force=force)
+    return database.backup(path, content_of_any_schema if database.pending else count_rows, progress, force=force)
 
 
-def doubt(path: Path) -> str | None:
+def check_backup(path: Path) -> str | None:
     """Why a file, though it may be a whole database, is perhaps not all that it should be."""
     try:
         return backup.MISSING_LOG if backup.is_live_copy(path) else None
@@ -101,7 +101,7 @@ def restore(
         ServiceUnavailable: the database is busy, or the disk is full: nothing has changed.
 
     """
-    mended, again, found = 0, 0, Content(0, 0, 0, 0)
+    mended, again, found = 0, 0, RowCounts(0, 0, 0, 0)
 
     def prove(fresh: Database) -> None:
         nonlocal mended, again
@@ -111,17 +111,17 @@ def restore(
             )
         mended = mend(fresh, progress)
         with database.read_transaction() as old, fresh.write_transaction() as new:  # now, while nobody waits
-            again = erase_again(new, {**erased, **dict(erased_accounts.every(old))}, clock())
+            again = erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, clock())
 
     def carry(old: Transaction, new: Transaction) -> None:
         nonlocal again, found
         now = clock()
-        again += erase_again(new, {**erased, **dict(erased_accounts.every(old))}, now)
+        again += erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, now)
         finish(new, again, now)
         sign_ins.carry_revocations(old, new)
         carry_keys(old, new)
         carry_name_changes(old, new)
-        found = content(new)
+        found = count_rows(new)
 
     database.restore(path, prove, carry, progress)
     return Restored(found, mended, again)
@@ -145,13 +145,13 @@ def restore_in_place(database: Database, erased: Mapping[str, int], now: int, pr
     with database.write_transaction() as tx:
         again = erase_again(tx, erased, now)
         finish(tx, again, now)
-        return Restored(content(tx), mended, again)
+        return Restored(count_rows(tx), mended, again)
 
 
 def mend(database: Database, progress: Progress) -> int:
     """Prove every figure; where one is wrong, compute all anew. Returns how many were wrong."""
     with database.read_transaction() as tx:
-        wrong = sum(1 for _ in verification.differences(tx, lambda table: progress(f"verifying {table}", 0, None)))
+        wrong = sum(1 for _ in verification.mismatches(tx, lambda table: progress(f"verifying {table}", 0, None)))
     if wrong:
         with database.write_transaction() as tx:
             verification.rebuild(tx, lambda table: progress(f"rebuilding {table}", 0, None))
@@ -170,7 +170,7 @@ THERE = "SELECT id FROM accounts WHERE id IN (:values)"
 def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
     """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
     for id_, at in erased.items():
-        erased_accounts.note(tx, id_, at)
+        erased_accounts.record(tx, id_, at)
     again = {row[0] for row in tx.fetch_in(THERE, list(erased))} | set(erasure.unfinished(tx))
     for id_ in sorted(again):
         erasure.erase_whole(tx, id_, now)
@@ -191,10 +191,10 @@ def finish(tx: Transaction, again: int, now: int) -> None:
 
     """
     sign_ins.end_everybodys(tx)
-    access_tokens.forget(tx)
+    access_tokens.reset_signing_keys(tx)
     tx.execute(CLOSE)
     tx.execute(FORGET_SETUP_TOKEN)
-    audit.record(tx, None, "data.restored", audit.NOBODY, now, erased=again)
+    audit.record(tx, None, "data.restored", audit.WHOLE_DATABASE, now, erased=again)
 
 
 # -- what stays, of the database that is replaced ----------------------------------------------
@@ -235,6 +235,6 @@ def carry_name_changes(old: Transaction, new: Transaction) -> None:
         (LEARNERS_CHANGES, learner, RAISE_LEARNERS),
     ):
         rows = old.stream(select)
-        while together := [shaped(row) for row in islice(rows, TOGETHER)]:
+        while together := [shaped(row) for row in islice(rows, ROWS_PER_STATEMENT)]:
             new.insert_many_later(raising, together)
     new.execute(NOBODYS)  # they registered since, so they are not there

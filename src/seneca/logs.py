@@ -17,7 +17,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 FLUSH_SECONDS: Final = 0.05
 
 
-class Lines:
+class BufferedLogger:
     """A logger that writes lines together, a moment later, while an event loop runs; else at once.
 
     Writing each line by itself costs a tenth of a short request (docs/performance.md).
@@ -27,7 +27,7 @@ class Lines:
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
         self._lock = threading.Lock()
-        atexit.register(self.write_out)
+        atexit.register(self.flush)
 
     def msg(self, line: bytes) -> None:
         """Take a line; it is written soon."""
@@ -36,13 +36,13 @@ class Lines:
             if len(self._waiting) > 1:
                 return
         try:
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.write_out)
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
         except RuntimeError:  # no loop in this thread
-            self.write_out()
+            self.flush()
 
     info = warning = error = msg
 
-    def write_out(self) -> None:
+    def flush(self) -> None:
         """Write what waits."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
@@ -70,8 +70,8 @@ def configure(form: Form) -> Callable[[], None]:
         ]
         factory: Any = structlog.PrintLoggerFactory(sys.stderr)
     else:
-        lines = Lines(sys.stderr.fileno())
-        processors, factory, flush = [render], lambda *_: lines, lines.write_out
+        lines = BufferedLogger(sys.stderr.fileno())
+        processors, factory, flush = [render], lambda *_: lines, lines.flush
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger("info"),

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seneca.database import Database
 from seneca.privacy import retention
-from seneca.stats.verification import differences
+from seneca.stats.verification import mismatches
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
 from tests.engines import engine
 from tests.history.model import (
@@ -174,7 +174,7 @@ class History(RuleBasedStateMachine):
         """Forget what started before one of the sessions, or with it (of other histories, too, which are over)."""
         before = data.draw(st.sampled_from(self.model.sessions)).start + data.draw(st.integers(0, 1))
         old = [session for session in self.model.sessions if session.start < before]
-        removed = asyncio.run(retention.retain(self.database, months=1, before=before, now=before))
+        removed = asyncio.run(retention.prune(self.database, months=1, before=before, now=before))
         assert removed.sessions >= len(old)
         self.touched |= {(session.learner, session.course) for session in old}
         self.model.sessions = [session for session in self.model.sessions if session not in old]
@@ -426,7 +426,7 @@ class History(RuleBasedStateMachine):
             courses = {session.course for session in self.model.of(learner)}
             assert kept == {course.id: totals(self.model.of(learner, course)) for course in courses}
         with self.database.read_transaction() as tx:
-            assert [str(difference) for difference in differences(tx)] == []
+            assert [str(difference) for difference in mismatches(tx)] == []
 
     def teardown(self) -> None:
         self.read_everything()

@@ -23,12 +23,12 @@ from seneca.errors import (
     Unauthenticated,
 )
 from seneca.http import examples, pagination, path_parameters, request_bodies
-from seneca.http.app_state import now, services
-from seneca.http.auth import caller_of, signed_in, write_as_admin
+from seneca.http.app_state import app_state, now
+from seneca.http.auth import authenticate, current_caller, write_as_admin
 from seneca.http.client_address import client_address
-from seneca.http.endpoint import Answer, operation
+from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import Reply, reply
+from seneca.http.responses import JsonResponse, json_response
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Accounts and sign-in"
@@ -45,15 +45,15 @@ class Registered(Struct, frozen=True, rename="camel"):
     "/auth/register",
     opt=operation(
         tag=TAG,
-        who="anyone",
+        requires="anyone",
         body=Registration,
         example=examples.REGISTRATION,
         request_headers=["X-Setup-Token"],
-        answers=[Answer(201, "The account is there.", Registered, examples.REGISTERED)],
-        refusals=[RegistrationClosed, NameTaken, TooManyRequests],
+        responses=[ResponseSpec(201, "The account is there.", Registered, examples.REGISTERED)],
+        errors=[RegistrationClosed, NameTaken, TooManyRequests],
     ),
 )
-async def register(request: AnyRequest) -> Reply:
+async def register(request: AnyRequest) -> JsonResponse:
     """Register an account.
 
     Anyone may register a learner (with `SENECA_REGISTRATION=admin`: an administrator may). An administrator is
@@ -66,7 +66,7 @@ async def register(request: AnyRequest) -> Reply:
         is_first = await check_may_register(request, asked.role)
 
     asked = await request_bodies.read(request, Registration, authorise=authorise)
-    shared = services(request)
+    shared = app_state(request)
     if shared.password_policy is not password_policy.DEFAULT:  # which was checked with the body
         shared.password_policy.check(asked.password, asked.username, asked.email)
     administrator = administrator_of(request)
@@ -100,13 +100,13 @@ async def register(request: AnyRequest) -> Reply:
         await write_as_admin(request, administrator, work)
     if is_first:
         setup_token.discard(shared.settings.data)
-    return reply(Registered("User registered successfully", user_id), 201)
+    return json_response(Registered("User registered successfully", user_id), 201)
 
 
 def administrator_of(request: AnyRequest) -> Caller | None:
     """The administrator who registers somebody else; None: whoever asks registers themselves."""
     try:
-        caller = signed_in(request)
+        caller = authenticate(request)
     except Unauthenticated:  # a learner may be registered with no token, and so with a bad one
         return None
     return caller if caller.role == "admin" else None
@@ -116,24 +116,24 @@ def administrator_of(request: AnyRequest) -> Caller | None:
     "/auth/me",
     opt=operation(
         tag=TAG,
-        who="signed-in",
-        answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
-        refusals=[AccountNotFound],
+        requires="signed-in",
+        responses=[ResponseSpec(200, "The account.", Account, examples.ACCOUNT)],
+        errors=[AccountNotFound],
     ),
 )
-async def me(request: AnyRequest) -> Reply:
+async def me(request: AnyRequest) -> JsonResponse:
     """Read the caller's account."""
-    return reply(await services(request).database.read(accounts.get, caller_of(request).id))
+    return json_response(await app_state(request).database.read(accounts.get, current_caller(request).id))
 
 
 @get(
     "/users",
     opt=operation(
         tag=TAG,
-        who="admin",
+        requires="admin",
         query=["limit", "cursor", "q"],
-        answers=[
-            Answer(
+        responses=[
+            ResponseSpec(
                 200,
                 "Accounts, by creation.",
                 list[Account],
@@ -143,41 +143,41 @@ async def me(request: AnyRequest) -> Reply:
         ],
     ),
 )
-async def page(request: AnyRequest) -> Reply:
+async def page(request: AnyRequest) -> JsonResponse:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
-    asked = pagination.asked(request)
+    asked = pagination.page_params(request)
     after = asked.after(accounts.Place, accounts.BEGINNING)
     found = await scan(request, accounts.page, query=asked.query, after=after, limit=asked.limit)
-    return reply(found.accounts, headers=asked.link(found.more_after))
+    return json_response(found.accounts, headers=asked.link(found.more_after))
 
 
 @get(
     "/users/{userId:str}",
     opt=operation(
         tag=TAG,
-        who="admin",
-        answers=[Answer(200, "The account.", Account, examples.ACCOUNT)],
-        refusals=[AccountNotFound],
+        requires="admin",
+        responses=[ResponseSpec(200, "The account.", Account, examples.ACCOUNT)],
+        errors=[AccountNotFound],
     ),
 )
-async def one(request: AnyRequest) -> Reply:
+async def one(request: AnyRequest) -> JsonResponse:
     """Read an account."""
     user_id = path_parameters.identifier(request, "userId")
-    return reply(await services(request).database.read(accounts.get, user_id))
+    return json_response(await app_state(request).database.read(accounts.get, user_id))
 
 
 @patch(
     "/users/{userId:str}",
     opt=operation(
         tag=TAG,
-        who="admin",
+        requires="admin",
         body=Change,
         example=examples.ACCOUNT_CHANGE,
-        answers=[Answer(200, "The account as it is now.", Account, examples.ACCOUNT)],
-        refusals=[AccountNotFound, LastAdministrator, OwnAccount],
+        responses=[ResponseSpec(200, "The account as it is now.", Account, examples.ACCOUNT)],
+        errors=[AccountNotFound, LastAdministrator, OwnAccount],
     ),
 )
-async def change(request: AnyRequest) -> Reply:
+async def change(request: AnyRequest) -> JsonResponse:
     """Change another account's role, its password, or both. Its sign-ins end.
 
     One's own password is changed by `PUT /auth/password`, one's own role by another administrator.
@@ -187,8 +187,8 @@ async def change(request: AnyRequest) -> Reply:
     role = None if asked.role is UNSET else asked.role
     if role is None and asked.password is UNSET:
         raise InvalidInput.field("", "at least one of role and password is required")
-    shared = services(request)
-    caller = caller_of(request)
+    shared = app_state(request)
+    caller = current_caller(request)
     if asked.password is not UNSET:
         shared.password_policy.check(asked.password)  # before the account is looked for: 400 comes before 404
         account = await shared.database.read(accounts.get, user_id)
@@ -210,8 +210,8 @@ async def change(request: AnyRequest) -> Reply:
         return account, sign_ins.end_all(tx, user_id, moment)
 
     account, ended = await write_as_admin(request, caller, work, subject=user_id)
-    shared.sign_ins.forget(ended)
-    return reply(account)
+    shared.token_verifier.revoke(ended)
+    return json_response(account)
 
 
 ROUTES = [register, me, page, one, change]

@@ -6,26 +6,26 @@ from litestar import Request, get
 
 from seneca import audit
 from seneca.http import examples, pagination
-from seneca.http.endpoint import Answer, operation
+from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import Reply, reply
+from seneca.http.responses import JsonResponse, json_response
 
 
 @get(
     "/audit",
     opt=operation(
         tag="Privacy",
-        who="admin",
+        requires="admin",
         query=["limit", "cursor"],
-        answers=[Answer(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], pagination.LINK)],
+        responses=[ResponseSpec(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], pagination.LINK)],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> Reply:
+async def page(request: Request[Any, Any, Any]) -> JsonResponse:
     """List who did what to whom, the newest first: every administrative act, in identifiers only."""
-    asked = pagination.asked(request)
+    asked = pagination.page_params(request)
     after = asked.after(audit.Place, audit.NEWEST)
     found = await scan(request, audit.page, after, asked.limit)
-    return reply(found.entries, headers=asked.link(found.more_after))
+    return json_response(found.entries, headers=asked.link(found.more_after))
 
 
 ROUTES = [page]

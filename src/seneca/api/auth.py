@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from seneca import accounts
 from seneca.accounts import Credentials
 from seneca.auth import login_throttle, passwords, sign_ins
-from seneca.auth.access_tokens import LIFETIME
+from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.auth.refresh_tokens import RefreshToken
@@ -27,11 +27,11 @@ from seneca.errors import (
     Unauthenticated,
 )
 from seneca.http import examples, request_bodies
-from seneca.http.app_state import Services, now, services
-from seneca.http.auth import PROVED, caller_of
+from seneca.http.app_state import AppState, app_state, now
+from seneca.http.auth import PROVEN_ACCOUNT, current_caller
 from seneca.http.client_address import client_address
-from seneca.http.endpoint import Answer, operation
-from seneca.http.responses import Reply, nothing, reply
+from seneca.http.endpoint import ResponseSpec, operation
+from seneca.http.responses import JsonResponse, empty_response, json_response
 
 AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     """A request to sign in. `username` may hold the e-mail address."""
 
     username: Annotated[str, Meta(max_length=1024, pattern=text_types.NO_NUL)]
-    password: passwords.GivenPassword
+    password: passwords.SentPassword
 
 
 class Refresh(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -57,7 +57,7 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A change of one's own password."""
 
-    current_password: passwords.GivenPassword
+    current_password: passwords.SentPassword
     new_password: passwords.NewPassword
 
 
@@ -70,7 +70,7 @@ class SignedIn(Struct, frozen=True, rename="camel"):
     expires_in: Annotated[int, Meta(description="Seconds.")]
 
 
-async def prove(
+async def authenticate(
     request: AnyRequest,
     name: str,
     password: str,
@@ -92,7 +92,7 @@ async def prove(
 
     """
     began = time.monotonic()
-    shared, address = services(request), client_address(request)
+    shared, address = app_state(request), client_address(request)
     try:
         attempt = await _reserve(shared, name, address)
         await asyncio.sleep(attempt.delay_ms / 1000)
@@ -107,14 +107,14 @@ async def prove(
         raise
     account_id = attempt.account.id if attempt.account else None
     if done is not None:
-        request.scope[PROVED] = account_id  # type: ignore[literal-required]
+        request.scope[PROVEN_ACCOUNT] = account_id  # type: ignore[literal-required]
         return done
     await asyncio.sleep(-(time.monotonic() - began) % (attempt.failure_step_ms / 1000))
     _log_failure(request, account_id, address, InvalidCredentials.code)
     raise InvalidCredentials(account=account_id)
 
 
-async def _reserve(shared: Services, name: str, address: str) -> LoginAttempt:
+async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
     """Count an attempt before it is made: it waits for its turn at the database behind those of its own address only.
 
     Raises:
@@ -128,13 +128,13 @@ async def _reserve(shared: Services, name: str, address: str) -> LoginAttempt:
             )
 
 
-async def _take_back(shared: Services, attempt: LoginAttempt) -> None:
+async def _take_back(shared: AppState, attempt: LoginAttempt) -> None:
     with suppress(ServiceUnavailable):  # then it counts as a failure
         await shared.database.write(login_throttle.take_back, attempt)
 
 
 async def _verified(
-    shared: Services,
+    shared: AppState,
     attempt: LoginAttempt,
     password: str,
     slot: HashingSlot,
@@ -158,7 +158,7 @@ def _log_failure(request: AnyRequest, account_id: str | None, address: str, reas
         "login failed",
         request=request.scope.get("request_id"),
         account=account_id,
-        address=services(request).sign_ins.keys.pseudonym(address),
+        address=app_state(request).token_verifier.keys.pseudonym(address),
         reason=reason,
     )
 
@@ -168,19 +168,19 @@ def _log_failure(request: AnyRequest, account_id: str | None, address: str, reas
     status_code=200,
     opt=operation(
         tag=TAG,
-        who="anyone",
+        requires="anyone",
         body=Login,
         example=examples.LOGIN,
-        answers=[Answer(200, "A token.", SignedIn, examples.SIGNED_IN)],
-        refusals=[InvalidCredentials, TooManyRequests],
+        responses=[ResponseSpec(200, "A token.", SignedIn, examples.SIGNED_IN)],
+        errors=[InvalidCredentials, TooManyRequests],
     ),
 )
-async def login(request: AnyRequest) -> Reply:
+async def login(request: AnyRequest) -> JsonResponse:
     """Sign in with a username or an e-mail address, and a password."""
     given = await request_bodies.read(request, Login)
-    shared = services(request)
+    shared = app_state(request)
 
-    async def start(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> Reply | None:
+    async def start(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> JsonResponse | None:
         renewed = None
         if not passwords.is_current(verified.password_hash or ""):
             renewed = await slot.hash(given.password)
@@ -188,17 +188,17 @@ async def login(request: AnyRequest) -> Reply:
             started = await shared.database.write(sign_ins.start, verified, renewed, attempt, now())
         if started is None:
             return None
-        shared.sign_ins.forget(started.ended)
-        return signed_in(shared, started.account.role, started.refresh_token, started.generation)
+        shared.token_verifier.revoke(started.ended)
+        return token_response(shared, started.account.role, started.refresh_token, started.generation)
 
     try:
-        return await prove(request, given.username.strip(), given.password, start)
+        return await authenticate(request, given.username.strip(), given.password, start)
     except (TooManyRequests, ServiceUnavailable) as refusal:
         await find_account(shared, given.username.strip(), refusal)
         raise
 
 
-async def find_account(shared: Services, name: str, refusal: ApiError) -> None:
+async def find_account(shared: AppState, name: str, refusal: ApiError) -> None:
     """Note in a refusal whom it keeps out, for the log.
 
     It is asked for each time, also where it is known already: or names that are nobody's would be told by the time.
@@ -213,51 +213,51 @@ async def find_account(shared: Services, name: str, refusal: ApiError) -> None:
     status_code=200,
     opt=operation(
         tag=TAG,
-        who="anyone",
+        requires="anyone",
         body=Refresh,
         example=examples.REFRESH,
-        answers=[Answer(200, "The next tokens.", SignedIn, examples.SIGNED_IN)],
-        refusals=[Unauthenticated],
+        responses=[ResponseSpec(200, "The next tokens.", SignedIn, examples.SIGNED_IN)],
+        errors=[Unauthenticated],
     ),
 )
-async def refresh(request: AnyRequest) -> Reply:
+async def refresh(request: AnyRequest) -> JsonResponse:
     """Exchange a refresh token for the next tokens.
 
     It is good once. Used again within ten seconds, while the next one is unused, it is answered with the same next one: the
     answer may have been lost. Used again at any other time it ends the whole sign-in, since then somebody has stolen it.
     """
     given = RefreshToken.read((await request_bodies.read(request, Refresh)).refresh_token)
-    shared = services(request)
+    shared = app_state(request)
     done = [] if given is None else await shared.database.write(sign_ins.refresh, given, now())
     if isinstance(done, list):
-        shared.sign_ins.forget(done)
+        shared.token_verifier.revoke(done)
         if given is None:
             raise Unauthenticated("token-invalid", "The refresh token is not valid. Sign in again.")
         raise Unauthenticated("signed-out", account=given.account_id if done else None)
-    request.scope[PROVED] = done.token.account_id  # type: ignore[literal-required]
-    return signed_in(shared, done.role, done.token, done.generation)
+    request.scope[PROVEN_ACCOUNT] = done.token.account_id  # type: ignore[literal-required]
+    return token_response(shared, done.role, done.token, done.generation)
 
 
-def signed_in(shared: Services, role: accounts.Role, token: RefreshToken, generation: str) -> Reply:
+def token_response(shared: AppState, role: accounts.Role, token: RefreshToken, generation: str) -> JsonResponse:
     """The tokens of a sign-in."""
-    shared.sign_ins.learn(generation)
-    issued = shared.sign_ins.keys.issue(
+    shared.token_verifier.accept_generation(generation)
+    issued = shared.token_verifier.keys.issue(
         account_id=token.account_id, role=role, sign_in=token.sign_in, now=now(), generation=generation
     )
-    return reply(SignedIn(issued, token.text, "Bearer", LIFETIME))
+    return json_response(SignedIn(issued, token.text, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
 
 
 @post(
     "/auth/logout",
     status_code=200,  # the framework's word only; the answer is a 204
-    opt=operation(tag=TAG, who="signed-in", answers=[Answer(204, "Signed out.")]),
+    opt=operation(tag=TAG, requires="signed-in", responses=[ResponseSpec(204, "Signed out.")]),
 )
-async def logout(request: AnyRequest) -> Reply:
+async def logout(request: AnyRequest) -> JsonResponse:
     """Sign out: this sign-in's tokens stop working."""
-    caller, shared = caller_of(request), services(request)
+    caller, shared = current_caller(request), app_state(request)
     await shared.database.write(sign_ins.sign_out, caller, now())
-    shared.sign_ins.forget([caller.sign_in])
-    return nothing()
+    shared.token_verifier.revoke([caller.sign_in])
+    return empty_response()
 
 
 @put(
@@ -265,17 +265,17 @@ async def logout(request: AnyRequest) -> Reply:
     status_code=200,  # the framework's word only; the answer is a 204
     opt=operation(
         tag=TAG,
-        who="signed-in",
+        requires="signed-in",
         body=PasswordChange,
         example=examples.PASSWORD_CHANGE,
-        answers=[Answer(204, "The password is changed.")],
-        refusals=[InvalidCredentials, TooManyRequests, AccountNotFound],
+        responses=[ResponseSpec(204, "The password is changed.")],
+        errors=[InvalidCredentials, TooManyRequests, AccountNotFound],
     ),
 )
-async def change_password(request: AnyRequest) -> Reply:
+async def change_password(request: AnyRequest) -> JsonResponse:
     """Change one's own password. Every other sign-in of the account ends."""
     given = await request_bodies.read(request, PasswordChange)
-    caller, shared = caller_of(request), services(request)
+    caller, shared = current_caller(request), app_state(request)
     account = await shared.database.read(accounts.get, caller.id)
     shared.password_policy.check(given.new_password, account.username, account.email, field="newPassword")
 
@@ -285,8 +285,8 @@ async def change_password(request: AnyRequest) -> Reply:
             sign_ins.change_password, caller, verified, attempt, new_hash=new_hash, now=now()
         )
 
-    shared.sign_ins.forget(await prove(request, account.username, given.current_password, change))
-    return nothing()
+    shared.token_verifier.revoke(await authenticate(request, account.username, given.current_password, change))
+    return empty_response()
 
 
 ROUTES = [login, refresh, logout, change_password]

@@ -6,18 +6,18 @@ from litestar import Request, delete, get, post, put
 from msgspec import Struct
 
 from seneca import audit, courses
-from seneca.audit import Act
+from seneca.audit import Action
 from seneca.common.text_types import CursorText
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
 from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
 from seneca.http import examples, pagination, path_parameters, request_bodies
-from seneca.http.app_state import services
-from seneca.http.auth import caller_of, write_as_admin
-from seneca.http.endpoint import KIBIBYTE, Answer, operation
+from seneca.http.app_state import app_state
+from seneca.http.auth import current_caller, write_as_admin
+from seneca.http.endpoint import KIBIBYTE, ResponseSpec, operation
 from seneca.http.headers import header
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import Reply, nothing, reply
+from seneca.http.responses import JsonResponse, empty_response, json_response
 
 MOST_BYTES = 1024 * KIBIBYTE
 ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
@@ -34,93 +34,93 @@ class Created(Struct, frozen=True, rename="camel"):
     "/course/create",
     opt=operation(
         tag="Courses",
-        who="admin",
+        requires="admin",
         body=NewCourse,
         example=examples.NEW_COURSE,
-        most_bytes=MOST_BYTES,
-        answers=[Answer(201, "The course.", Created, examples.CREATED_COURSE)],
-        refusals=[TitleTaken],
+        max_body_bytes=MOST_BYTES,
+        responses=[ResponseSpec(201, "The course.", Created, examples.CREATED_COURSE)],
+        errors=[TitleTaken],
     ),
 )
-async def create(request: Request[Any, Any, Any]) -> Reply:
+async def create(request: Request[Any, Any, Any]) -> JsonResponse:
     """Create a course."""
     new = await request_bodies.read(request, NewCourse, MOST_BYTES)
-    caller = caller_of(request)
+    caller = current_caller(request)
 
     def work(tx: Transaction, moment: int) -> Course:
         return _record(tx, caller.id, "course.created", courses.create(tx, new, moment), moment)
 
     course = await write_as_admin(request, caller, work)
-    return reply(Created("Course created successfully", course), 201)
+    return json_response(Created("Course created successfully", course), 201)
 
 
 @get(
     "/course/{courseIdentifier:str}",
     opt=operation(
         tag="Courses",
-        who="anyone",
+        requires="anyone",
         request_headers=["If-None-Match"],
-        answers=[
-            Answer(200, "The course.", Course, examples.COURSE, ETAG),
-            Answer(304, "It is still the version that `If-None-Match` names.", headers=ETAG),
+        responses=[
+            ResponseSpec(200, "The course.", Course, examples.COURSE, ETAG),
+            ResponseSpec(304, "It is still the version that `If-None-Match` names.", headers=ETAG),
         ],
-        refusals=[CourseNotFound],
+        errors=[CourseNotFound],
     ),
 )
-async def one(request: Request[Any, Any, Any]) -> Reply:
+async def one(request: Request[Any, Any, Any]) -> JsonResponse:
     """Read a course, by its id or its exact title."""
-    course = await services(request).database.read(courses.get, path_parameters.text(request, "courseIdentifier"))
+    course = await app_state(request).database.read(courses.get, path_parameters.text(request, "courseIdentifier"))
     etag = course.etag
     condition = header(request, b"if-none-match")
     if condition is not None and courses.matches(condition, etag):
-        return nothing(304, {"ETag": etag})
-    return reply(course, headers={"ETag": etag})
+        return empty_response(304, {"ETag": etag})
+    return json_response(course, headers={"ETag": etag})
 
 
 @get(
     "/course",
     opt=operation(
         tag="Courses",
-        who="signed-in",
+        requires="signed-in",
         query=["limit", "cursor", "q"],
-        answers=[Answer(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
+        responses=[ResponseSpec(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> Reply:
+async def page(request: Request[Any, Any, Any]) -> JsonResponse:
     """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
-    asked = pagination.asked(request)
+    asked = pagination.page_params(request)
     after = asked.after(CursorText, "")
     found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
-    return reply(found.courses, headers=asked.link(found.more_after))
+    return json_response(found.courses, headers=asked.link(found.more_after))
 
 
 @put(
     "/course/{courseIdentifier:str}",
     opt=operation(
         tag="Courses",
-        who="admin",
+        requires="admin",
         body=CourseChange,
         example=examples.COURSE_CHANGE,
-        most_bytes=MOST_BYTES,
+        max_body_bytes=MOST_BYTES,
         request_headers=["If-Match"],
-        answers=[Answer(200, "The course as it is now.", Course, examples.COURSE, ETAG)],
-        refusals=[CourseNotFound, TitleTaken, PreconditionFailed],
+        responses=[ResponseSpec(200, "The course as it is now.", Course, examples.COURSE, ETAG)],
+        errors=[CourseNotFound, TitleTaken, PreconditionFailed],
     ),
 )
-async def change(request: Request[Any, Any, Any]) -> Reply:
+async def change(request: Request[Any, Any, Any]) -> JsonResponse:
     """Change a course: what is left out stays. With `If-Match`, only if it still is that version."""
     asked = await request_bodies.read(request, CourseChange, MOST_BYTES)
     identifier, condition = (
         path_parameters.text(request, "courseIdentifier"),
         header(request, b"if-match"),
     )
-    caller = caller_of(request)
+    caller = current_caller(request)
 
     def work(tx: Transaction, moment: int) -> Course:
         return _record(tx, caller.id, "course.changed", courses.change(tx, identifier, asked, condition), moment)
 
     course = await write_as_admin(request, caller, work)
-    return reply(course, headers={"ETag": course.etag})
+    return json_response(course, headers={"ETag": course.etag})
 
 
 @delete(
@@ -128,23 +128,23 @@ async def change(request: Request[Any, Any, Any]) -> Reply:
     status_code=200,  # the framework's word only; the answer below is a 204
     opt=operation(
         tag="Courses",
-        who="admin",
-        answers=[Answer(204, "It is gone.")],
-        refusals=[CourseNotFound, CourseInUse],
+        requires="admin",
+        responses=[ResponseSpec(204, "It is gone.")],
+        errors=[CourseNotFound, CourseInUse],
     ),
 )
-async def remove(request: Request[Any, Any, Any]) -> Reply:
+async def remove(request: Request[Any, Any, Any]) -> JsonResponse:
     """Delete a course that no session refers to."""
-    identifier, caller = path_parameters.text(request, "courseIdentifier"), caller_of(request)
+    identifier, caller = path_parameters.text(request, "courseIdentifier"), current_caller(request)
 
     def work(tx: Transaction, moment: int) -> Course:
         return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), moment)
 
     await write_as_admin(request, caller, work)
-    return nothing()
+    return empty_response()
 
 
-def _record(tx: Transaction, actor: str, act: Act, course: Course, moment: int) -> Course:
+def _record(tx: Transaction, actor: str, act: Action, course: Course, moment: int) -> Course:
     audit.record(tx, actor, act, course.id, moment)
     return course
 

@@ -14,11 +14,11 @@ from litestar.handlers import HTTPRouteHandler
 from seneca import errors
 from seneca.courses import matches
 from seneca.errors import ApiError
-from seneca.http.endpoint import Answer, Operation, operation
+from seneca.http.endpoint import Operation, ResponseSpec, operation
 from seneca.http.headers import header
 from seneca.http.openapi import document
 from seneca.http.problem_details import InternalError
-from seneca.http.responses import Reply, encode, nothing, reply, text
+from seneca.http.responses import JsonResponse, empty_response, encode, json_response, text_response
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AnyRequest = Request[Any, Any, Any]
 
 
-def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+def docs_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     """The routes that serve the documentation of these routes."""
 
     @cache
@@ -36,57 +36,57 @@ def documentation(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
         return document(routes)
 
     @cache  # what follows is the same until the server is another one
-    def kept_document() -> Kept:
-        return Kept(reply(described()))
+    def kept_document() -> CachedResponse:
+        return CachedResponse(json_response(described()))
 
     @cache
-    def kept_page() -> Kept:
-        return Kept(text(render(described()), "text/html"))
+    def kept_page() -> CachedResponse:
+        return CachedResponse(text_response(render(described()), "text/html"))
 
     @cache
-    def kept_template(name: str, media_type: str) -> Kept:
-        return Kept(text(_templates().get_template(name).render(), media_type))
+    def kept_template(name: str, media_type: str) -> CachedResponse:
+        return CachedResponse(text_response(_templates().get_template(name).render(), media_type))
 
     @get("/openapi.json", opt=_open("The OpenAPI document."))
-    async def openapi_json(request: AnyRequest) -> Reply:
+    async def openapi_json(request: AnyRequest) -> JsonResponse:
         return kept_document().answer(request)
 
     @get("/", opt=_open("Where people begin: the documentation."))
-    async def start() -> Reply:
-        return nothing(307, {"Location": "/docs"})
+    async def start() -> JsonResponse:
+        return empty_response(307, {"Location": "/docs"})
 
     @get("/docs", opt=_open("This documentation as a page."))
-    async def docs(request: AnyRequest) -> Reply:
+    async def docs(request: AnyRequest) -> JsonResponse:
         return kept_page().answer(request)
 
     @get("/docs.css", opt=_open("The page's style."))
-    async def docs_css(request: AnyRequest) -> Reply:
+    async def docs_css(request: AnyRequest) -> JsonResponse:
         return kept_template("docs.css", "text/css").answer(request)
 
     @get("/docs.svg", opt=_open("The page's icon."))
-    async def docs_svg(request: AnyRequest) -> Reply:
+    async def docs_svg(request: AnyRequest) -> JsonResponse:
         return kept_template("docs.svg", "image/svg+xml").answer(request)
 
     return [openapi_json, start, docs, docs_css, docs_svg]
 
 
-class Kept:
+class CachedResponse:
     """An answer that is made once, and the validator of its content."""
 
-    def __init__(self, whole: Reply) -> None:
+    def __init__(self, whole: JsonResponse) -> None:
         self._etag = f'"{hashlib.blake2b(whole.body, digest_size=12).hexdigest()}"'
         self._whole = whole
         self._whole.headers.append((b"etag", self._etag.encode()))
-        self._unchanged = nothing(304, {"ETag": self._etag})
+        self._unchanged = empty_response(304, {"ETag": self._etag})
 
-    def answer(self, request: AnyRequest) -> Reply:
+    def answer(self, request: AnyRequest) -> JsonResponse:
         """The whole, or 304 to a client that has it."""
         condition = header(request, b"if-none-match")
         return self._whole if condition is None or not matches(condition, self._etag) else self._unchanged
 
 
 def _open(description: str) -> dict[str, Operation]:
-    return operation(tag="Documentation", who="anyone", answers=[Answer(200, description)])
+    return operation(tag="Documentation", requires="anyone", responses=[ResponseSpec(200, description)])
 
 
 @cache
@@ -137,7 +137,7 @@ def render(described: dict[str, Any]) -> str:
     return (
         _templates()
         .get_template("docs.html")
-        .render(api=described, guide=guide, refusals=sorted(set(refusals)), pretty=_pretty)
+        .render(api=described, guide=guide, errors=sorted(set(refusals)), pretty=_pretty)
     )
 
 

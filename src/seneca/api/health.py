@@ -6,26 +6,26 @@ from litestar import Request, get, post
 
 from seneca.http import request_bodies, responses
 from seneca.http.auth import check_query
-from seneca.http.endpoint import MOST_BYTES, Answer, operation
+from seneca.http.endpoint import MAX_BODY_BYTES, ResponseSpec, operation
 
 
 def _plain(tag: str, who: str, description: str, example: str) -> dict[str, Any]:
-    return operation(tag=tag, who=who, answers=[Answer(200, description, str, example)])
+    return operation(tag=tag, requires=who, responses=[ResponseSpec(200, description, str, example)])
 
 
 @get("/health", opt=_plain("Service", "anyone", "The service answers requests.", "OK"))
-async def health() -> responses.Reply:
+async def health() -> responses.JsonResponse:
     """Say that the service answers requests."""
-    return responses.text("OK")
+    return responses.text_response("OK")
 
 
 @get(
     "/test",
     opt=_plain("Token probes", "signed-in", "The token is good.", "Hello world"),
 )
-async def any_token() -> responses.Reply:
+async def any_token() -> responses.JsonResponse:
     """Try a token."""
-    return responses.text("Hello world")
+    return responses.text_response("Hello world")
 
 
 @post(
@@ -33,25 +33,25 @@ async def any_token() -> responses.Reply:
     status_code=200,
     opt=operation(
         tag="Token probes",
-        who="signed-in",
-        any_body=True,
-        answers=[Answer(200, "The token is good.", str, "OK")],
+        requires="signed-in",
+        accepts_any_body=True,
+        responses=[ResponseSpec(200, "The token is good.", str, "OK")],
     ),
 )
-async def any_data(request: Request[Any, Any, Any]) -> responses.Reply:
+async def any_data(request: Request[Any, Any, Any]) -> responses.JsonResponse:
     """Try a token with a body, which is dropped."""
-    await request_bodies.receive(request, MOST_BYTES)
+    await request_bodies.receive(request, MAX_BODY_BYTES)
     check_query(request)
-    return responses.text("OK")
+    return responses.text_response("OK")
 
 
 @get(
     "/test/user",
     opt=_plain("Token probes", "user", "The token is a learner's.", "User Functionality"),
 )
-async def user_token() -> responses.Reply:
+async def user_token() -> responses.JsonResponse:
     """Try a learner's token."""
-    return responses.text("User Functionality")
+    return responses.text_response("User Functionality")
 
 
 @get(
@@ -63,9 +63,9 @@ async def user_token() -> responses.Reply:
         "Admin Functionality",
     ),
 )
-async def admin_token() -> responses.Reply:
+async def admin_token() -> responses.JsonResponse:
     """Try an administrator's token."""
-    return responses.text("Admin Functionality")
+    return responses.text_response("Admin Functionality")
 
 
 ROUTES = [health, any_token, any_data, user_token, admin_token]

@@ -8,64 +8,64 @@ from msgspec import Struct
 
 from seneca import accounts, audit
 from seneca.accounts import Credentials
-from seneca.api.auth import prove
+from seneca.api.auth import authenticate
 from seneca.auth import login_throttle, passwords
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
 from seneca.http import examples, path_parameters, request_bodies
-from seneca.http.app_state import now, services
-from seneca.http.auth import caller_of, write_as_admin
-from seneca.http.endpoint import Answer, operation
+from seneca.http.app_state import app_state, now
+from seneca.http.auth import current_caller, write_as_admin
+from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import export
-from seneca.http.responses import IN_MEMORY, Download, Reply, nothing
+from seneca.http.responses import MAX_BYTES_IN_MEMORY, FileResponse, JsonResponse, empty_response
 from seneca.privacy import data_export, erasure
 from seneca.privacy.data_export import Export
 
 AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
 FILE_NAME: Final = {"Content-Disposition": "To be saved as a file."}
-WHOLE = Answer(200, "Everything that is held.", Export, examples.EXPORT, FILE_NAME)
+WHOLE = ResponseSpec(200, "Everything that is held.", Export, examples.EXPORT, FILE_NAME)
 
 
 class Erasure(Struct, frozen=True, forbid_unknown_fields=True):
     """A request to erase one's own account."""
 
-    password: passwords.GivenPassword
+    password: passwords.SentPassword
 
 
-async def download(request: AnyRequest, account_id: str) -> Download:
+async def download(request: AnyRequest, account_id: str) -> FileResponse:
     """Everything that is held about an account, from one snapshot. Raises AccountNotFound."""
 
-    def work(tx: Transaction, moment: int) -> Download:
-        file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
+    def work(tx: Transaction, moment: int) -> FileResponse:
+        file = SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
             data_export.write(tx, account_id, moment, file.write)
         except BaseException:
             file.close()
             raise
-        return Download(file, f"seneca-{account_id}.json")
+        return FileResponse(file, f"seneca-{account_id}.json")
 
     return await export(request, work, now())
 
 
 @get(
     "/auth/me/export",
-    opt=operation(tag=TAG, who="signed-in", is_download=True, answers=[WHOLE], refusals=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="signed-in", is_download=True, responses=[WHOLE], errors=[AccountNotFound]),
 )
-async def export_own(request: AnyRequest) -> Download:
+async def export_own(request: AnyRequest) -> FileResponse:
     """Take out everything that is held about the caller."""
-    return await download(request, caller_of(request).id)
+    return await download(request, current_caller(request).id)
 
 
 @get(
     "/users/{userId:str}/export",
-    opt=operation(tag=TAG, who="admin", is_download=True, answers=[WHOLE], refusals=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="admin", is_download=True, responses=[WHOLE], errors=[AccountNotFound]),
 )
-async def export_anothers(request: AnyRequest) -> Download:
+async def export_anothers(request: AnyRequest) -> FileResponse:
     """Take out everything that is held about an account. The audit log says so."""
-    user_id, caller = path_parameters.identifier(request, "userId"), caller_of(request)
+    user_id, caller = path_parameters.identifier(request, "userId"), current_caller(request)
 
     def note(tx: Transaction, moment: int) -> None:
         accounts.get(tx, user_id)
@@ -80,17 +80,17 @@ async def export_anothers(request: AnyRequest) -> Download:
     status_code=200,  # the framework's word only; the answer is a 204
     opt=operation(
         tag=TAG,
-        who="signed-in",
+        requires="signed-in",
         body=Erasure,
         example=examples.ERASURE,
-        answers=[Answer(204, "It is gone.")],
-        refusals=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
+        responses=[ResponseSpec(204, "It is gone.")],
+        errors=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
     ),
 )
-async def erase_own(request: AnyRequest) -> Reply:
+async def erase_own(request: AnyRequest) -> JsonResponse:
     """Erase the caller's account and everything that is held about them. Every figure is corrected."""
     given = await request_bodies.read(request, Erasure)
-    caller, shared = caller_of(request), services(request)
+    caller, shared = current_caller(request), app_state(request)
     account = await shared.database.read(accounts.get, caller.id)
     moment = now()
 
@@ -104,10 +104,10 @@ async def erase_own(request: AnyRequest) -> Reply:
 
         return await shared.database.write(work)
 
-    erased = await prove(request, account.username, given.password, erase)
-    shared.sign_ins.forget([*erased.sign_ins, caller.sign_in])
-    await shared.aftermath.of(caller.id, moment, is_complete=erased.is_complete)
-    return nothing()
+    erased = await authenticate(request, account.username, given.password, erase)
+    shared.token_verifier.revoke([*erased.sign_ins, caller.sign_in])
+    await shared.erasure_worker.of(caller.id, moment, is_complete=erased.is_complete)
+    return empty_response()
 
 
 @delete(
@@ -115,18 +115,18 @@ async def erase_own(request: AnyRequest) -> Reply:
     status_code=200,  # the framework's word only; the answer is a 204
     opt=operation(
         tag=TAG,
-        who="admin",
-        answers=[Answer(204, "It is gone.")],
-        refusals=[AccountNotFound, LastAdministrator, OwnAccount],
+        requires="admin",
+        responses=[ResponseSpec(204, "It is gone.")],
+        errors=[AccountNotFound, LastAdministrator, OwnAccount],
     ),
 )
-async def erase_another(request: AnyRequest) -> Reply:
+async def erase_another(request: AnyRequest) -> JsonResponse:
     """Erase another account and everything that is held about it. Every figure is corrected, and its sign-ins end.
 
     One's own account is erased by `DELETE /auth/me`.
     """
-    user_id, caller = path_parameters.identifier(request, "userId"), caller_of(request)
-    shared, moment = services(request), now()
+    user_id, caller = path_parameters.identifier(request, "userId"), current_caller(request)
+    shared, moment = app_state(request), now()
     if user_id == caller.id:
         raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
 
@@ -134,9 +134,9 @@ async def erase_another(request: AnyRequest) -> Reply:
         return erasure.erase(tx, caller.id, user_id, moment)
 
     erased = await write_as_admin(request, caller, erase, subject=user_id)
-    shared.sign_ins.forget(erased.sign_ins)
-    await shared.aftermath.of(user_id, moment, is_complete=erased.is_complete)
-    return nothing()
+    shared.token_verifier.revoke(erased.sign_ins)
+    await shared.erasure_worker.of(user_id, moment, is_complete=erased.is_complete)
+    return empty_response()
 
 
 ROUTES = [export_own, export_anothers, erase_own, erase_another]

@@ -13,8 +13,8 @@ from seneca.accounts import Role
 from seneca.auth import setup_token
 from seneca.errors import RegistrationClosed
 from seneca.http import peer_user
-from seneca.http.app_state import services
-from seneca.http.auth import bearer, signed_in
+from seneca.http.app_state import app_state
+from seneca.http.auth import authenticate, bearer_token
 
 LOCAL_SECONDS: Final = 3600
 FORWARDING: Final = ("origin", "forwarded", "x-real-ip", "via")
@@ -36,11 +36,11 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
         Unauthenticated: it brought a token that is not valid.
 
     """
-    shared = services(request)
+    shared = app_state(request)
     if role == "user" and shared.settings.registration == "open":
         return False
-    if bearer(request) is not None:
-        if signed_in(request).role == "admin":
+    if bearer_token(request) is not None:
+        if authenticate(request).role == "admin":
             return False
         raise RegistrationClosed(HOW_TO_GO_ON)
     if role == "user":
@@ -76,7 +76,7 @@ async def is_local(request: Request[Any, Any, Any]) -> bool:
 
 def looks_local(request: Request[Any, Any, Any]) -> bool:
     """Whether nothing that the request says, and no setting, speaks against it."""
-    shared = services(request)
+    shared = app_state(request)
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded-") for name in request.headers)
     return (
         time.monotonic() - shared.started < LOCAL_SECONDS

@@ -8,11 +8,11 @@ import msgspec
 from litestar import Request
 
 from seneca.database import Transaction
-from seneca.http.app_state import services
-from seneca.http.auth import caller_of
-from seneca.http.limits.concurrency import TURN, TURNS
+from seneca.http.app_state import app_state
+from seneca.http.auth import current_caller
+from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import IN_MEMORY, AsgiResponse, Download, encode, reply
+from seneca.http.responses import MAX_BYTES_IN_MEMORY, AsgiResponse, FileResponse, encode, json_response
 from seneca.stats.queries import ManyNames, Statistics
 
 NAMES_AT_ONCE: Final = 500
@@ -30,21 +30,21 @@ async def respond(request: Request[Any, Any, Any], statistic: Statistic, *args: 
     while they are sent: they may have more bytes than the memory for large answers.
     """
 
-    def write(tx: Transaction) -> Download:
-        file = SpooledTemporaryFile(IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
+    def write(tx: Transaction) -> FileResponse:
+        file = SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
             for piece in pieces(statistic(tx, *args, quick=False)):
                 file.write(piece)
         except BaseException:
             file.close()
             raise
-        return Download(file)
+        return FileResponse(file)
 
     try:
-        return reply(await services(request).database.read(statistic, *args, quick=True))
+        return json_response(await app_state(request).database.read(statistic, *args, quick=True))
     except ManyNames:
         scope: Any = request.scope
-        scope[TURN] = await scope[TURNS].take(caller_of(request).id)
+        scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(current_caller(request).id)
         return await scan(request, write)
 
 

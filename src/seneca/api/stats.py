@@ -10,20 +10,20 @@ from seneca.api.statistics_response import respond
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, CourseNotFound, SessionNotFound
 from seneca.http import examples, pagination, path_parameters
-from seneca.http.app_state import services
-from seneca.http.auth import caller_of, learner_of
-from seneca.http.endpoint import Answer, operation
+from seneca.http.app_state import app_state
+from seneca.http.auth import current_caller, current_learner
+from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import AsgiResponse, Reply, reply
+from seneca.http.responses import AsgiResponse, JsonResponse, json_response
 from seneca.sessions import queries as sessions_queries
 from seneca.stats import queries
 from seneca.stats.queries import SessionStatistics, Statistics
 
 AnyRequest = Request[Any, Any, Any]
 TAG = "Statistics"
-FIGURES = Answer(200, "The statistics.", Statistics, examples.STATISTICS)
-SESSION_FIGURES = Answer(200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS)
-SESSIONS = Answer(
+FIGURES = ResponseSpec(200, "The statistics.", Statistics, examples.STATISTICS)
+SESSION_FIGURES = ResponseSpec(200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS)
+SESSIONS = ResponseSpec(
     200,
     "Sessions, oldest first.",
     list[sessions_queries.Session],
@@ -35,25 +35,25 @@ PAGED = ["limit", "cursor"]
 
 @get(
     "/stats/sessions/{id:str}",
-    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[CourseNotFound]),
+    opt=operation(tag=TAG, requires="admin", query=PAGED, responses=[SESSIONS], errors=[CourseNotFound]),
 )
-async def sessions_of_course(request: AnyRequest) -> Reply:
+async def sessions_of_course(request: AnyRequest) -> JsonResponse:
     """List all sessions of the course with this id, else those with this session id."""
-    asked = pagination.asked(request)
+    asked = pagination.page_params(request)
     after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
     page = await scan(
         request, sessions_queries.page_of_course_or_id, path_parameters.identifier(request, "id"), after, asked.limit
     )
-    return reply(page.sessions, headers=asked.link(page.more_after))
+    return json_response(page.sessions, headers=asked.link(page.more_after))
 
 
 @get(
     "/stats/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="signed-in", answers=[FIGURES], refusals=[CourseNotFound]),
+    opt=operation(tag=TAG, requires="signed-in", responses=[FIGURES], errors=[CourseNotFound]),
 )
 async def course(request: AnyRequest) -> AsgiResponse:
     """Read a course's statistics: an administrator all learners', a learner their own."""
-    caller = caller_of(request)
+    caller = current_caller(request)
     course_id = path_parameters.identifier(request, "courseId")
     if caller.role == "admin":
         return await respond(request, queries.of_course, course_id)
@@ -64,59 +64,59 @@ async def course(request: AnyRequest) -> AsgiResponse:
     "/stats/courses/{courseId:str}/sessions/{sessionId:str}",
     opt=operation(
         tag=TAG,
-        who="signed-in",
-        answers=[SESSION_FIGURES],
-        refusals=[CourseNotFound, SessionNotFound],
+        requires="signed-in",
+        responses=[SESSION_FIGURES],
+        errors=[CourseNotFound, SessionNotFound],
     ),
 )
-async def session(request: AnyRequest) -> Reply:
+async def session(request: AnyRequest) -> JsonResponse:
     """Read a session's statistics: an administrator any, a learner their own."""
-    learner = None if caller_of(request).role == "admin" else learner_of(request)
+    learner = None if current_caller(request).role == "admin" else current_learner(request)
     return await _session(request, learner)
 
 
 @get(
     "/stats/user/sessions",
-    opt=operation(tag=TAG, who="user", query=PAGED, answers=[SESSIONS]),
+    opt=operation(tag=TAG, requires="user", query=PAGED, responses=[SESSIONS]),
 )
-async def own_sessions(request: AnyRequest) -> Reply:
+async def own_sessions(request: AnyRequest) -> JsonResponse:
     """List the caller's sessions."""
-    return await _sessions_of(request, learner_of(request))
+    return await _sessions_of(request, current_learner(request))
 
 
-@get("/stats/user", opt=operation(tag=TAG, who="user", answers=[FIGURES]))
+@get("/stats/user", opt=operation(tag=TAG, requires="user", responses=[FIGURES]))
 async def own(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics over all courses."""
-    return await respond(request, queries.of_learner, caller_of(request).id)
+    return await respond(request, queries.of_learner, current_caller(request).id)
 
 
 @get(
     "/stats/user/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="user", answers=[FIGURES], refusals=[CourseNotFound]),
+    opt=operation(tag=TAG, requires="user", responses=[FIGURES], errors=[CourseNotFound]),
 )
 async def own_course(request: AnyRequest) -> AsgiResponse:
     """Read the caller's statistics of a course."""
     course_id = path_parameters.identifier(request, "courseId")
-    return await respond(request, queries.of_learner_in_course, caller_of(request).id, course_id)
+    return await respond(request, queries.of_learner_in_course, current_caller(request).id, course_id)
 
 
 @get(
     "/stats/user/courses/{courseId:str}/sessions/{sessionId:str}",
     opt=operation(
         tag=TAG,
-        who="user",
-        answers=[SESSION_FIGURES],
-        refusals=[CourseNotFound, SessionNotFound],
+        requires="user",
+        responses=[SESSION_FIGURES],
+        errors=[CourseNotFound, SessionNotFound],
     ),
 )
-async def own_session(request: AnyRequest) -> Reply:
+async def own_session(request: AnyRequest) -> JsonResponse:
     """Read the statistics of one of the caller's sessions."""
-    return await _session(request, learner_of(request))
+    return await _session(request, current_learner(request))
 
 
 @get(
     "/stats/users/{userId:str}",
-    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="admin", responses=[FIGURES], errors=[AccountNotFound]),
 )
 async def account(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics over all courses."""
@@ -130,7 +130,7 @@ async def account(request: AnyRequest) -> AsgiResponse:
 
 @get(
     "/stats/users/{userId:str}/courses/{courseId:str}",
-    opt=operation(tag=TAG, who="admin", answers=[FIGURES], refusals=[AccountNotFound, CourseNotFound]),
+    opt=operation(tag=TAG, requires="admin", responses=[FIGURES], errors=[AccountNotFound, CourseNotFound]),
 )
 async def account_course(request: AnyRequest) -> AsgiResponse:
     """Read one account's statistics of a course."""
@@ -147,28 +147,28 @@ async def account_course(request: AnyRequest) -> AsgiResponse:
 
 @get(
     "/stats/users/{userId:str}/sessions",
-    opt=operation(tag=TAG, who="admin", query=PAGED, answers=[SESSIONS], refusals=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="admin", query=PAGED, responses=[SESSIONS], errors=[AccountNotFound]),
 )
-async def account_sessions(request: AnyRequest) -> Reply:
+async def account_sessions(request: AnyRequest) -> JsonResponse:
     """List one account's sessions."""
     user_id = path_parameters.identifier(request, "userId")
-    learner = await services(request).database.read(accounts.learner, user_id)
+    learner = await app_state(request).database.read(accounts.learner, user_id)
     return await _sessions_of(request, learner)
 
 
-async def _sessions_of(request: AnyRequest, learner: Learner) -> Reply:
-    asked = pagination.asked(request)
+async def _sessions_of(request: AnyRequest, learner: Learner) -> JsonResponse:
+    asked = pagination.page_params(request)
     after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
     page = await scan(request, sessions_queries.page_of_learner, learner, after, asked.limit)
-    return reply(page.sessions, headers=asked.link(page.more_after))
+    return json_response(page.sessions, headers=asked.link(page.more_after))
 
 
-async def _session(request: AnyRequest, learner: Learner | None) -> Reply:
+async def _session(request: AnyRequest, learner: Learner | None) -> JsonResponse:
     course_id, session_id = (
         path_parameters.identifier(request, "courseId"),
         path_parameters.identifier(request, "sessionId"),
     )
-    return reply(await services(request).database.read(queries.of_session, learner, course_id, session_id))
+    return json_response(await app_state(request).database.read(queries.of_session, learner, course_id, session_id))
 
 
 ROUTES = [

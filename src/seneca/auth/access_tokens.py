@@ -20,9 +20,9 @@ from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
 
 ISSUER: Final = "seneca"
-LIFETIME: Final = 3600  # seconds; the reference's clients know no refresh
-FEWEST_CHARACTERS: Final = 32
-FEWEST_DISTINCT: Final = 10
+ACCESS_TOKEN_TTL_SECONDS: Final = 3600  # seconds; the reference's clients know no refresh
+MIN_CHARACTERS: Final = 32
+MIN_DISTINCT_CHARACTERS: Final = 10
 KEY_FILE: Final = "secret-key"
 MIN_GUESSES_LOG10: Final = 25.5  # zxcvbn's estimate: 32 random hexadecimal digits have 28 or more, phrases of words 25
 ESTIMATED_CHARACTERS: Final = 32
@@ -42,7 +42,7 @@ class Caller(Struct, frozen=True):
     sign_in: str
 
 
-class Verified(Struct, frozen=True):
+class VerifiedToken(Struct, frozen=True):
     """A token that was verified: whose it is, and until when it is good, in seconds since 1970."""
 
     caller: Caller
@@ -51,22 +51,22 @@ class Verified(Struct, frozen=True):
     expires: int
 
 
-class Key(Struct, frozen=True):
+class SigningKey(Struct, frozen=True):
     """A signing key and the short name under which tokens refer to it."""
 
     id: str
     secret: bytes
 
     @classmethod
-    def of(cls, text: str) -> "Key":
+    def of(cls, text: str) -> "SigningKey":
         """The key of a secret text; its name is the start of the text's SHA-256."""
         return cls(hashlib.sha256(text.encode()).hexdigest()[:16], text.encode())
 
 
-class Keys:
+class SigningKeys:
     """The keys of this installation: the first signs, all verify. Several are how keys rotate."""
 
-    def __init__(self, keys: list[Key]) -> None:
+    def __init__(self, keys: list[SigningKey]) -> None:
         self._signing = keys[0]
         self._by_id = {key.id: key for key in keys}
 
@@ -76,7 +76,7 @@ class Keys:
         return set(self._by_id)
 
     def issue(self, *, account_id: str, role: Role, sign_in: str, now: int, generation: str = "") -> str:
-        """A token for a sign-in, good for ``LIFETIME`` seconds from ``now`` (milliseconds since 1970)."""
+        """A token for a sign-in, good for ``ACCESS_TOKEN_TTL_SECONDS`` seconds from ``now`` (milliseconds since 1970)."""
         issued = now // 1000
         claims = {
             "id": account_id,
@@ -88,7 +88,7 @@ class Keys:
             "gen": generation,
             "jti": units.new_id(),
             "iat": issued,
-            "exp": issued + LIFETIME,
+            "exp": issued + ACCESS_TOKEN_TTL_SECONDS,
         }
         return jwt.encode(
             claims,
@@ -102,7 +102,7 @@ class Keys:
         key = hmac.digest(self._signing.secret, b"seneca log pseudonyms", "sha256")
         return hmac.digest(key, text.encode(), "sha256").hex()[:16]
 
-    def verify(self, token: str, buckets: int) -> Verified:
+    def verify(self, token: str, buckets: int) -> VerifiedToken:
         """Whose token it is, and how long it is good.
 
         Raises:
@@ -128,7 +128,7 @@ class Keys:
             raise Unauthenticated("token-invalid") from None
         account = claims["sub"]
         caller = Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"])
-        return Verified(caller, str(claims.get("gen", "")), claims["exp"])
+        return VerifiedToken(caller, str(claims.get("gen", "")), claims["exp"])
 
 
 KNOWN = "SELECT value FROM properties WHERE name = 'signing-keys'"
@@ -138,7 +138,7 @@ INSERT INTO properties (name, value) VALUES ('signing-keys', :ids) ON CONFLICT (
 FORGET = "DELETE FROM properties WHERE name = 'signing-keys'"
 
 
-def agree(database: Database, keys: Keys) -> None:
+def register_signing_keys(database: Database, keys: SigningKeys) -> None:
     """See to it that every server of this database knows a key of the others, or tokens would hold at some only.
 
     Raises:
@@ -165,12 +165,12 @@ def _known(tx: Transaction) -> set[str]:
     return set(row[0].split()) if row else set()
 
 
-def forget(tx: Transaction) -> None:
+def reset_signing_keys(tx: Transaction) -> None:
     """Accept whatever keys the next server brings."""
     tx.execute(FORGET)
 
 
-def load_keys(settings: Settings) -> Keys:
+def load_keys(settings: Settings) -> SigningKeys:
     """The keys that the settings name, else the one in the data directory, made if it is not there.
 
     Raises:
@@ -188,12 +188,12 @@ def load_keys(settings: Settings) -> Keys:
         except OSError as error:
             raise CommandError(f"The signing key {path} can be neither read nor made: {error.strerror}.") from error
         _check(texts[0])
-    return Keys([Key.of(text) for text in texts])
+    return SigningKeys([SigningKey.of(text) for text in texts])
 
 
 def _check(text: str) -> None:
     """Refuse a key that can be guessed: who has a token can try keys as fast as they can compute. Raises CommandError."""
-    is_short = len(text) < FEWEST_CHARACTERS or len(set(text)) < FEWEST_DISTINCT
+    is_short = len(text) < MIN_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS
     if is_short or _WELL_KNOWN.search(text) or not (_GENERATED.fullmatch(text) or _is_random(text)):
         raise CommandError(
             "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "

@@ -69,7 +69,7 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
         TooManyRequests: not yet.
 
     """
-    answer = accounts.ask_credentials(tx, name)
+    answer = accounts.send_credentials(tx, name)
     seen = tx.send(FAMILIAR_SINCE, key=text_types.key(name), address_key=attempt_counters.hash_of(address))
     step = tx.send(password_hashes.FAILURE_STEP)
     row, seen_row, step_row = answer.fetchone(), seen.fetchone(), step.fetchone()
@@ -204,7 +204,7 @@ def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> N
 
 
 def reserve_registration(tx: Transaction, address: str, limit: int, now: int) -> None:
-    """Count a registration from an address, of which there may be ``limit`` in ten minutes. Raises TooManyRequests."""
+    """Count a registration from an address, of which there may be ``cutoff`` in ten minutes. Raises TooManyRequests."""
     counter = attempt_counters.of_address("registrations", address, tx.buckets)
     tries, started_at = _window(attempt_counters.row_of(attempt_counters.select_for_update(tx, counter, now)), now)
     if tries >= limit:

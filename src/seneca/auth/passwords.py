@@ -23,16 +23,16 @@ NewPassword = Annotated[
         extra_json_schema={"format": "password"},
     ),
 ]
-GivenPassword = Annotated[
+SentPassword = Annotated[
     str,
     Meta(max_length=1024, pattern=text_types.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
 MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; the least that OWASP knows of is five times that
-MOST_KIBIBYTES: Final = 64 * 1024
-MOST_PASSES: Final = 5
-MOST_LANES: Final = 16
-MOST_ROUNDS: Final = 14
+MAX_KIBIBYTES: Final = 64 * 1024
+MAX_PASSES: Final = 5
+MAX_LANES: Final = 16
+MAX_ROUNDS: Final = 14
 BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
 
 _ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
@@ -70,18 +70,18 @@ def check_hash(stored: str) -> None:
 
     """
     if match := _BCRYPT.fullmatch(stored):
-        if not 4 <= int(match[1]) <= MOST_ROUNDS:
-            raise ValueError(f"bcrypt's cost must be from 4 to {MOST_ROUNDS}")
+        if not 4 <= int(match[1]) <= MAX_ROUNDS:
+            raise ValueError(f"bcrypt's cost must be from 4 to {MAX_ROUNDS}")
         return
     if not _ARGON2ID.fullmatch(stored):
         raise ValueError("must be an argon2id or a bcrypt ($2a$, $2b$, $2y$) hash")
     parameters = extract_parameters(stored)
-    if parameters.memory_cost > MOST_KIBIBYTES or parameters.time_cost > MOST_PASSES:
-        raise ValueError(f"argon2id may use at most 64 MiB and {MOST_PASSES} passes")
+    if parameters.memory_cost > MAX_KIBIBYTES or parameters.time_cost > MAX_PASSES:
+        raise ValueError(f"argon2id may use at most 64 MiB and {MAX_PASSES} passes")
     if parameters.memory_cost * parameters.time_cost < MIN_KIBIBYTES_TIMES_PASSES:
         raise ValueError("argon2id must use at least 7 MiB, memory times passes: it is too easily guessed")
-    if parameters.parallelism > MOST_LANES:
-        raise ValueError(f"argon2id may use at most {MOST_LANES} lanes")
+    if parameters.parallelism > MAX_LANES:
+        raise ValueError(f"argon2id may use at most {MAX_LANES} lanes")
 
 
 FAILURE_STEP_MS: Final = 250  # failed sign-ins take a multiple of this, whatever they did

@@ -9,19 +9,19 @@ from msgspec import Struct
 from seneca import accounts, audit
 from seneca.accounts import Credentials, Role
 from seneca.auth import login_throttle, password_hashes
-from seneca.auth.access_tokens import LIFETIME, Caller
+from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.authorisation import authorise
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common import units
 from seneca.database import Row, Transaction
 
-DAY: Final = 86_400_000  # milliseconds
-MOST_IDLE: Final = 14 * DAY
-MOST_AGE: Final = 30 * DAY
+DAY_MS: Final = 86_400_000  # milliseconds
+MAX_IDLE_MS: Final = 14 * DAY_MS
+MAX_AGE_MS: Final = 30 * DAY_MS
 MAX_SIGN_INS: Final = 50  # of one account: the oldest ends when another begins
-REPEAT: Final = 10_000  # milliseconds in which a token that was used answers again, if the answer was lost
-LIVES: Final = LIFETIME * 1000  # milliseconds, of an access token
+REUSE_GRACE_MS: Final = 10_000  # milliseconds in which a token that was used answers again, if the answer was lost
+ACCESS_TOKEN_TTL_MS: Final = ACCESS_TOKEN_TTL_SECONDS * 1000  # milliseconds, of an access token
 
 START = """
 INSERT INTO sign_ins (bucket, account_id, id, started_at, family_hash, live_hash, used_hash, salt, refreshed_at)
@@ -38,7 +38,7 @@ WHERE bucket = :bucket AND account_id = :account_id AND (started_at < :oldest OR
 """
 
 
-class Started(Struct, frozen=True):
+class NewSignIn(Struct, frozen=True):
     """A sign-in that has just begun."""
 
     account: Credentials
@@ -46,12 +46,12 @@ class Started(Struct, frozen=True):
     generation: str
     """What its tokens carry: see ``end_everybodys``."""
     ended: list[str]
-    """The oldest sign-ins of the account, which had too many: for ``SignIns.forget``."""
+    """The oldest sign-ins of the account, which had too many: for ``TokenVerifier.revoke``."""
 
 
 def start(
     tx: Transaction, verified: Credentials, new_hash: str | None, attempt: LoginAttempt, now: int
-) -> Started | None:
+) -> NewSignIn | None:
     """Record a sign-in whose password was verified a moment ago.
 
     Args:
@@ -76,7 +76,9 @@ def start(
     if new_hash is not None:
         password_hashes.renew(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
-    tx.execute_later(FORGET_EXPIRED, oldest=now - MOST_AGE - LIVES, longest_idle=now - MOST_IDLE, **of_account)
+    tx.execute_later(
+        FORGET_EXPIRED, oldest=now - MAX_AGE_MS - ACCESS_TOKEN_TTL_MS, longest_idle=now - MAX_IDLE_MS, **of_account
+    )
     token = RefreshToken.first(current.id, units.new_id())
     tx.execute_later(
         START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account
@@ -84,7 +86,7 @@ def start(
     if ended:
         tx.execute_later(END_THESE, values=[id_ for id_, _ in ended], **of_account)
         _revoke(tx, current.bucket, ended, now)
-    return Started(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
+    return NewSignIn(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
 
 
 # -- going on ----------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ WHERE bucket = :bucket AND account_id = :account_id AND id = :id
 """
 
 
-class Refreshed(Struct, frozen=True):
+class RefreshedSignIn(Struct, frozen=True):
     """A sign-in that goes on."""
 
     role: Role
@@ -107,14 +109,14 @@ class Refreshed(Struct, frozen=True):
     generation: str
 
 
-def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[str]:
+def refresh(tx: Transaction, given: RefreshToken, now: int) -> RefreshedSignIn | list[str]:
     """Exchange a refresh token for the next one (RFC 9700, 4.14.2).
 
     A token that was used before is answered once more as it was, within ten seconds and while its child is unused: the
     answer may have been lost. Used at any other time, it was stolen, by whoever used it first or by whoever does now.
 
     Returns:
-        The sign-in as it goes on; else the sign-ins that this has ended, for ``SignIns.forget``: it was not good.
+        The sign-in as it goes on; else the sign-ins that this has ended, for ``TokenVerifier.revoke``: it was not good.
 
     """
     key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
@@ -125,16 +127,16 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> Refreshed | list[
         return []
     _, live_hash, used_hash, salt, started_at, refreshed_at = row
     role = accounts.role(tx, given.account_id)
-    fresh = now - started_at <= MOST_AGE and now - refreshed_at <= MOST_IDLE
+    fresh = now - started_at <= MAX_AGE_MS and now - refreshed_at <= MAX_IDLE_MS
     if role is not None and fresh and hmac.compare_digest(live_hash, given.turn_hash):
         salt = secrets.token_hex(16)
         child = given.child(salt)
         hashes = {"live_hash": child.turn_hash, "used_hash": given.turn_hash}
         tx.execute_later(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
-        return Refreshed(role, child, generation)
-    repeated = abs(now - refreshed_at) <= REPEAT  # clocks of several servers differ
+        return RefreshedSignIn(role, child, generation)
+    repeated = abs(now - refreshed_at) <= REUSE_GRACE_MS  # clocks of several servers differ
     if role is not None and repeated and hmac.compare_digest(used_hash, given.turn_hash):
-        return Refreshed(role, given.child(salt), generation)
+        return RefreshedSignIn(role, given.child(salt), generation)
     end(tx, given.account_id, given.sign_in, now)
     return [given.sign_in]
 
@@ -162,7 +164,7 @@ def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
 
 
 def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
-    """End every sign-in of an account but this one; returns their ids, for ``SignIns.forget``."""
+    """End every sign-in of an account but this one; returns their ids, for ``TokenVerifier.revoke``."""
     bucket = units.bucket_of(account_id, tx.buckets)
     ended = tx.fetch_all(END_ALL, bucket=bucket, account_id=account_id, but=but)
     _revoke(tx, bucket, ended, now)
@@ -174,7 +176,7 @@ def _revoke(tx: Transaction, bucket: int, sign_ins: list[Row], now: int) -> None
 
     That is counted from the later of both: the clock may have been set back since the last token was issued.
     """
-    tx.execute_later(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * LIVES)
+    tx.execute_later(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * ACCESS_TOKEN_TTL_MS)
     ended = [{"bucket": bucket, "sign_in": id_, "ended_at": max(now, last)} for id_, last in sorted(sign_ins)]
     tx.insert_many_later(REVOKE, ended)
 

@@ -15,27 +15,27 @@ from typing import Final
 import structlog
 
 from seneca.auth import sign_ins as auth_sign_ins
-from seneca.auth.access_tokens import LIFETIME, Caller, Keys, Verified
+from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller, SigningKeys, VerifiedToken
 from seneca.database import Database
 from seneca.errors import ServiceUnavailable, Unauthenticated
 
-LOOK_EVERY: Final = 2.0  # seconds
-BLIND_AFTER: Final = 5.0  # seconds
+POLL_SECONDS: Final = 2.0  # seconds
+MAX_STALENESS_SECONDS: Final = 5.0  # seconds
 OVERLAP_MS: Final = 60_000  # read again each time: a commit may be late, and servers' clocks differ
 READ_ALL_SECONDS: Final = 60.0
-REMEMBERED: Final = 20_000  # verified tokens a worker
+MAX_VERIFIED_TOKENS: Final = 20_000  # verified tokens a worker
 
 log = structlog.get_logger()
 
 
-class SignIns:
+class TokenVerifier:
     """What one worker knows of sign-ins: tokens it has verified, and sign-ins that have ended."""
 
-    def __init__(self, database: Database, keys: Keys, buckets: int) -> None:
+    def __init__(self, database: Database, keys: SigningKeys, buckets: int) -> None:
         self.keys = keys
         self._database = database
         self._buckets = buckets
-        self._verified: dict[str, Verified] = {}
+        self._verified: dict[str, VerifiedToken] = {}
         self._ended: list[set[str]] = [set()]  # what the last reading of all found, what was added since
         self._read_until: int | None = None  # milliseconds since 1970
         self._generation = ""
@@ -44,7 +44,7 @@ class SignIns:
         self._wake = asyncio.Event()
         self._looked = self._began_to_look = time.monotonic()
 
-    def caller(self, token: str) -> Caller:
+    def verify(self, token: str) -> Caller:
         """Whose token it is.
 
         Raises:
@@ -55,7 +55,7 @@ class SignIns:
         known = self._verified.get(token)
         if known is None:
             known = self.keys.verify(token, self._buckets)
-            if len(self._verified) >= REMEMBERED:
+            if len(self._verified) >= MAX_VERIFIED_TOKENS:
                 self._verified.clear()
             self._verified[token] = known
         caller = known.caller
@@ -64,7 +64,7 @@ class SignIns:
             raise Unauthenticated("token-expired", account=caller.id)
         if self._has_ended(caller.sign_in) or not self._is_current(known.generation):
             raise Unauthenticated("signed-out", account=caller.id)
-        if time.monotonic() - self._looked > BLIND_AFTER:
+        if time.monotonic() - self._looked > MAX_STALENESS_SECONDS:
             raise ServiceUnavailable(
                 "Sign-ins cannot be checked right now. Try again.", retry_after=2, account=caller.id
             )
@@ -84,21 +84,21 @@ class SignIns:
                 raise ServiceUnavailable("Sign-ins cannot be checked right now. Try again.", retry_after=1)
         return generation == self._generation
 
-    def learn(self, generation: str) -> None:
+    def accept_generation(self, generation: str) -> None:
         """Accept tokens of this generation, of which the database has just begun or refreshed a sign-in."""
         self._generation = max(self._generation, generation)
 
-    def forget(self, sign_ins: list[str]) -> None:
+    def revoke(self, sign_ins: list[str]) -> None:
         """Refuse these sign-ins' tokens from now on."""
         self._ended[-1].update(sign_ins)
 
     def _has_ended(self, sign_in: str) -> bool:
         return any(sign_in in ended for ended in self._ended)
 
-    async def look(self) -> None:
+    async def refresh_revocations(self) -> None:
         """Read which sign-ins have ended since the last time; the first time, all that have."""
         if self._read_until is None:
-            await self.read_all()
+            await self.reload_revocations()
             return
         began, now = time.monotonic(), _now()
         since = min(self._read_until, now) - OVERLAP_MS  # the earlier of both: the clock may have been set
@@ -107,7 +107,7 @@ class SignIns:
         self._read_until = now
         self._looked = self._began_to_look = began
 
-    def read_first(self) -> None:
+    def load_revocations(self) -> None:
         """As ``read_all``, before this worker answers anybody.
 
         Raises:
@@ -119,7 +119,7 @@ class SignIns:
             ended, generation = auth_sign_ins.ended_in_all(tx, _since(now))
         self._replace(ended, generation, 0, began, now)
 
-    async def read_all(self) -> None:
+    async def reload_revocations(self) -> None:
         """Read which sign-ins have ended of which a token may still be good, and let go of all others."""
         began, now = time.monotonic(), _now()
         superseded = len(self._ended)
@@ -133,25 +133,25 @@ class SignIns:
         self._read_until = max(self._read_until or 0, now)
         self._looked = max(self._looked, began)
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Look again and again, until cancelled; at once where a token of a newer generation has come."""
-        await _again_and_again(self.look, LOOK_EVERY, self._wake)
+        await _repeat(self.refresh_revocations, POLL_SECONDS, self._wake)
 
-    async def watch_all(self) -> None:
+    async def run_reload(self) -> None:
         """Read all again and again, until cancelled."""
-        await _again_and_again(self.read_all, READ_ALL_SECONDS, asyncio.Event())
+        await _repeat(self.reload_revocations, READ_ALL_SECONDS, asyncio.Event())
 
 
 def _since(now: int) -> int:
     """The moment since when a sign-in must have ended for one of its tokens to be good otherwise."""
-    return now - (LIFETIME + 60) * 1000
+    return now - (ACCESS_TOKEN_TTL_SECONDS + 60) * 1000
 
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def _again_and_again(read: Callable[[], Awaitable[None]], seconds: float, wake: asyncio.Event) -> None:
+async def _repeat(read: Callable[[], Awaitable[None]], seconds: float, wake: asyncio.Event) -> None:
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -11,7 +11,7 @@ from seneca import accounts, audit
 from seneca.accounts import Registration
 from seneca.auth import passwords, setup_token, sign_ins
 from seneca.auth.password_policy import PasswordPolicy
-from seneca.cli.options import Data, Url, now, opened, write
+from seneca.cli.options import Data, Url, connect, now, write
 from seneca.common import json_decoding, units
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound
@@ -32,7 +32,7 @@ def create(
 
     The password is asked for on a terminal, else read from standard input. If it is empty, one is generated and printed.
     """
-    with opened(data, url) as (told, database):
+    with connect(data, url) as (told, database):
         password = new_password()
         given = {"username": name, "email": email, "password": password, "role": "admin"}
         json_decoding.convert(given, Registration)
@@ -62,7 +62,7 @@ def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
     """Set an account's password. Its sign-ins end."""
-    with opened(data, url, create=False) as (told, database):
+    with connect(data, url, create=False) as (told, database):
         with database.read_transaction() as tx:
             found = accounts.credentials(tx, name.strip())
             if found is None:
@@ -88,10 +88,10 @@ def reset_keys(data: Data = None, url: Url = None) -> None:
     from seneca.auth import access_tokens  # 20 ms that no other command of these needs
 
     def forget(tx: Transaction, now: int) -> None:
-        access_tokens.forget(tx)
-        audit.record(tx, None, "keys.forgotten", audit.NOBODY, now)
+        access_tokens.reset_signing_keys(tx)
+        audit.record(tx, None, "keys.forgotten", audit.WHOLE_DATABASE, now)
 
-    with opened(data, url, create=False) as (_, database):
+    with connect(data, url, create=False) as (_, database):
         write(database, forget, now())
     print("The next server may bring another signing key.", file=sys.stderr)
 

@@ -8,9 +8,9 @@ import typer
 
 from seneca import backup
 from seneca.auth import setup_token
-from seneca.backup import Content, Restored
+from seneca.backup import Restored, RowCounts
 from seneca.cli.exchange import progress
-from seneca.cli.options import Data, Url, now, opened, record_copy
+from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.cli.privacy import finish
 from seneca.database import Database
 from seneca.errors import CommandError, ServiceUnavailable
@@ -29,7 +29,7 @@ def back_up(
     url: Url = None,
 ) -> None:
     """Copy the whole database into one file, while servers run. An older schema is copied as it is."""
-    with opened(data, url, create=False, migrate=False) as (told, database):
+    with connect(data, url, create=False, migrate=False) as (told, database):
         try:
             record_copy(database, "data.backed-up")
         except ServiceUnavailable as error:  # a full disk needs a backup most
@@ -60,7 +60,7 @@ def restore(
     """
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")
-    with opened(data, url, create=not in_place) as (told, database):
+    with connect(data, url, create=not in_place) as (told, database):
         noted = told.data / erasure_log.FILE
         known = erasure_log.listed(noted) if noted.exists() else {}
         if file is not None and not yes:
@@ -83,12 +83,12 @@ def ask(database: Database, file: Path) -> None:
         typer.Abort: it may not.
 
     """
-    if why := backup.doubt(file):
+    if why := backup.check_backup(file):
         if not sys.stdin.isatty():
             raise CommandError(f"{file}: {why} To restore it nevertheless: --yes.")
         typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
     with database.read_transaction() as tx:
-        there = backup.content(tx)
+        there = backup.count_rows(tx)
     if there.is_empty:
         return
     if not sys.stdin.isatty():
@@ -107,6 +107,6 @@ def say(restored: Restored) -> None:
         print("There is no administrator. Make one: seneca admin create NAME EMAIL", file=sys.stderr)
 
 
-def words(held: Content) -> str:
+def words(held: RowCounts) -> str:
     """How much there is, in words."""
     return f"{held.accounts:,} accounts, {held.courses:,} courses, {held.sessions:,} sessions"

@@ -11,7 +11,7 @@ import typer
 
 from seneca import demo as demonstration
 from seneca import exchange
-from seneca.cli.options import Data, Url, now, opened, record_copy
+from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.exchange import exporter, importer
 from seneca.exchange.report import Count, ImportRefused, Report
 
@@ -33,7 +33,7 @@ def import_file(
 
     What is stored already, and equal, is skipped. While it stores, other writes wait; after five seconds they get 503.
     """
-    with opened(data, url) as (_, database), progress() as tell:
+    with connect(data, url) as (_, database), progress() as tell:
         print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
         try:
             report = importer.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell, update=update)
@@ -51,7 +51,7 @@ def export_file(
     url: Url = None,
 ) -> None:
     """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
-    with opened(data, url, create=False) as (_, database), progress() as tell:
+    with connect(data, url, create=False) as (_, database), progress() as tell:
         record = partial(record_copy, database, "data.exported", PATIENCE)
         report = exporter.export_lines(database, file, overwrite=force, begin=record, progress=tell)
     print(f"Exported {summary(report)}.", file=sys.stderr)
@@ -65,7 +65,7 @@ def demo(
     url: Url = None,
 ) -> None:
     """Fill an empty database with ten courses, some learners, and months of sessions."""
-    with opened(data, url) as (_, database):
+    with connect(data, url) as (_, database):
         if if_empty and not demonstration.is_empty(database):
             return
         made = demonstration.fill(database, now())

@@ -44,7 +44,7 @@ def read_settings(data: Path | None, url: str | None, **options: object) -> Sett
 
 
 @contextmanager
-def opened(
+def connect(
     data: Path | None, url: str | None, *, create: bool = True, migrate: bool = True
 ) -> Iterator[tuple[Settings, Database]]:
     """The settings, and the database that they name; once all is done, its name goes to standard error.
@@ -112,7 +112,7 @@ def record_copy(database: Database, act: Literal["data.backed-up", "data.exporte
     is_told = False
     while True:
         try:
-            write(database, lambda tx: audit.record(tx, None, act, audit.NOBODY, now()))
+            write(database, lambda tx: audit.record(tx, None, act, audit.WHOLE_DATABASE, now()))
         except Busy:
             if time.monotonic() > deadline:
                 raise

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seneca import accounts
-from seneca.cli.options import Data, Url, now, opened, steps, write
+from seneca.cli.options import Data, Url, connect, now, steps, write
 from seneca.common import units
 from seneca.common.text_types import printable
 from seneca.database import Database, Transaction
@@ -32,7 +32,7 @@ def erase(
     """Erase an account and everything that is stored about it. Statistics are corrected, its sign-ins end."""
     if (name is None) == (replay is None):
         raise typer.BadParameter("Give either NAME_OR_ID or --replay FILE.")
-    with opened(data, url, create=False) as (told, database):
+    with connect(data, url, create=False) as (told, database):
         if replay is not None:
             print(
                 f"{asyncio.run(erasure_log.replay(database, replay, now())):,} accounts erased again.", file=sys.stderr
@@ -80,15 +80,15 @@ def prune(
 ) -> None:
     """Delete sessions that started more than --months ago. Statistics are corrected."""
     moment = now()
-    before = retention.limit(moment, months)
-    with opened(data, url, create=False) as (told, database):
+    before = retention.cutoff(moment, months)
+    with connect(data, url, create=False) as (told, database):
         if dry_run:
             with database.read_transaction() as tx:
                 old = retention.count(tx, before)
         else:
             with steps() as step:
                 progress = lambda sessions: step(f"{sessions:,} sessions removed")  # noqa: E731
-                run = retention.retain(database, months=months, before=before, now=moment, progress=progress)
+                run = retention.prune(database, months=months, before=before, now=moment, progress=progress)
                 old = asyncio.run(run)
             finish(told, database)
     done = "would be removed" if dry_run else "removed"
@@ -97,7 +97,7 @@ def prune(
 
 def vacuum(data: Data = None, url: Url = None) -> None:
     """Rewrite the SQLite file so that no erased data is left in it. Other writes wait until it is done."""
-    with opened(data, url, create=False) as (told, database), steps() as step:
+    with connect(data, url, create=False) as (told, database), steps() as step:
         step("rewriting the file")
         asyncio.run(run_vacuum(database, interval=0, now=now(), thoroughly=True))
         erasure_log.complete(database, told.data / erasure_log.FILE)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seneca.cli.options import Data, Url, opened, read_settings, steps
+from seneca.cli.options import Data, Url, connect, read_settings, steps
 
 
 def serve(
@@ -43,7 +43,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Create the database, or bring its schema up to date. A server that starts does so by itself."""
-    with opened(data, url) as (_, database):
+    with connect(data, url) as (_, database):
         if distribute:
             with steps() as step:
                 made = database.distribute(step)

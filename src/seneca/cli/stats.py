@@ -5,7 +5,7 @@ import sys
 import typer
 
 from seneca import audit
-from seneca.cli.options import Data, Url, now, opened, steps
+from seneca.cli.options import Data, Url, connect, now, steps
 from seneca.common.text_types import printable
 from seneca.errors import TotalsMismatch
 from seneca.stats import verification
@@ -17,8 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute
 def verify(data: Data = None, url: Url = None) -> None:
     """Recompute every statistic from the recorded rows and list each that differs (exit status 1)."""
     found = 0
-    with opened(data, url, create=False) as (_, database), database.read_transaction() as tx, steps() as step:
-        for difference in verification.differences(tx, lambda table: step(f"verifying {table}")):
+    with connect(data, url, create=False) as (_, database), database.read_transaction() as tx, steps() as step:
+        for difference in verification.mismatches(tx, lambda table: step(f"verifying {table}")):
             print(printable(str(difference)))
             found += 1
     if found:
@@ -31,7 +31,7 @@ def verify(data: Data = None, url: Url = None) -> None:
 @app.command()
 def rebuild(data: Data = None, url: Url = None) -> None:
     """Recompute every statistic from the recorded rows and store it. Other writes wait until it is done."""
-    with opened(data, url, create=False) as (_, database), database.write_transaction() as tx, steps() as step:
+    with connect(data, url, create=False) as (_, database), database.write_transaction() as tx, steps() as step:
         verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
-        audit.record(tx, None, "figures.rebuilt", audit.NOBODY, now())
+        audit.record(tx, None, "figures.rebuilt", audit.WHOLE_DATABASE, now())
     print("All figures are rebuilt.", file=sys.stderr)

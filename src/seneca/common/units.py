@@ -14,7 +14,7 @@ from zlib import crc32
 import uuid_utils
 from msgspec import Meta
 
-MOST_POINTS: Final = 1_000_000
+MAX_POINTS: Final = 1_000_000
 EARLIEST: Final = -62_135_596_800_000  # the year 1, as far back as ``datetime`` goes
 LATEST: Final = 253_402_300_799_999  # the year 9999
 
@@ -95,7 +95,7 @@ def check_score(score: object) -> None:
     """
     if type(score) is not int and not isinstance(score, Decimal):
         raise ValueError("must be a number")
-    if not -MOST_POINTS <= score <= MOST_POINTS:
+    if not -MAX_POINTS <= score <= MAX_POINTS:
         raise ValueError("must be from -1,000,000 to 1,000,000")
 
 

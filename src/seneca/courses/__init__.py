@@ -20,8 +20,8 @@ from seneca.errors import (
     TitleTaken,
 )
 
-MOST_TOPICS = 200
-MOST_MODULES = 500
+MAX_TOPICS = 200
+MAX_MODULES = 500
 
 
 class Topic(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +30,7 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     topic: Name
     modules: Annotated[
         list[Name],
-        Meta(max_length=MOST_MODULES, description="Distinct names.", extra_json_schema={"uniqueItems": True}),
+        Meta(max_length=MAX_MODULES, description="Distinct names.", extra_json_schema={"uniqueItems": True}),
     ]
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
         text_types.normalise_members(self, "modules")
 
 
-Topics = Annotated[list[Topic], Meta(max_length=MOST_TOPICS, description="Topics with distinct names.")]
+Topics = Annotated[list[Topic], Meta(max_length=MAX_TOPICS, description="Topics with distinct names.")]
 
 
 class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -153,14 +153,14 @@ BY_ID = f"SELECT {COLUMNS} FROM courses WHERE id = :id"
 BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 
-def ask(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
-    """Ask for the course with this id, else for the one with this title, normalised; ``found`` has it."""
+def send_get(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
+    """Ask for the course with this id, else for the one with this title, normalised; ``fetch`` has it."""
     how = tx.select_for_update if lock else tx.send
     id_ = units.identifier(identifier)
     return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
 
 
-def found(answer: PendingResult) -> Course:
+def fetch(answer: PendingResult) -> Course:
     """The course that was asked for. Raises CourseNotFound."""
     row = answer.fetchone()
     if row is None:
@@ -170,7 +170,7 @@ def found(answer: PendingResult) -> Course:
 
 def get(tx: Transaction, identifier: str) -> Course:
     """The course with this id, else the one with this title, normalised. Raises CourseNotFound."""
-    return found(ask(tx, identifier))
+    return fetch(send_get(tx, identifier))
 
 
 def _course(row: Row) -> Course:
@@ -234,7 +234,7 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
         )
     if asked.topics_and_modules is not UNSET:
         given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
-    stored = found(ask(tx, identifier, lock=True))
+    stored = fetch(send_get(tx, identifier, lock=True))
     course = msgspec.structs.replace(stored, **given)
     try:
         tx.execute(

@@ -19,7 +19,7 @@ class CourseHead(Struct, frozen=True):
     topics_hash: str
 
 
-def ask_head(tx: Transaction, identifier: str) -> PendingResult:
+def send_get_head(tx: Transaction, identifier: str) -> PendingResult:
     """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
     id_ = units.identifier(identifier)
     return tx.send(HEAD_BY_ID, id=id_) if id_ else tx.send(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))

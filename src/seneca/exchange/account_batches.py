@@ -56,7 +56,7 @@ class AccountsBatch:
         self._now = now
         self._update = update
         ids = [user.id for user in users]
-        stored, erased = tx.send(STORED, values=ids), erased_accounts.ask_among(tx, ids)
+        stored, erased = tx.send(STORED, values=ids), erased_accounts.send_among(tx, ids)
         owners = tx.send(OWNERS, values=[key for user in users for key in _keys(user).values()])
         self._accounts = {
             id_: User(NOT_IMPORTED, id_, username, email, role, None, created_at)

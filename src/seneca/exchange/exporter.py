@@ -20,7 +20,7 @@ from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
 
-TELL_EVERY: Final = 1000  # sessions
+PROGRESS_LINES: Final = 1000  # sessions
 COMPRESSION: Final = 6  # gzip's level
 
 _encoder = msgspec.json.Encoder()
@@ -84,14 +84,14 @@ def export_lines(
         ServiceUnavailable: the database cannot be read.
 
     """
-    with opened(path, overwrite=overwrite) as write:
+    with open_target(path, overwrite=overwrite) as write:
         begin()
         with database.read_transaction() as tx:
             return write_lines(tx, write, progress)
 
 
 @contextmanager
-def opened(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
+def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
     """Open a file to write to, private to its owner. It appears under its name once it is whole.
 
     Raises:
@@ -131,7 +131,7 @@ def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Pro
     for session in session_lines(tx):
         write(_encoder.encode(session) + b"\n")
         report.sessions.stored += 1
-        if report.sessions.stored % TELL_EVERY == 0:
+        if report.sessions.stored % PROGRESS_LINES == 0:
             progress("exporting", report.sessions.stored, None)
     return report
 

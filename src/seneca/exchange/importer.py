@@ -25,11 +25,11 @@ from seneca.exchange.report import Report
 from seneca.exchange.session_batches import Batch, batches, courses_in
 from seneca.exchange.spool import Spool
 
-MOST_LINE: Final = 16 * 1024 * 1024  # bytes: 4 MiB of results, every character written as an escape
-SLICE: Final = 64 * 1024  # bytes of what is passed over
-MANY: Final = 20_000  # sessions: from here on, sorting an index beats filling it row by row
-TELL_EVERY: Final = 1000  # lines
-USERS_TOGETHER: Final = 1000
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # bytes: 4 MiB of results, every character written as an escape
+READ_BYTES: Final = 64 * 1024  # bytes of what is passed over
+MIN_LINES_FOR_BULK_LOAD: Final = 20_000  # sessions: from here on, sorting an index beats filling it row by row
+PROGRESS_LINES: Final = 1000  # lines
+USERS_PER_BATCH: Final = 1000
 GZIP: Final = b"\x1f\x8b"
 
 
@@ -43,7 +43,7 @@ class Source(Struct, frozen=True):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def open_source(path: Path) -> Iterator[Source]:
     """Open a file (``-``: standard input), decompressed if it is gzip.
 
     Raises:
@@ -89,7 +89,7 @@ def import_lines(
         ServiceUnavailable: the database is busy, or its disk is full: nothing was stored.
 
     """
-    with opened(path) as source:
+    with open_source(path) as source:
         return import_source(database, source, skip_bad=skip_bad, now=now, progress=progress, update=update)
 
 
@@ -131,7 +131,7 @@ def record(tx: Transaction, report: Report, now: int, *, update: bool) -> None:
         tx,
         None,
         "data.imported",
-        audit.NOBODY,
+        audit.WHOLE_DATABASE,
         now,
         entry="",
         courses=report.courses.stored,
@@ -145,28 +145,28 @@ def check(source: Source, spool: Spool, report: Report, progress: Progress) -> N
     """Check each line by itself; the good ones go to the spool."""
     for number, raw in numbered(source.lines):
         try:
-            if len(raw) > MOST_LINE:
+            if len(raw) > MAX_LINE_BYTES:
                 raise InvalidInput.field("", "The line has more than 16 MiB.")
             spool.add(read(raw, number))
         except CommandError:
             raise
         except ApiError as refusal:
             report.refuse(number, refusal.detail)
-        if number % TELL_EVERY == 0:
+        if number % PROGRESS_LINES == 0:
             progress("checking", source.position(), source.size)
 
 
 def numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Each line that is not blank, with its number from 1. One that is too long is cut."""
     number = 0
-    while raw := lines.readline(MOST_LINE + 1):
+    while raw := lines.readline(MAX_LINE_BYTES + 1):
         number += 1
-        rest = raw if len(raw) > MOST_LINE else b"\n"
+        rest = raw if len(raw) > MAX_LINE_BYTES else b"\n"
         while rest and not rest.endswith(b"\n"):
-            rest = lines.readline(SLICE)
+            rest = lines.readline(READ_BYTES)
         if number == 1:
             raw = raw.removeprefix(BYTE_ORDER_MARK)
-        if len(raw) > MOST_LINE or (raw and not raw.isspace()):
+        if len(raw) > MAX_LINE_BYTES or (raw and not raw.isspace()):
             yield number, raw
 
 
@@ -215,7 +215,7 @@ class Import:
 
     def _is_load(self) -> bool:
         """Whether so many sessions come that indexes are better built after them, and nobody else is hindered by that."""
-        many = self._spool.sessions >= MANY
+        many = self._spool.sessions >= MIN_LINES_FOR_BULK_LOAD
         return (
             many
             and self._tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
@@ -227,13 +227,13 @@ class Import:
         session_ids = ids_of_sessions(self._tx, self._spool.course_ids)
         users: list[User] = []
         for done, entry in enumerate(self._spool.directory()):
-            if done % TELL_EVERY == 0:
+            if done % PROGRESS_LINES == 0:
                 self._progress("storing", done, self._spool.added)
             if isinstance(entry, Course):
                 self._store_course(entry, session_ids)
             else:
                 users.append(entry)
-                if len(users) == USERS_TOGETHER:
+                if len(users) == USERS_PER_BATCH:
                     store_users(self._tx, users, self._report, now=self._now, update=self._update)
                     users.clear()
         store_users(self._tx, users, self._report, now=self._now, update=self._update)

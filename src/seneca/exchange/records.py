@@ -17,10 +17,10 @@ from seneca.common.json_decoding import decode
 from seneca.common.text_types import Email, Id, Line, Name, Title, Username
 from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
-from seneca.sessions.commands import MOST_MODULES, check_room
-from seneca.sessions.results import ModuleUpdate, read_results, result_errors
+from seneca.sessions.commands import MAX_MODULES, check_limits
+from seneca.sessions.results import ModuleUpdate, parse_results, result_errors
 
-MOST_COURSE_BYTES: Final = 1024 * 1024  # of its topics: no course made over HTTP has more
+MAX_COURSE_BYTES: Final = 1024 * 1024  # of its topics: no course made over HTTP has more
 
 # -- as they are written -----------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class SessionLine(
     topic: Name
     session_start: str
     is_end: bool
-    modules_stats: Annotated[list[ModuleUpdate], Meta(max_length=MOST_MODULES)]
+    modules_stats: Annotated[list[ModuleUpdate], Meta(max_length=MAX_MODULES)]
     session_end: str | None = None
     course_title: Title | None = None
 
@@ -153,7 +153,7 @@ class User(Struct, frozen=True, array_like=True, tag="u"):
 
 
 Result = tuple[str, int, str | None, str | None, str | None, int | None, int | None]
-"""The fields of ``results.Stored``, in order."""
+"""The fields of ``results.ModuleResultRow``, in order."""
 
 
 class Session(Struct, frozen=True, array_like=True, tag="s"):
@@ -195,7 +195,7 @@ def read(raw: bytes, number: int) -> Entry:
 
 
 def _course(line: CourseLine, number: int) -> Course:
-    if len(msgspec.json.encode(line.topics_and_modules)) > MOST_COURSE_BYTES:
+    if len(msgspec.json.encode(line.topics_and_modules)) > MAX_COURSE_BYTES:
         raise InvalidInput.field("topicsAndModules", "must have at most 1 MiB")
     new = NewCourse(line.course_title, line.qualification, line.topics_and_modules)
     return Course(number, line.id.lower(), new, _time(line.created_at))
@@ -215,9 +215,9 @@ def _user(line: UserLine, number: int) -> User:
 
 def _session(line: SessionLine, number: int) -> Session:
     started_at = units.from_iso(line.session_start)
-    results = read_results(line.modules_stats)
+    results = parse_results(line.modules_stats)
     size = sum(result.bytes for result in results)
-    check_room(len(results), size)
+    check_limits(len(results), size)
     return Session(
         number,
         line.id.lower(),

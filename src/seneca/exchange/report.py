@@ -8,8 +8,8 @@ from msgspec import Struct
 from seneca.common.text_types import printable
 from seneca.errors import CommandError
 
-MOST_LISTED: Final = 1000
-MOST_REASON: Final = 400  # characters
+MAX_LISTED: Final = 1000
+MAX_REASON_CHARACTERS: Final = 400  # characters
 
 Outcome = Literal["stored", "updated", "skipped"]
 
@@ -51,8 +51,8 @@ class Report(Struct):
     def refuse(self, number: int, reason: str) -> None:
         """Note a bad line. Its reason may quote the line, so it is made safe to print."""
         self.bad += 1
-        if len(self.bad_lines) < MOST_LISTED:
-            self.bad_lines.append(BadLine(number, printable(reason, MOST_REASON)))
+        if len(self.bad_lines) < MAX_LISTED:
+            self.bad_lines.append(BadLine(number, printable(reason, MAX_REASON_CHARACTERS)))
 
     def check(self) -> None:
         """Check that no line was bad. Raises BadLines."""
@@ -66,7 +66,7 @@ class Report(Struct):
 
 
 class ImportRefused(CommandError):
-    """Nothing of a file was stored. ``report`` lists its bad lines."""
+    """Nothing of a file was stored. ``internal_error_response`` lists its bad lines."""
 
     def __init__(self, report: Report, detail: str) -> None:
         self.report = report

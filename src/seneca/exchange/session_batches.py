@@ -21,13 +21,13 @@ from seneca.exchange.stored_sessions import (
     read_sessions,
 )
 from seneca.sessions import deletion
-from seneca.sessions.commands import MOST_NAMES
+from seneca.sessions.commands import MAX_LEARNER_NAMES
 from seneca.stats import totals
-from seneca.stats.totals import Difference, Study
+from seneca.stats.totals import LearnerCourse, TotalsDelta
 from seneca.stats.totals_batch import DeltaBatch
 
-MOST_TOGETHER: Final = 4000  # sessions
-MOST_BYTES_TOGETHER: Final = 4 * 1024 * 1024
+MAX_SESSIONS_PER_BATCH: Final = 4000  # sessions
+MAX_BYTES_PER_BATCH: Final = 4 * 1024 * 1024
 ROW_BYTES: Final = 500  # about what a result takes here beside its text
 
 LEARNERS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
@@ -54,7 +54,7 @@ def batches(spool: Spool) -> Iterator[tuple[int, list[Session]]]:
         size = 0
         for session in sessions:
             key = session.learner_id, session.id
-            if key in batch or len(batch) == MOST_TOGETHER or size > MOST_BYTES_TOGETHER:
+            if key in batch or len(batch) == MAX_SESSIONS_PER_BATCH or size > MAX_BYTES_PER_BATCH:
                 yield bucket, list(batch.values())
                 batch.clear()
                 size = 0
@@ -110,7 +110,7 @@ class Batch:
 
     def store(self, sessions: list[Session]) -> None:
         """Store these, of which none is there twice."""
-        found = Found(self._tx, self._courses, self._bucket, sessions)
+        found = StoredRows(self._tx, self._courses, self._bucket, sessions)
         fitting = {(s.learner_id, s.id): s for s in self._fitting(sessions, found)}
         studied = [key for key in fitting if key[0] in found.studied]
         stored = read_sessions(self._tx, self._bucket, studied)
@@ -123,7 +123,7 @@ class Batch:
         for portion in portions(changed, replaced):
             self._write(portion, replaced, found)
 
-    def _write(self, sessions: list[Session], stored: Mapping[Key, StoredSession], found: "Found") -> None:
+    def _write(self, sessions: list[Session], stored: Mapping[Key, StoredSession], found: "StoredRows") -> None:
         """Store sessions of which each is new or replaces a stored one."""
         names = read_module_names(self._tx, self._bucket, [key_of(s) for s in sessions if key_of(s) in stored])
         sessions = self._with_room(sessions, stored, names, found)
@@ -143,7 +143,7 @@ class Batch:
         self._report.sessions.stored += len(sessions) - len(replaced)
         self._report.sessions.updated += len(replaced)
 
-    def _fitting(self, sessions: list[Session], found: "Found") -> list[Session]:
+    def _fitting(self, sessions: list[Session], found: "StoredRows") -> list[Session]:
         """Those whose learner and course are on lines before them, and whose id is no course's; the others are refused."""
         fitting = []
         for session in sessions:
@@ -159,16 +159,16 @@ class Batch:
         sessions: list[Session],
         stored: Mapping[Key, StoredSession],
         names: Mapping[Key, Sequence[str]],
-        found: "Found",
+        found: "StoredRows",
     ) -> list[Session]:
         """Those that leave the learner with no more module names than a course may have; the others are refused."""
-        new: defaultdict[Study, set[str]] = defaultdict(set)
+        new: defaultdict[LearnerCourse, set[str]] = defaultdict(set)
         for session in sessions:
             new[self._study(session)].update(result[0] for result in session.results)
         tight = {}
         for study, of_study in new.items():
             found.names[study.learner_id, study.course_id] += len(of_study)
-            if found.names[study.learner_id, study.course_id] > MOST_NAMES:
+            if found.names[study.learner_id, study.course_id] > MAX_LEARNER_NAMES:
                 tight[study] = totals.results_by_name(self._tx, study)
         if not tight:
             return sessions
@@ -188,15 +188,17 @@ class Batch:
     def _fits(self, session: Session, results: Counter[str]) -> bool:
         """Whether the session's names fit beside those under which the learner has results, which they then join."""
         names = [result[0] for result in session.results]
-        if len(set(+results).union(names)) > MOST_NAMES:
-            reason = f"modulesStats: a learner has results under at most {MOST_NAMES:,} module names in one course"
+        if len(set(+results).union(names)) > MAX_LEARNER_NAMES:
+            reason = (
+                f"modulesStats: a learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course"
+            )
             self._report.refuse(session.number, reason)
             return False
         results.update(names)
         return True
 
-    def _study(self, session: Session) -> Study:
-        return Study(self._bucket, session.learner_id, session.course_id)
+    def _study(self, session: Session) -> LearnerCourse:
+        return LearnerCourse(self._bucket, session.learner_id, session.course_id)
 
     def _row(self, session: Session, stored: StoredSession | None) -> Values:
         """A row of sessions, as ``INSERT_SESSION`` has it. Without a title on the line, that of the stored session of the same course."""
@@ -219,7 +221,7 @@ class Batch:
 
     def _counted(self, session: Session, batch: DeltaBatch) -> Iterator[Values]:
         """Its rows of results, as ``INSERT_RESULT`` has them; counted here, while a server stores those before."""
-        difference = Difference(1, len(session.results), session.points, milliseconds(session))
+        difference = TotalsDelta(1, len(session.results), session.points, milliseconds(session))
         batch.add(self._study(session), difference, [result[0] for result in session.results])
         for result in sorted(session.results):
             yield self._bucket, session.learner_id, session.id, *result
@@ -237,7 +239,7 @@ def portions(sessions: Sequence[Session], stored: Mapping[Key, StoredSession]) -
     for session in sessions:
         row = stored.get(key_of(session))
         results += row.results if row else 0
-        if portion and results > deletion.MOST_RESULTS_TOGETHER:
+        if portion and results > deletion.MAX_RESULTS_PER_BATCH:
             yield portion
             portion, results = [], row.results if row else 0
         portion.append(session)
@@ -245,7 +247,7 @@ def portions(sessions: Sequence[Session], stored: Mapping[Key, StoredSession]) -
         yield portion
 
 
-class Found:
+class StoredRows:
     """What is stored of that to which a batch's sessions refer: all asked together.
 
     Args:
@@ -262,7 +264,7 @@ class Found:
             asked = (
                 tx.send(LEARNERS, values=learners),
                 tx.send(NUMBERS, values=learners),
-                totals.ask_names_of(tx, bucket, learners),
+                totals.send_name_counts(tx, bucket, learners),
             )
             people, numbers, studies = (answer.fetchall() for answer in asked)
         self._learners = dict.fromkeys((row[0] for row in people), 0) | dict(numbers)

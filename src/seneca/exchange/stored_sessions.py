@@ -9,7 +9,7 @@ from seneca.database import Transaction
 from seneca.exchange.accounts_and_courses import first_difference
 from seneca.exchange.records import Result, Session
 from seneca.sessions import queries
-from seneca.stats.totals import Difference, Study
+from seneca.stats.totals import LearnerCourse, TotalsDelta
 
 STORED = """
 SELECT id, course_id, course_title, topic, started_at, ended_at, results, points, bytes FROM sessions
@@ -38,13 +38,13 @@ class StoredSession(Struct, frozen=True):
     bytes: int
 
     @property
-    def difference(self) -> Difference:
+    def difference(self) -> TotalsDelta:
         """What it adds to totals."""
-        return Difference(1, self.results, self.points, milliseconds(self))
+        return TotalsDelta(1, self.results, self.points, milliseconds(self))
 
-    def study(self, bucket: int, learner_id: str) -> Study:
+    def study(self, bucket: int, learner_id: str) -> LearnerCourse:
         """Whose totals it adds to."""
-        return Study(bucket, learner_id, self.course_id)
+        return LearnerCourse(bucket, learner_id, self.course_id)
 
 
 def milliseconds(session: StoredSession | Session) -> int:

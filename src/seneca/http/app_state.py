@@ -8,25 +8,25 @@ from msgspec import Struct
 
 from seneca.auth.password_hasher_pool import PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
-from seneca.auth.token_verifier import SignIns
+from seneca.auth.token_verifier import TokenVerifier
 from seneca.database import Database
 from seneca.http.limits.fair_slots import FairSlots
-from seneca.privacy.erasure_worker import Aftermath
+from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.sessions.learner_quotas import LearnerQuotas
 from seneca.settings import Settings
 
 
-class Services(Struct, frozen=True):
+class AppState(Struct, frozen=True):
     """Made once, by ``app.create_app``."""
 
     settings: Settings
     database: Database
-    sign_ins: SignIns
+    token_verifier: TokenVerifier
     password_hashers: PasswordHasherPool
     password_policy: PasswordPolicy
     sign_in_slots: FairSlots
     """To be held while a sign-in is at the database, by its address: they leave half of the connections for writes to others."""
-    aftermath: Aftermath
+    erasure_worker: ErasureWorker
     quotas: LearnerQuotas
     list_slots: FairSlots
     export_slots: FairSlots
@@ -37,9 +37,9 @@ class Services(Struct, frozen=True):
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def services(connection: Connection) -> Services:
+def app_state(connection: Connection) -> AppState:
     """The services of the application that this request came to."""
-    shared: Services = connection.scope["litestar_app"].state["services"]
+    shared: AppState = connection.scope["litestar_app"].state["services"]
     return shared
 
 

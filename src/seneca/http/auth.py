@@ -10,19 +10,19 @@ from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
 from seneca.errors import Forbidden, InvalidInput, Unauthenticated
-from seneca.http.app_state import Connection, now, services
+from seneca.http.app_state import Connection, app_state, now
 from seneca.http.endpoint import Operation
 from seneca.http.headers import header
-from seneca.http.limits.concurrency import TURN, TURNS
+from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
 T = TypeVar("T")
 
-SIGNED_IN = "caller"
-PROVED = "proved"
+CALLER = "caller"
+PROVEN_ACCOUNT = "proved"
 """Where a request's scope has the id of an account that was proved otherwise than by a token: for the log."""
 
 
-def bearer(connection: Connection) -> str | None:
+def bearer_token(connection: Connection) -> str | None:
     """The bearer token that came with the request, or None.
 
     Raises:
@@ -40,17 +40,17 @@ def bearer(connection: Connection) -> str | None:
     return token.strip()
 
 
-def signed_in(connection: Connection) -> Caller:
+def authenticate(connection: Connection) -> Caller:
     """The caller of a request that needs a token.
 
     Raises:
         Unauthenticated: there is none, or it is not valid.
 
     """
-    token = bearer(connection)
+    token = bearer_token(connection)
     if token is None:
         raise Unauthenticated("token-missing")
-    return services(connection).sign_ins.caller(token)
+    return app_state(connection).token_verifier.verify(token)
 
 
 async def guard(request: Request[Any, Any, Any]) -> None:
@@ -61,16 +61,16 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     declared: Operation | None = request.scope["route_handler"].opt.get("operation")
     if declared is None:  # OPTIONS, which the framework answers
         return
-    if declared.who != "anyone":
-        caller = signed_in(request)
-        request.scope[SIGNED_IN] = caller  # type: ignore[literal-required]
-        if declared.who not in ("signed-in", caller.role):
-            raise Forbidden(f"Only the role {declared.who} may do that.")
-        if declared.takes_a_turn:
+    if declared.requires != "anyone":
+        caller = authenticate(request)
+        request.scope[CALLER] = caller  # type: ignore[literal-required]
+        if declared.requires not in ("signed-in", caller.role):
+            raise Forbidden(f"Only the role {declared.requires} may do that.")
+        if declared.limits_concurrency:
             scope: Any = request.scope
-            scope[TURN] = await scope[TURNS].take(caller.id)
+            scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
             check_still_signed_in(request)
-    if declared.body is None and not declared.any_body:  # with a body, its size and kind are judged first
+    if declared.body is None and not declared.accepts_any_body:  # with a body, its size and kind are judged first
         check_query(request)
 
 
@@ -79,8 +79,8 @@ def check_still_signed_in(connection: Connection) -> None:
 
     In memory: what another worker has ended a moment ago is not known here yet. Raises Unauthenticated.
     """
-    if SIGNED_IN in connection.scope:
-        signed_in(connection)
+    if CALLER in connection.scope:
+        authenticate(connection)
 
 
 async def write_as_admin(
@@ -105,7 +105,7 @@ async def write_as_admin(
         Forbidden: they are no administrator any more.
 
     """
-    shared = services(request)
+    shared = app_state(request)
 
     def checked(tx: Transaction, moment: int) -> T:
         authorise(tx, caller, "admin", subject=subject)
@@ -124,13 +124,13 @@ def check_query(request: Request[Any, Any, Any]) -> None:
                 raise InvalidInput.field(name, "is not a query parameter of this path")
 
 
-def caller_of(connection: Connection) -> Caller:
+def current_caller(connection: Connection) -> Caller:
     """The caller that the guard let through."""
-    caller: Caller = connection.scope[SIGNED_IN]  # type: ignore[literal-required]
+    caller: Caller = connection.scope[CALLER]  # type: ignore[literal-required]
     return caller
 
 
-def learner_of(connection: Connection) -> Learner:
+def current_learner(connection: Connection) -> Learner:
     """The caller as the learner whose sessions are meant."""
-    caller = caller_of(connection)
+    caller = current_caller(connection)
     return Learner(caller.id, caller.bucket)

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from seneca.http.app_state import Connection, services
+from seneca.http.app_state import Connection, app_state
 from seneca.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -19,7 +19,7 @@ MAX_HOPS: Final = 32  # proxies that a request passes
 def client_address(connection: Connection) -> str:
     """The address that a request counts for, as ``address_of`` says."""
     peer = connection.scope["client"]
-    proxies = services(connection).settings.proxy_networks
+    proxies = app_state(connection).settings.proxy_networks
     return address_of(peer[0] if peer else "", connection.scope["headers"], proxies)
 
 

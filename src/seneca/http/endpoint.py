@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from seneca.errors import ApiError
 
-Who = Literal["anyone", "signed-in", "user", "admin"]
+Requires = Literal["anyone", "signed-in", "user", "admin"]
 KIBIBYTE = 1024
-MOST_BYTES = 256 * KIBIBYTE
+MAX_BODY_BYTES = 256 * KIBIBYTE
 
 
-class Answer(Struct, frozen=True):
+class ResponseSpec(Struct, frozen=True):
     """A success: its status, what it means, the type of its body (None: none; str: plain text), an example."""
 
     status: int
@@ -29,16 +29,16 @@ class Operation(Struct, frozen=True, kw_only=True):
     """A route's declaration."""
 
     tag: str
-    who: Who
-    answers: Sequence[Answer]
-    refusals: Sequence[type[ApiError]] = ()
+    requires: Requires
+    responses: Sequence[ResponseSpec]
+    errors: Sequence[type[ApiError]] = ()
     body: Any = None
     """The type of the JSON body; None: it takes none."""
     example: object = None
     """An example of the body."""
-    any_body: bool = False
+    accepts_any_body: bool = False
     """A body of any kind is accepted and dropped."""
-    most_bytes: int = MOST_BYTES
+    max_body_bytes: int = MAX_BODY_BYTES
     query: Sequence[str] = ()
     """The query parameters it knows: names in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
@@ -46,7 +46,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Its answer is to be saved as a file, and may be long."""
 
     @property
-    def takes_a_turn(self) -> bool:
+    def limits_concurrency(self) -> bool:
         """Its answer may be long: of one account's only a few are made and read at a time."""
         return self.is_download or "limit" in self.query
 

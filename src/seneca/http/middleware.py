@@ -11,10 +11,10 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from seneca.auth.access_tokens import Caller
 from seneca.errors import InvalidInput
 from seneca.http import problem_details
-from seneca.http.auth import PROVED, SIGNED_IN
-from seneca.http.limits.concurrency import TURN, TURNS, Turns
-from seneca.http.limits.memory_budget import ROOM, Room
-from seneca.http.limits.request_body import Arrival
+from seneca.http.auth import CALLER, PROVEN_ACCOUNT
+from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT, AccountLimiter
+from seneca.http.limits.memory_budget import MEMORY_BUDGET, MemoryBudget
+from seneca.http.limits.request_body import RequestBodyReader
 
 log = structlog.get_logger()
 
@@ -35,16 +35,16 @@ METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 """Those that are logged by name: any other is text that a client wrote."""
 
 
-class Envelope:
+class RequestMiddleware:
     """An ASGI application around another."""
 
     def __init__(self, app: ASGIApp, *, by_origin: bool = False) -> None:
         self.app = app
         self._by_origin = by_origin
         self._headers = [*HEADERS, VARY] if by_origin else HEADERS
-        self._bodies = Room()
-        self._answers = Room()
-        self._turns = Turns()
+        self._bodies = MemoryBudget()
+        self._answers = MemoryBudget()
+        self._turns = AccountLimiter()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer a request, and log it."""
@@ -54,12 +54,12 @@ class Envelope:
         began = time.perf_counter()
         request_id = os.urandom(8).hex()
         scope["request_id"] = request_id
-        scope[ROOM] = self._answers
-        scope[TURNS] = self._turns
+        scope[MEMORY_BUDGET] = self._answers
+        scope[ACCOUNT_LIMITER] = self._turns
         method = scope["method"]
         if is_head := method == "HEAD":
             scope["method"] = "GET"
-        arrival = None if method in BODILESS else Arrival(receive, self._bodies)
+        arrival = None if method in BODILESS else RequestBodyReader(receive, self._bodies)
         status, sent = 0, False
 
         async def send_out(message: Message) -> None:
@@ -67,7 +67,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if arrival is not None and arrival.is_unread:
-                    await arrival.drop()  # refused before its end: an ordinary client sees the answer once all is sent
+                    await arrival.drain()  # refused before its end: an ordinary client sees the answer once all is sent
                 message["headers"] = [*self._with_ours(message["headers"]), (b"x-request-id", request_id.encode())]
             elif is_head:
                 if sent:
@@ -79,10 +79,10 @@ class Envelope:
             await self._answer(scope, receive if arrival is None else arrival.receive, send_out)
         finally:
             if arrival is not None:
-                arrival.leave()
-            if turn := scope.get(TURN):
+                arrival.release()
+            if turn := scope.get(PERMIT):
                 turn.release()
-            code, refused_account = scope.get(problem_details.REFUSED, (None, None))
+            code, refused_account = scope.get(problem_details.ERROR, (None, None))
             log.info(
                 "request",
                 request=request_id,
@@ -98,7 +98,7 @@ class Envelope:
         if (refusal := check_host(scope)) is None:
             await self.app(scope, receive, send)
         else:
-            await problem_details.answer(refusal, scope, send)
+            await problem_details.send_error(refusal, scope, send)
 
     def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """An answer's headers, and those of every answer."""
@@ -120,6 +120,6 @@ def check_host(scope: Any) -> InvalidInput | None:
 
 def caller_id(scope: Any) -> str | None:
     """The account that made a request, as far as it has shown who it is."""
-    caller: Caller | None = scope.get(SIGNED_IN)
-    proved: str | None = scope.get(PROVED)
+    caller: Caller | None = scope.get(CALLER)
+    proved: str | None = scope.get(PROVEN_ACCOUNT)
     return caller.id if caller is not None else proved

@@ -14,7 +14,7 @@ from seneca import errors
 from seneca.common import text_types
 from seneca.errors import ApiError, FieldError
 from seneca.http import pagination
-from seneca.http.endpoint import Answer, Operation
+from seneca.http.endpoint import Operation, ResponseSpec
 
 SCHEMAS: Final = "#/components/schemas/{name}"
 UUID: Final = {"type": "string", "format": "uuid"}
@@ -34,7 +34,7 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
     },
     "q": {
         "description": "Only entries that contain this, in capitals or not.",
-        "schema": {"type": "string", "maxLength": pagination.MOST_QUERY, "pattern": text_types.NO_NUL},
+        "schema": {"type": "string", "maxLength": pagination.MAX_QUERY_CHARACTERS, "pattern": text_types.NO_NUL},
     },
 }
 REQUEST_HEADERS: Final = {
@@ -43,7 +43,7 @@ REQUEST_HEADERS: Final = {
     "X-Setup-Token": "The setup token, for the first administrator.",
 }
 EVERYWHERE: Final = (errors.RouteNotFound, errors.MethodNotAllowed)  # what no operation answers, but the server does
-REFUSAL_HEADERS: Final = {
+ERROR_HEADERS: Final = {
     401: {"WWW-Authenticate": "How to authenticate."},
     405: {"Allow": "The methods that the path takes."},
     429: {"Retry-After": "Seconds to wait before trying again."},
@@ -64,25 +64,25 @@ class Problem(Struct, frozen=True):
     session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
 
 
-def refusals_of(declared: Operation) -> list[type[ApiError]]:
+def errors_of(declared: Operation) -> list[type[ApiError]]:
     """Every refusal that a route can answer with, its own and those that any like it can."""
     found: list[type[ApiError]] = [errors.InvalidInput]
     if declared.body is not None:
         found += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]
-    if declared.any_body:
+    if declared.accepts_any_body:
         found += [errors.RequestTimeout, errors.PayloadTooLarge]
-    if declared.who != "anyone" or "X-Setup-Token" in declared.request_headers:
+    if declared.requires != "anyone" or "X-Setup-Token" in declared.request_headers:
         found.append(errors.Unauthenticated)
-    if declared.who in ("user", "admin"):
+    if declared.requires in ("user", "admin"):
         found.append(errors.Forbidden)
-    return [*found, *declared.refusals, errors.ServiceUnavailable]
+    return [*found, *declared.errors, errors.ServiceUnavailable]
 
 
 def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
     """The OpenAPI document of these routes."""
     declared = [(route, route.opt["operation"]) for route in routes]
     bodies = [d.body for _, d in declared if d.body is not None]
-    answers = [a.body for _, d in declared for a in d.answers if a.body not in (None, str)]
+    answers = [a.body for _, d in declared for a in d.responses if a.body not in (None, str)]
     _, components = msgspec.json.schema_components([Problem, *bodies, *answers], ref_template=SCHEMAS)
     _mend(components)
     paths: dict[str, dict[str, Any]] = {}
@@ -138,9 +138,9 @@ def _operation(route: HTTPRouteHandler, declared: Operation, path: str) -> dict[
         "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _who(declared),
         "parameters": _parameters(declared, path),
         "responses": _responses(declared),
-        "x-who": declared.who,
+        "x-who": declared.requires,
     }
-    if declared.who != "anyone":
+    if declared.requires != "anyone":
         made["security"] = [{"bearer": []}]
     elif "X-Setup-Token" in declared.request_headers:
         made["security"] = [{}, {"bearer": []}]
@@ -154,7 +154,7 @@ def _operation(route: HTTPRouteHandler, declared: Operation, path: str) -> dict[
             "required": True,
             "content": {"application/json": content},
         }
-    if declared.any_body:
+    if declared.accepts_any_body:
         made["requestBody"] = {"required": False, "content": {"*/*": {}}}
     return made
 
@@ -165,7 +165,7 @@ def _who(declared: Operation) -> str:
         "signed-in": "\n\nFor anyone who is signed in.",
         "user": "\n\nFor learners (role `user`).",
         "admin": "\n\nFor administrators (role `admin`).",
-    }[declared.who]
+    }[declared.requires]
 
 
 def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
@@ -196,9 +196,9 @@ def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
 
 
 def _responses(declared: Operation) -> dict[str, Any]:
-    responses = {str(answer.status): _answer(answer) for answer in declared.answers}
+    responses = {str(answer.status): _answer(answer) for answer in declared.responses}
     by_status: dict[int, list[type[ApiError]]] = {}
-    for refusal in refusals_of(declared):
+    for refusal in errors_of(declared):
         by_status.setdefault(refusal.status, []).append(refusal)
     for status, refusals in sorted(by_status.items()):
         responses[str(status)] = _refused(status, refusals)
@@ -208,12 +208,12 @@ def _responses(declared: Operation) -> dict[str, Any]:
 def _refused(status: int, refusals: Sequence[type[ApiError]]) -> dict[str, Any]:
     return {
         "description": " ".join(f"{title} (`{code}`)." for r in refusals for code, title in r.titles().items()),
-        "headers": _headers(REFUSAL_HEADERS.get(status, {})),
+        "headers": _headers(ERROR_HEADERS.get(status, {})),
         "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: ResponseSpec) -> dict[str, Any]:
     made: dict[str, Any] = {"description": answer.description}
     if answer.headers:
         made["headers"] = _headers(answer.headers)

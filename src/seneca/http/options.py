@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from litestar import route
 from litestar.handlers import HTTPRouteHandler
 
-from seneca.http.responses import Reply, nothing
+from seneca.http.responses import JsonResponse, empty_response
 
 
 def allowed(methods: Iterable[str]) -> dict[str, str]:
@@ -28,7 +28,7 @@ def options_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]
 
 def _options(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
     @route(path, http_method="OPTIONS", status_code=200)  # the framework's word only; the answer below is a 204
-    async def options() -> Reply:
-        return nothing(204, headers)
+    async def options() -> JsonResponse:
+        return empty_response(204, headers)
 
     return options

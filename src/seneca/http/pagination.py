@@ -1,4 +1,4 @@
-"""Lists in pages: ``limit``, an opaque ``cursor``, and the link to the next page (RFC 8288)."""
+"""Lists in pages: ``cutoff``, an opaque ``cursor``, and the link to the next page (RFC 8288)."""
 
 import base64
 import binascii
@@ -11,15 +11,15 @@ from litestar import Request
 from msgspec import Struct
 
 from seneca.errors import InvalidInput
-from seneca.http.auth import caller_of
+from seneca.http.auth import current_caller
 
 T = TypeVar("T")
 DEFAULT, MOST = 500, 1000
-MOST_QUERY = 200
+MAX_QUERY_CHARACTERS = 200
 LINK = {"Link": 'The next page, if there is one: `<…>; rel="next"`.'}
 
 
-class Asked(Struct, frozen=True):
+class PageParams(Struct, frozen=True):
     """The page that a request asks for: how long, and the last page's cursor."""
 
     path: str
@@ -71,7 +71,7 @@ class Asked(Struct, frozen=True):
         return {"Link": f'<{quote(self.path)}?{urlencode(query)}>; rel="next"'}
 
 
-def asked(request: Request[Any, Any, Any]) -> Asked:
+def page_params(request: Request[Any, Any, Any]) -> PageParams:
     """The page that a request asks for.
 
     Raises:
@@ -86,7 +86,7 @@ def asked(request: Request[Any, Any, Any]) -> Asked:
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST):
         raise InvalidInput.field("limit", f"must be a whole number from 1 to {MOST:,}")
     query = given.get("q", "")
-    if len(query) > MOST_QUERY or "\0" in query:
-        raise InvalidInput.field("q", f"must have at most {MOST_QUERY} characters, and none of them NUL")
+    if len(query) > MAX_QUERY_CHARACTERS or "\0" in query:
+        raise InvalidInput.field("q", f"must have at most {MAX_QUERY_CHARACTERS} characters, and none of them NUL")
     filters = {name: value for name, value in given.items() if name not in ("limit", "cursor") and value}
-    return Asked(request.scope["path"], int(limit), given.get("cursor"), filters, caller_of(request).id)
+    return PageParams(request.scope["path"], int(limit), given.get("cursor"), filters, current_caller(request).id)

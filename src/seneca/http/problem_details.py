@@ -17,7 +17,7 @@ from seneca.http.responses import encode
 
 log = structlog.get_logger()
 
-REFUSED: Final = "refused"
+ERROR: Final = "refused"
 """Where a request's scope has the code and the account of the refusal that was its answer, for the log.
 
 Not the refusal: its traceback refers to the scope, and the connection would stay open until Python looks for such circles.
@@ -31,7 +31,7 @@ class InternalError(ApiError):
     status, code, title = 500, "internal-error", "Something went wrong on the server"
 
 
-def problem(refusal: ApiError) -> dict[str, object]:
+def to_problem(refusal: ApiError) -> dict[str, object]:
     """The problem object of a refusal."""
     return {
         "type": f"/docs#{refusal.code}",
@@ -44,29 +44,29 @@ def problem(refusal: ApiError) -> dict[str, object]:
     }
 
 
-def refuse(request: Request[Any, Any, Any], refusal: ApiError) -> Response[bytes]:
+def error_response(request: Request[Any, Any, Any], refusal: ApiError) -> Response[bytes]:
     """Answer with a refusal."""
     scope: Any = request.scope
-    scope[REFUSED] = (refusal.code, refusal.account)
+    scope[ERROR] = (refusal.code, refusal.account)
     return Response(
-        encode(problem(refusal)),
+        encode(to_problem(refusal)),
         status_code=refusal.status,
         headers=refusal.headers,
         media_type=MEDIA_TYPE,
     )
 
 
-async def answer(refusal: ApiError, scope: Any, send: Send) -> None:
+async def send_error(refusal: ApiError, scope: Any, send: Send) -> None:
     """Answer a request with a refusal before any route is looked for."""
-    scope[REFUSED] = (refusal.code, refusal.account)
-    body = encode(problem(refusal))
+    scope[ERROR] = (refusal.code, refusal.account)
+    body = encode(to_problem(refusal))
     headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))} | refusal.headers
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+def framework_error_response(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer with what the framework refuses before a handler is found."""
     match error:
         case MethodNotAllowedException():
@@ -77,22 +77,22 @@ def refuse_framework(request: Request[Any, Any, Any], error: HTTPException) -> R
         case _ if error.status_code < 500:
             refusal = InvalidInput.field("", error.detail)
         case _:
-            return report(request, error)
-    return refuse(request, refusal)
+            return internal_error_response(request, error)
+    return error_response(request, refusal)
 
 
-def report(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def internal_error_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Log a bug; tell the client nothing but the request's id."""
     request_id = request.scope.get("request_id")
     log.error("bug", request=request_id, exc_info=error)
-    return refuse(
+    return error_response(
         request,
         InternalError(f"Something went wrong on the server. Its log says what, under {request_id}."),
     )
 
 
 HANDLERS: dict[Any, Any] = {
-    ApiError: refuse,
-    HTTPException: refuse_framework,
-    Exception: report,
+    ApiError: error_response,
+    HTTPException: framework_error_response,
+    Exception: internal_error_response,
 }

@@ -8,7 +8,7 @@ from litestar import Request
 from seneca.common.json_decoding import check, decode_types
 from seneca.errors import MalformedJson, PayloadTooLarge, UnsupportedMediaType
 from seneca.http.auth import check_query, check_still_signed_in
-from seneca.http.endpoint import MOST_BYTES
+from seneca.http.endpoint import MAX_BODY_BYTES
 from seneca.http.headers import header
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ T = TypeVar("T")
 async def read(
     request: Request[Any, Any, Any],
     kind: type[T],
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int = MAX_BODY_BYTES,
     authorise: Callable[[T], Awaitable[None]] | None = None,
 ) -> T:
     """The body, as this type.

@@ -9,15 +9,15 @@ import msgspec
 import structlog
 from litestar.types import Receive, Scope, Send
 
-from seneca.http.limits.memory_budget import ROOM, Room, Share, wait
+from seneca.http.limits.memory_budget import MEMORY_BUDGET, MemoryBudget, Reservation, wait_for_client
 
 log = structlog.get_logger()
 
-PIECE: Final = 64 * 1024
-PIECE_SECONDS: Final = 10  # for a reader to take a piece
-ANSWER_SECONDS: Final = 120  # to take all of it
-SLOWEST: Final = 64 * 1024  # bytes a second, half a megabit: what is longer may take the longer
-IN_MEMORY: Final = 1024 * 1024  # bytes of a download; a longer one waits in a temporary file
+CHUNK_BYTES: Final = 64 * 1024
+CHUNK_SECONDS: Final = 10  # for a reader to take a piece
+RESPONSE_SECONDS: Final = 120  # to take all of it
+MIN_BYTES_PER_SECOND: Final = 64 * 1024  # bytes a second, half a megabit: what is longer may take the longer
+MAX_BYTES_IN_MEMORY: Final = 1024 * 1024  # bytes of a download; a longer one waits in a temporary file
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -33,7 +33,7 @@ class AsgiResponse:
         raise NotImplementedError
 
 
-class Reply(AsgiResponse):
+class JsonResponse(AsgiResponse):
     """An answer whose body is bytes: an ASGI application, without what the framework's responses can do besides."""
 
     __slots__ = ("body", "headers", "status")
@@ -52,18 +52,18 @@ class Reply(AsgiResponse):
             ServiceUnavailable: it is large, and too many large answers are on their way.
 
         """
-        if len(self.body) > PIECE:
-            await pour(scope, send, self, self._pieces(), size=len(self.body), held=len(self.body))
+        if len(self.body) > CHUNK_BYTES:
+            await stream_body(scope, send, self, self._pieces(), size=len(self.body), held=len(self.body))
             return
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        for at in range(0, len(self.body), PIECE):
-            yield self.body[at : at + PIECE]
+        for at in range(0, len(self.body), CHUNK_BYTES):
+            yield self.body[at : at + CHUNK_BYTES]
 
 
-class Download(AsgiResponse):
+class FileResponse(AsgiResponse):
     """An answer in JSON, as a file to be saved if it has a name: an ASGI application that sends a temporary file, once."""
 
     __slots__ = ("_file", "_size", "headers", "status")
@@ -80,18 +80,20 @@ class Download(AsgiResponse):
             self.headers.append((b"content-disposition", f'attachment; filename="{name}"'.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it, and close the file. Raises ServiceUnavailable, as a ``Reply``."""
+        """Send it, and close the file. Raises ServiceUnavailable, as a ``JsonResponse``."""
         with self._file:
-            await pour(scope, send, self, self._pieces(), size=self._size, held=min(self._size, IN_MEMORY))
+            await stream_body(
+                scope, send, self, self._pieces(), size=self._size, held=min(self._size, MAX_BYTES_IN_MEMORY)
+            )
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         self._file.seek(0)
-        while piece := await asyncio.to_thread(self._file.read, PIECE):
+        while piece := await asyncio.to_thread(self._file.read, CHUNK_BYTES):
             yield piece
 
 
-async def pour(
-    scope: Any, send: Send, answer: Reply | Download, pieces: AsyncIterator[bytes], *, size: int, held: int
+async def stream_body(
+    scope: Any, send: Send, answer: JsonResponse | FileResponse, pieces: AsyncIterator[bytes], *, size: int, held: int
 ) -> None:
     """Send an answer in pieces, each when the reader has taken those before; break off if that takes too long.
 
@@ -109,20 +111,20 @@ async def pour(
         ServiceUnavailable: too many large answers are on their way.
 
     """
-    room: Room = scope[ROOM]
-    share = Share()
-    room.take(share, held)
+    room: MemoryBudget = scope[MEMORY_BUDGET]
+    share = Reservation()
+    room.reserve(share, held)
     now = asyncio.get_running_loop().time
-    ends = now() + max(ANSWER_SECONDS, size / SLOWEST)
+    ends = now() + max(RESPONSE_SECONDS, size / MIN_BYTES_PER_SECOND)
     try:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         async for piece in pieces:
-            until = min(now() + PIECE_SECONDS, ends)
-            await wait(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
+            until = min(now() + CHUNK_SECONDS, ends)
+            await wait_for_client(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
     except TimeoutError:
         log.info("answer broken off", request=scope["request_id"])
     finally:
-        room.give_back(share)
+        room.release(share)
     # After fewer bytes than were announced the server closes the connection, so that no reader takes it for all.
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -132,16 +134,16 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def reply(value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> JsonResponse:
     """An answer with a JSON body."""
-    return Reply(_encoder.encode(value), status, b"application/json", headers)
+    return JsonResponse(_encoder.encode(value), status, b"application/json", headers)
 
 
-def text(body: str, media_type: str = "text/plain") -> Reply:
+def text_response(body: str, media_type: str = "text/plain") -> JsonResponse:
     """An answer in text."""
-    return Reply(body.encode(), 200, f"{media_type}; charset=utf-8".encode())
+    return JsonResponse(body.encode(), 200, f"{media_type}; charset=utf-8".encode())
 
 
-def nothing(status: int = 204, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+def empty_response(status: int = 204, headers: Mapping[str, str] = NO_HEADERS) -> JsonResponse:
     """An answer without a body."""
-    return Reply(b"", status, b"", headers)
+    return JsonResponse(b"", status, b"", headers)

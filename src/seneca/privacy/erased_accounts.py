@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from seneca.common import units
 from seneca.database import PendingResult, Transaction
 
-NOTE = """
+INSERT = """
 INSERT INTO erasures (bucket, account_id, erased_at) VALUES (:bucket, :id, :at)
 ON CONFLICT (bucket, account_id) DO NOTHING
 """
@@ -14,12 +14,12 @@ AMONG = "SELECT account_id FROM erasures WHERE bucket = :bucket AND account_id I
 ALL = "SELECT account_id, erased_at FROM erasures"
 
 
-def note(tx: Transaction, account_id: str, at: int) -> None:
+def record(tx: Transaction, account_id: str, at: int) -> None:
     """Remember that an account was erased, at a time in milliseconds since 1970. The first time stays."""
-    tx.execute_later(NOTE, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
+    tx.execute_later(INSERT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
 
 
-def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
+def send_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
     """Ask which of these accounts were erased: their ids, in the rows of several answers."""
     by_bucket: defaultdict[int, list[str]] = defaultdict(list)
     for id_ in account_ids:
@@ -27,6 +27,6 @@ def ask_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult
     return [tx.send(AMONG, bucket=bucket, values=ids) for bucket, ids in by_bucket.items()]
 
 
-def every(tx: Transaction) -> Iterator[tuple[str, int]]:
+def fetch_all(tx: Transaction) -> Iterator[tuple[str, int]]:
     """Every erased account's id, and when it was erased."""
     yield from tx.stream(ALL)

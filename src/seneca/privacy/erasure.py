@@ -32,7 +32,7 @@ class Erased(Struct, frozen=True):
     """What an erasure has ended and removed."""
 
     sign_ins: list[str]
-    """For ``SignIns.forget``."""
+    """For ``TokenVerifier.revoke``."""
     sessions: int
     is_complete: bool
     """Whether nothing is left for ``finish``."""
@@ -89,7 +89,7 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     learner = Learner(account.id, units.bucket_of(account.id, tx.buckets))
     counted = tx.fetch_one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
     sessions = int(counted[0]) if counted else 0
-    is_complete = deletion.remove(tx, learner, units.LATEST + 1) == sessions
+    is_complete = deletion.delete_batch(tx, learner, units.LATEST + 1) == sessions
     login_throttle.erase(tx, account.id, [account.username, account.email])
     ended = auth_sign_ins.end_all(tx, account.id, now)
     tx.execute_later(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
@@ -98,14 +98,14 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
         _delete_account(tx, learner)
     else:
         tx.execute_later(CLOSE, id=account.id, now=now)
-    erased_accounts.note(tx, account.id, now)
+    erased_accounts.record(tx, account.id, now)
     audit.record(tx, actor, "account.erased", account.id, now, role=account.role, sessions=sessions)
-    vacuum.want(tx, had_sessions=sessions > 0)
+    vacuum.request_vacuum(tx, had_sessions=sessions > 0)
     return Erased(ended, sessions, is_complete)
 
 
 def _delete_account(tx: Transaction, learner: Learner) -> None:
-    totals.forget(tx, learner.bucket, learner.id)
+    totals.delete(tx, learner.bucket, learner.id)
     tx.execute_later(DELETE_QUOTAS, bucket=learner.bucket, id=learner.id)
     tx.execute_later(DELETE_ACCOUNT, id=learner.id)
 
@@ -123,11 +123,11 @@ def remove_some(tx: Transaction, account_id: str) -> bool:
 
     """
     learner = Learner(account_id, units.bucket_of(account_id, tx.buckets))
-    if deletion.remove(tx, learner, units.LATEST + 1):
+    if deletion.delete_batch(tx, learner, units.LATEST + 1):
         return False
     if tx.select_for_delete(BEING_ERASED, id=account_id).fetchone() is not None:
         _delete_account(tx, learner)
-        vacuum.want(tx, had_sessions=True)
+        vacuum.request_vacuum(tx, had_sessions=True)
     return True
 
 

@@ -18,17 +18,17 @@ from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 
 FILE: Final = "erased-accounts"
-MOST_LINE: Final = 1000  # bytes
+MAX_LINE_BYTES: Final = 1000  # bytes
 
 
-class Line(Struct, frozen=True, rename="camel"):
+class ErasureLine(Struct, frozen=True, rename="camel"):
     """A line of the file."""
 
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     erased_at: str
 
 
-_decoder: Final = msgspec.json.Decoder(Line)
+_decoder: Final = msgspec.json.Decoder(ErasureLine)
 
 
 def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
@@ -38,7 +38,7 @@ def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
         OSError: they are not.
 
     """
-    lines = b"".join(msgspec.json.encode(Line(id_, units.iso(at))) + b"\n" for id_, at in erased)
+    lines = b"".join(msgspec.json.encode(ErasureLine(id_, units.iso(at))) + b"\n" for id_, at in erased)
     if not lines:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def read(path: Path) -> Iterator[tuple[str, int]]:
 
     """
     with path.open("rb") as file:
-        while raw := file.readline(MOST_LINE):
+        while raw := file.readline(MAX_LINE_BYTES):
             try:
                 line = _decoder.decode(raw)
                 yield line.id, units.from_iso(line.erased_at)
@@ -89,7 +89,7 @@ def complete(database: Database, path: Path) -> None:
 
     """
     with database.read_transaction() as tx:
-        missing = dict(erased_accounts.every(tx))
+        missing = dict(erased_accounts.fetch_all(tx))
     try:
         if missing and path.exists():
             for id_, _ in read(path):
@@ -119,9 +119,9 @@ async def replay(database: Database, path: Path, now: int) -> int:
 
     def note(tx: Transaction) -> list[str]:
         for account_id, erased_at in erased.items():
-            erased_accounts.note(tx, account_id, erased_at)
+            erased_accounts.record(tx, account_id, erased_at)
         found = [account_id for account_id in erased if accounts.role(tx, account_id) is not None]
-        audit.record(tx, None, "erasures.replayed", audit.NOBODY, now, listed=len(erased), erased=len(found))
+        audit.record(tx, None, "erasures.replayed", audit.WHOLE_DATABASE, now, listed=len(erased), erased=len(found))
         return found
 
     found = await database.write(note)

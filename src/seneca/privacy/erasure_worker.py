@@ -15,15 +15,15 @@ from seneca.database import Database
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.privacy import erasure, erasure_log, vacuum
 
-LOOK_EVERY: Final = 30.0  # seconds
-FIRST_PAUSE: Final = 5.0  # seconds until what failed is tried again; then twice as long each time
-LONGEST_PAUSE: Final = 600.0
-ANSWER_WITHIN: Final = 2.0  # seconds that an answer waits for the files
+POLL_SECONDS: Final = 30.0  # seconds
+FIRST_PAUSE_SECONDS: Final = 5.0  # seconds until what failed is tried again; then twice as long each time
+MAX_PAUSE_SECONDS: Final = 600.0
+MAX_WAIT_SECONDS: Final = 2.0  # seconds that an answer waits for the files
 
 log = structlog.get_logger()
 
 
-class Aftermath:
+class ErasureWorker:
     """Cares for what follows erasures: this worker's at once, and whatever another one, or a crash, left undone.
 
     Args:
@@ -73,12 +73,12 @@ class Aftermath:
         if time.monotonic() < self._retry_at:
             return
         try:
-            async with asyncio.timeout(ANSWER_WITHIN), self._changed:
+            async with asyncio.timeout(MAX_WAIT_SECONDS), self._changed:
                 await self._changed.wait_for(lambda: self._done >= mine)
         except TimeoutError:
             log.warning("what was erased is still in the database's files; it goes on")
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Finish what is unfinished, again and again, until cancelled."""
         while True:
             self._wake.clear()
@@ -88,7 +88,7 @@ class Aftermath:
                 log.warning("what was erased is still in the database's files, or not noted", reason=fault.detail)
             except Exception:  # whatever it was: the next erasure must not wait for nobody
                 log.exception("bug")
-            delay = LOOK_EVERY
+            delay = POLL_SECONDS
             if self._pause:
                 delay = min(delay, max(0.0, self._retry_at - time.monotonic()) + 0.01)
             with suppress(TimeoutError):
@@ -114,5 +114,5 @@ class Aftermath:
 
     def _put_off(self) -> None:
         """Say when the files are to be tried again, if that fails now."""
-        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
         self._retry_at = time.monotonic() + self._pause

@@ -28,14 +28,14 @@ LIMIT :limit
 """
 
 
-class Old(Struct, frozen=True):
+class OldSessions(Struct, frozen=True):
     """How many sessions are, or were, older than they may be, and of how many learners."""
 
     sessions: int
     learners: int
 
 
-def limit(now: int, months: int) -> int:
+def cutoff(now: int, months: int) -> int:
     """The start before which sessions are older than so many calendar months, in milliseconds since 1970.
 
     The same day of the month and time of day (UTC), so many months ago; where that month has no such day, its last.
@@ -52,14 +52,14 @@ def limit(now: int, months: int) -> int:
     return units.milliseconds(moment.replace(year=year, month=month + 1, day=day))
 
 
-def count(tx: Transaction, before: int) -> Old:
+def count(tx: Transaction, before: int) -> OldSessions:
     """How many sessions started before then."""
-    return Old(*tx.fetch_all(OLD, before=before)[0])
+    return OldSessions(*tx.fetch_all(OLD, before=before)[0])
 
 
-async def retain(
+async def prune(
     database: Database, *, months: int, before: int, now: int, progress: Callable[[int], None] = lambda _: None
-) -> Old:
+) -> OldSessions:
     """Remove every session that started before then, a learner's after the other's, each in short transactions.
 
     Others go on writing. Interrupted, it has removed what its audit entry says; run again, it goes on.
@@ -75,20 +75,20 @@ async def retain(
         ServiceUnavailable: the database is busy, or its disk is full: what was removed stays so.
 
     """
-    run = Run(units.new_id(), months, before, now)
-    await database.write(run.note, Old(0, 0))
-    removed = Old(0, 0)
+    run = RetentionRun(units.new_id(), months, before, now)
+    await database.write(run.note, OldSessions(0, 0))
+    removed = OldSessions(0, 0)
     learner: Learner | None = None
     while learners := await database.scan(next_learners, learner, before):
         for learner in learners:
             learners_so_far = removed.learners + 1
             while together := await database.write(run.remove, learner, removed.sessions, learners_so_far):
-                removed = Old(removed.sessions + together, learners_so_far)
+                removed = OldSessions(removed.sessions + together, learners_so_far)
                 progress(removed.sessions)
     return removed
 
 
-class Run(Struct, frozen=True):
+class RetentionRun(Struct, frozen=True):
     """A run, and the audit entry that says how far it is."""
 
     entry: str
@@ -98,16 +98,16 @@ class Run(Struct, frozen=True):
 
     def remove(self, tx: Transaction, learner: Learner, sessions: int, learners: int) -> int:
         """Remove some of a learner's sessions, and note how many that makes; returns how many: 0 none is left."""
-        together = deletion.remove(tx, learner, self.before)
+        together = deletion.delete_batch(tx, learner, self.before)
         if together:
-            self.note(tx, Old(sessions + together, learners))
+            self.note(tx, OldSessions(sessions + together, learners))
         return together
 
-    def note(self, tx: Transaction, removed: Old) -> None:
+    def note(self, tx: Transaction, removed: OldSessions) -> None:
         """Note how many are removed by now, and that the files are to be scoured."""
         facts = {"months": self.months, "before": units.iso(self.before), **asdict(removed)}
-        audit.record(tx, None, "sessions.retained", audit.NOBODY, self.now, entry=self.entry, **facts)
-        vacuum.want(tx, had_sessions=removed.sessions > 0)
+        audit.record(tx, None, "sessions.retained", audit.WHOLE_DATABASE, self.now, entry=self.entry, **facts)
+        vacuum.request_vacuum(tx, had_sessions=removed.sessions > 0)
 
 
 def next_learners(tx: Transaction, after: Learner | None, before: int) -> list[Learner]:

@@ -33,7 +33,7 @@ State = dict[str, str]
 """Of each wish that is there the mark of the latest; when the file was rewritten last (milliseconds since 1970)."""
 
 
-def want(tx: Transaction, *, had_sessions: bool) -> None:
+def request_vacuum(tx: Transaction, *, had_sessions: bool) -> None:
     """Ask for the files to be rid of what this transaction deletes, once it is committed."""
     mark = units.new_id()
     for name in (LOG, VACUUM if had_sessions else VACUUM_DAILY):
@@ -69,7 +69,7 @@ def begin_vacuum(tx: Transaction, interval: int, now: int) -> State | None:
 
 
 def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
-    """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``want``."""
+    """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``request_vacuum``."""
     tx.execute_later(PUT, name=LOG, value=units.new_id())
     for name in (VACUUM, VACUUM_DAILY):
         if name in fulfilled:

@@ -17,12 +17,12 @@ from granian.server import Server
 
 from seneca import logs
 from seneca.auth import setup_token
-from seneca.auth.access_tokens import agree, load_keys
+from seneca.auth.access_tokens import load_keys, register_signing_keys
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
-from seneca.server.sockets import defer_stopping, hear_of_stopping
+from seneca.server.sockets import block_sigterm, unblock_sigterm
 from seneca.settings import STARTED, Settings
 
 BACKLOG = 16_384  # connections a worker: Granian's backpressure counts idle ones too
@@ -48,7 +48,7 @@ def serve(told: Settings) -> None:
     PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
     database = open_database(told.database)
     try:
-        agree(database, keys)
+        register_signing_keys(database, keys)
         token = setup_token.prepare(database, told.data)
         erasure_log.complete(database, told.data / erasure_log.FILE)
     finally:
@@ -65,9 +65,9 @@ def serve(told: Settings) -> None:
     )
     for warning in database.warnings:
         log.warning(warning)
-    welcome(told, token)
-    connections = admit()
-    os.register_at_fork(before=defer_stopping, after_in_parent=hear_of_stopping)  # a new worker hears when it listens
+    print_banner(told, token)
+    connections = raise_open_file_limit()
+    os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)  # a new worker hears when it listens
     os.environ.update(told.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",
@@ -91,7 +91,7 @@ def serve(told: Settings) -> None:
         server.serve()
 
 
-def admit() -> int:
+def raise_open_file_limit() -> int:
     """How many connections each worker may have: ``BACKLOG``, or fewer where the system lets it open fewer files.
 
     Workers inherit the limit that is set here: the highest that this process may set.
@@ -151,7 +151,7 @@ def address_of(told: Settings) -> str:
     return f"http://{f'[{told.host}]' if ':' in told.host else told.host}:{told.port}"
 
 
-def welcome(told: Settings, token: str | None) -> None:
+def print_banner(told: Settings, token: str | None) -> None:
     """Tell a person at a terminal where to look and, on a new database, how to become its administrator."""
     if sys.stderr.isatty():
         print(

@@ -13,25 +13,25 @@ UNSENT_BYTES: Final = 128 * 1024  # that the system may keep of an answer beside
 OPEN_FILES: Final = Path("/proc/self/fd")
 
 
-def defer_stopping() -> None:
+def block_sigterm() -> None:
     """Let the signal to stop wait. A worker that has it before it listens would lose it: Granian's handlers are not there yet."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
-def hear_of_stopping() -> None:
+def unblock_sigterm() -> None:
     """Take the signal to stop, also one that has waited."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
-async def begin(pause: float = 0.05) -> None:
+async def start_listening(pause: float = 0.05) -> None:
     """Do what waits until this worker listens."""
     try:
-        await tell_listeners(pause)
+        await set_socket_options(pause)
     finally:
-        hear_of_stopping()
+        unblock_sigterm()
 
 
-async def tell_listeners(pause: float = 0.05) -> None:
+async def set_socket_options(pause: float = 0.05) -> None:
     """Set options on the sockets at which this process listens, as soon as there are any: connections inherit them.
 
     Granian makes the sockets itself, after the application has started, and has no setting for their options. Without

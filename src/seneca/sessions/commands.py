@@ -23,16 +23,16 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions.results import ModuleResult, ModuleUpdates, Stored, result_errors
+from seneca.sessions.results import ModuleResult, ModuleResultRow, ModuleUpdates, result_errors
 from seneca.stats import course_names, totals
-from seneca.stats.totals import Difference, Study
+from seneca.stats.totals import LearnerCourse, TotalsDelta
 
-MOST_MODULES = 1000
-MOST_BYTES = 4 * 1024 * 1024
-MOST_NAMES = 2000
+MAX_MODULES = 1000
+MAX_BYTES = 4 * 1024 * 1024
+MAX_LEARNER_NAMES = 2000
 
 
-class Start(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class StartSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A request to start a session."""
 
     course_identifier: Name
@@ -45,7 +45,7 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
         text_types.normalise_member(self, "topic", "topic")
 
 
-class Update(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class UpdateSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A request to record results."""
 
     session_id: Id
@@ -56,13 +56,13 @@ class Update(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
         return result_errors(self.module_stats, "moduleStats")
 
 
-class End(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class EndSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A request to end a session."""
 
     session_id: Id
 
 
-class Recorded(Struct, frozen=True):
+class UpdatedSession(Struct, frozen=True):
     """What an update left: the session's points in thousandths, and its modules as now stored."""
 
     points: int
@@ -83,7 +83,7 @@ VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
 
 
-def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[str, bool]:
+def start(tx: Transaction, learner: Learner, asked: StartSession, now: int) -> tuple[str, bool]:
     """Start a session; returns its id, and whether it is new (the same start again starts nothing).
 
     Raises:
@@ -96,7 +96,7 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
     is_brought = asked.session_id is not UNSET
     id_ = units.new_id() if asked.session_id is UNSET else asked.session_id.lower()
     existing = tx.send(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
-    named = topics.ask_head(tx, asked.course_identifier)
+    named = topics.send_get_head(tx, asked.course_identifier)
     taken = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
     head = named.fetchone()
@@ -122,11 +122,11 @@ def start(tx: Transaction, learner: Learner, asked: Start, now: int) -> tuple[st
         topic=asked.topic,
         now=now,
     )
-    totals.add(tx, Study(learner.bucket, learner.id, course.id), Difference(sessions=1))
+    totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
     return id_, True
 
 
-def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> None:
+def _check_same_start(asked: StartSession, existing: Row, course_id: str | None) -> None:
     """Accept a repeated start, also when the course was renamed or lost the topic since.
 
     Args:
@@ -147,7 +147,7 @@ def _check_same_start(asked: Start, existing: Row, course_id: str | None) -> Non
 
 # -- recording ---------------------------------------------------------------------------------
 
-OPEN_SESSION = """
+SESSION = """
 SELECT course_id, ended_at, results, points, bytes FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
@@ -164,20 +164,20 @@ ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
     adaptive = excluded.adaptive, quiz = excluded.quiz, wrong_answers = excluded.wrong_answers,
     adaptive_score = excluded.adaptive_score, quiz_score = excluded.quiz_score
 """
-PUT_FIGURES = """
+UPDATE_SESSION = """
 UPDATE sessions SET results = :results, points = :points, bytes = :bytes
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
 
 
-def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[Stored]) -> Recorded:
+def update(tx: Transaction, learner: Learner, session_id: str, given: Sequence[ModuleResultRow]) -> UpdatedSession:
     """Record results: each given part replaces the stored one, the others stay.
 
     Args:
         tx: the transaction.
         learner: whose session.
         session_id: which.
-        given: results from ``read_results``.
+        given: results from ``parse_results``.
 
     Raises:
         SessionNotFound: the learner has no session with this id.
@@ -189,49 +189,49 @@ def record(tx: Transaction, learner: Learner, session_id: str, given: Sequence[S
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
     names = [module.module_name for module in given]
-    session = tx.select_for_update(OPEN_SESSION, **key)
+    session = tx.select_for_update(SESSION, **key)
     stored = tx.send(STORED_RESULTS, values=names, **key)
-    known = totals.Names(tx, names, **key)
-    of_course = course_names.Names(tx, names, **key)
+    known = totals.ModuleNameLookup(tx, names, **key)
+    of_course = course_names.CourseNameLookup(tx, names, **key)
     row = session.fetchone()
     if row is None:
         raise SessionNotFound
     course_id, ended_at, results, points, size = row
     if ended_at is not None:
         raise SessionEnded(ended_at)
-    merge = Merge({row[0]: Stored(*row) for row in stored.fetchall()}, given, results)
+    merge = MergedResults({row[0]: ModuleResultRow(*row) for row in stored.fetchall()}, given, results)
     points += merge.points
-    check_room(results + len(merge.fresh), size + merge.bytes)
+    check_limits(results + len(merge.fresh), size + merge.bytes)
     new = new_names(known, merge.fresh) if merge.fresh else []
     new_to_bucket = of_course.new_to_bucket(course_id, new) if new else []
     tx.execute_later(
-        PUT_FIGURES,
+        UPDATE_SESSION,
         results=results + len(merge.fresh),
         points=points,
         bytes=size + merge.bytes,
         **key,
     )
     tx.insert_many_later(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
-    study = Study(learner.bucket, learner.id, course_id)
+    study = LearnerCourse(learner.bucket, learner.id, course_id)
     if merge.fresh:
         totals.add_names(tx, study, merge.fresh, new, new_to_bucket)
     if merge.fresh or merge.points:
-        totals.add(tx, study, Difference(results=len(merge.fresh), points=merge.points), len(new))
-    return Recorded(points, [result.shown() for result in merge.merged])
+        totals.apply(tx, study, TotalsDelta(results=len(merge.fresh), points=merge.points), len(new))
+    return UpdatedSession(points, [result.to_response() for result in merge.merged])
 
 
-class Merge:
+class MergedResults:
     """Given results merged into stored ones, and the difference that it makes."""
 
-    def __init__(self, stored: dict[str, Stored], given: Sequence[Stored], results: int) -> None:
-        self.merged: list[Stored] = []
+    def __init__(self, stored: dict[str, ModuleResultRow], given: Sequence[ModuleResultRow], results: int) -> None:
+        self.merged: list[ModuleResultRow] = []
         self.fresh: list[str] = []
         self.points = 0  # thousandths
         self.bytes = 0
         for new in given:
             result = stored.get(new.module_name)
             if result is None:
-                result = Stored(new.module_name, results + len(self.fresh))
+                result = ModuleResultRow(new.module_name, results + len(self.fresh))
                 self.fresh.append(new.module_name)
             else:
                 self.points -= result.points
@@ -242,20 +242,20 @@ class Merge:
             self.merged.append(result)
 
 
-def check_room(results: int, size: int) -> None:
+def check_limits(results: int, size: int) -> None:
     """Check a session against the most that it may hold.
 
     Raises:
         SessionFull: it would hold too many modules or bytes.
 
     """
-    if results > MOST_MODULES:
-        raise SessionFull(f"A session holds at most {MOST_MODULES:,} modules.")
-    if size > MOST_BYTES:
+    if results > MAX_MODULES:
+        raise SessionFull(f"A session holds at most {MAX_MODULES:,} modules.")
+    if size > MAX_BYTES:
         raise SessionFull("A session holds at most 4 MiB of results.")
 
 
-def new_names(known: totals.Names, names: Sequence[str]) -> list[str]:
+def new_names(known: totals.ModuleNameLookup, names: Sequence[str]) -> list[str]:
     """Those of these names that are new to the learner in the session's course.
 
     Raises:
@@ -263,8 +263,10 @@ def new_names(known: totals.Names, names: Sequence[str]) -> list[str]:
 
     """
     new = known.new(names)
-    if new and known.kept() + len(new) > MOST_NAMES:
-        raise TooManyLearnerNames(f"A learner has results under at most {MOST_NAMES:,} module names in one course.")
+    if new and known.kept() + len(new) > MAX_LEARNER_NAMES:
+        raise TooManyLearnerNames(
+            f"A learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course."
+        )
     return new
 
 
@@ -288,11 +290,11 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
     ended = tx.fetch_all(END, now=now, **key)
     if not ended:
-        session = tx.fetch_one(OPEN_SESSION, **key)
+        session = tx.fetch_one(SESSION, **key)
         if session is None:
             raise SessionNotFound
         raise SessionEnded(session[1])
     course_id, started_at, ended_at = ended[0]
-    study = Study(learner.bucket, learner.id, course_id)
-    totals.add(tx, study, Difference(milliseconds=ended_at - started_at))
+    study = LearnerCourse(learner.bucket, learner.id, course_id)
+    totals.apply(tx, study, TotalsDelta(milliseconds=ended_at - started_at))
     return int(ended_at)

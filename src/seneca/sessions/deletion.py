@@ -6,10 +6,10 @@ from typing import Final
 from seneca.accounts import Learner
 from seneca.database import Transaction
 from seneca.stats import totals
-from seneca.stats.totals import Difference, Study
+from seneca.stats.totals import LearnerCourse, TotalsDelta
 
-MOST_TOGETHER: Final = 500  # sessions
-MOST_RESULTS_TOGETHER: Final = 20_000
+MAX_SESSIONS_PER_BATCH: Final = 500  # sessions
+MAX_RESULTS_PER_BATCH: Final = 20_000
 
 OLDEST = """
 SELECT id, course_id, results, points, coalesce(ended_at - started_at, 0) FROM sessions
@@ -29,7 +29,7 @@ RETURNING session_id, module_name
 DELETE_SESSIONS = "DELETE FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 
 
-def remove(tx: Transaction, learner: Learner, before: int) -> int:
+def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     """Remove a learner's oldest sessions, as many as a short transaction should: call it until there is none left.
 
     Locks as whoever records does: the sessions, the learner's totals, the names in order, the course's totals. The sessions
@@ -45,17 +45,17 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
 
     """
     of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
-    differences: defaultdict[str, Difference] = defaultdict(Difference)
+    differences: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
     courses: dict[str, str] = {}
     results = 0
     for id_, course_id, *sums in tx.select_for_update(
-        OLDEST, before=before, limit=MOST_TOGETHER, **of_learner
+        OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, **of_learner
     ).fetchall():
         results += sums[0]
-        if courses and results > MOST_RESULTS_TOGETHER:
+        if courses and results > MAX_RESULTS_PER_BATCH:
             break
         courses[id_] = course_id
-        differences[course_id] += Difference(1, *sums)
+        differences[course_id] += TotalsDelta(1, *sums)
     if not courses:
         return 0
     tx.select_for_update(LOCK_TOTALS, values=sorted(differences), **of_learner)
@@ -63,6 +63,6 @@ def remove(tx: Transaction, learner: Learner, before: int) -> int:
     for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
     for course_id, difference in sorted(differences.items()):
-        totals.take(tx, Study(learner.bucket, learner.id, course_id), difference, names[course_id])
+        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), difference, names[course_id])
     tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)
     return len(courses)

@@ -14,7 +14,7 @@ from seneca.common.units import Moment
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
-from seneca.sessions.results import NEVER_GIVEN, ModuleResult, Stored
+from seneca.sessions.results import NEVER_GIVEN, ModuleResult, ModuleResultRow
 
 
 class Session(Struct, frozen=True, rename="camel"):
@@ -88,11 +88,11 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 """
 
 
-def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[Stored]]:
+def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[ModuleResultRow]]:
     """The results of some of a learner's sessions, each session's as first recorded."""
-    found: dict[str, list[Stored]] = {id_: [] for id_ in session_ids}
+    found: dict[str, list[ModuleResultRow]] = {id_: [] for id_ in session_ids}
     for session_id, *columns in tx.fetch_in(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
-        found[session_id].append(Stored(*columns))
+        found[session_id].append(ModuleResultRow(*columns))
     for results in found.values():
         results.sort(key=attrgetter("position"))
     return found
@@ -107,7 +107,7 @@ def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
     return [_session(row, results[row.learner_id][row.id]) for row in rows]
 
 
-def _session(row: SessionRow, results: Sequence[Stored]) -> Session:
+def _session(row: SessionRow, results: Sequence[ModuleResultRow]) -> Session:
     return Session(
         row.id,
         row.learner_id,
@@ -118,7 +118,7 @@ def _session(row: SessionRow, results: Sequence[Stored]) -> Session:
         None if row.ended_at is None else units.iso(row.ended_at),
         row.ended_at is not None,
         units.points(row.points),
-        [result.shown() for result in results],
+        [result.to_response() for result in results],
     )
 
 

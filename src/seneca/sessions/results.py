@@ -11,8 +11,8 @@ from seneca.common import text_types, units
 from seneca.common.text_types import Answer, Name
 from seneca.errors import FieldError
 
-MOST_MODULES_AT_ONCE = 200
-MOST_ANSWERS = 500
+MAX_MODULES_PER_UPDATE = 200
+MAX_ANSWERS = 500
 
 # A JSON number, decoded by ``units.thousandths``: msgspec's Decimal would take strings and NaN too.
 Score = Annotated[
@@ -21,8 +21,8 @@ Score = Annotated[
         description="Rounded to three decimals, half to even.",
         extra_json_schema={
             "type": "number",
-            "minimum": -units.MOST_POINTS,
-            "maximum": units.MOST_POINTS,
+            "minimum": -units.MAX_POINTS,
+            "maximum": units.MAX_POINTS,
         },
     ),
 ]
@@ -31,12 +31,12 @@ Score = Annotated[
 class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """One part of a module's results."""
 
-    answers: Annotated[list[Answer], Meta(max_length=MOST_ANSWERS)] = []
+    answers: Annotated[list[Answer], Meta(max_length=MAX_ANSWERS)] = []
     is_completed: bool = False
     score: Score = 0
 
 
-GivenPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
+SentPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
 """A part in a request: ``null`` and ``[]`` mean that it is left out."""
 
 
@@ -44,9 +44,9 @@ class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     """The parts of one module's results that are given; the others stay as they are."""
 
     module_name: Name
-    adaptive: GivenPart = None
-    quiz: GivenPart = None
-    wrong_answers: GivenPart = None
+    adaptive: SentPart = None
+    quiz: SentPart = None
+    wrong_answers: SentPart = None
     id: str | int | None = None
     """The reference service has one. Ignored."""
 
@@ -59,7 +59,7 @@ ModuleUpdates = Annotated[
     list[ModuleUpdate],
     Meta(
         min_length=1,
-        max_length=MOST_MODULES_AT_ONCE,
+        max_length=MAX_MODULES_PER_UPDATE,
         description="Modules with distinct names.",
     ),
 ]
@@ -78,7 +78,7 @@ NEVER_GIVEN = Raw(b'{"answers":[],"isCompleted":false,"score":0}')
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class Stored(Struct):
+class ModuleResultRow(Struct):
     """A row of results: the parts as JSON text, None where never given, and the scores in thousandths."""
 
     module_name: str
@@ -99,7 +99,7 @@ class Stored(Struct):
         """What it counts towards the most that a session holds: bytes of its name and its parts."""
         return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
 
-    def merge(self, given: "Stored") -> None:
+    def merge(self, given: "ModuleResultRow") -> None:
         """Take over each part that is given."""
         if given.adaptive is not None:
             self.adaptive, self.adaptive_score = given.adaptive, given.adaptive_score
@@ -108,13 +108,13 @@ class Stored(Struct):
         if given.wrong_answers is not None:
             self.wrong_answers = given.wrong_answers
 
-    def shown(self) -> ModuleResult:
+    def to_response(self) -> ModuleResult:
         """As it is shown."""
         return ModuleResult(
             self.module_name,
-            _shown(self.adaptive),
-            _shown(self.quiz),
-            _shown(self.wrong_answers),
+            _part_to_response(self.adaptive),
+            _part_to_response(self.quiz),
+            _part_to_response(self.wrong_answers),
         )
 
 
@@ -124,7 +124,7 @@ def _size(text: str | None) -> int:
     return len(text) if text.isascii() else len(text.encode())  # of most texts both are known without a look at them
 
 
-def _shown(part: str | None) -> Raw:
+def _part_to_response(part: str | None) -> Raw:
     return NEVER_GIVEN if part is None else Raw(part.encode())
 
 
@@ -155,7 +155,7 @@ def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field
 
 def _score_rule(score: object) -> str | None:
     """The rule that a score breaks."""
-    if score is UNSET or (type(score) is int and -units.MOST_POINTS <= score <= units.MOST_POINTS):
+    if score is UNSET or (type(score) is int and -units.MAX_POINTS <= score <= units.MAX_POINTS):
         return None
     try:
         # a float: the text broke other rules as well, and was read again by a parser that makes floats
@@ -165,21 +165,23 @@ def _score_rule(score: object) -> str | None:
     return None
 
 
-def read_results(modules: Sequence[ModuleUpdate]) -> list[Stored]:
+def parse_results(modules: Sequence[ModuleUpdate]) -> list[ModuleResultRow]:
     """Bring modules, in which ``result_errors`` finds nothing, into the form in which they are stored.
 
     Positions count from 0.
     """
-    results: list[Stored] = []
+    results: list[ModuleResultRow] = []
     for index, module in enumerate(modules):
-        adaptive, adaptive_score = _read_part(module.adaptive)
-        quiz, quiz_score = _read_part(module.quiz)
-        wrong_answers, _ = _read_part(module.wrong_answers)
-        results.append(Stored(module.module_name, index, adaptive, quiz, wrong_answers, adaptive_score, quiz_score))
+        adaptive, adaptive_score = _parse_part(module.adaptive)
+        quiz, quiz_score = _parse_part(module.quiz)
+        wrong_answers, _ = _parse_part(module.wrong_answers)
+        results.append(
+            ModuleResultRow(module.module_name, index, adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
+        )
     return results
 
 
-def _read_part(part: GivenPart) -> tuple[str | None, int | None]:
+def _parse_part(part: SentPart) -> tuple[str | None, int | None]:
     """A part's JSON and its score in thousandths, both None if it was left out."""
     if not isinstance(part, Part):
         return None, None

@@ -28,7 +28,7 @@ SELECT coalesce(sum(names), 0) FROM course_totals WHERE course_id = (
 IN_COURSE = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id AND module_name IN (:values)"
 
 
-class Names:
+class CourseNameLookup:
     """Asks of a session's course how many names it has, and which of these the learners of the bucket have.
 
     Names that are new to the learner, but not to the bucket, are locked: nobody removes them before this one is counted.
@@ -40,7 +40,7 @@ class Names:
         self._count = tx.send(COUNT_IN_COURSE_OF_SESSION, **key)
 
     def new_to_bucket(self, course_id: str, names: Sequence[str]) -> list[str]:
-        """Of names that are new to the learner, those that are new to the bucket: ``add`` is to count them.
+        """Of names that are new to the learner, those that are new to the bucket: ``apply`` is to count them.
 
         Raises:
             TooManyNames: with them the course would have too many.
@@ -91,7 +91,7 @@ WHERE course_id = :course_id AND bucket <> :bucket AND module_name IN (:values)
 """
 
 
-def gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> int:
+def count_gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> int:
     """How many of the names, whose last row in the bucket was removed, are gone from the course: it is locked for that."""
     if not names:
         return 0

@@ -14,7 +14,7 @@ from seneca.database import PendingResult, Transaction
 from seneca.stats import course_names
 
 
-class Study(Struct, frozen=True):
+class LearnerCourse(Struct, frozen=True):
     """One learner's study of one course: what totals are kept of."""
 
     bucket: int
@@ -22,7 +22,7 @@ class Study(Struct, frozen=True):
     course_id: str
 
 
-class Difference(Struct, frozen=True):
+class TotalsDelta(Struct, frozen=True):
     """What a change adds to the totals (less than zero: takes away)."""
 
     sessions: int = 0
@@ -30,11 +30,11 @@ class Difference(Struct, frozen=True):
     points: int = 0  # thousandths
     milliseconds: int = 0
 
-    def __neg__(self) -> "Difference":
-        return Difference(-self.sessions, -self.results, -self.points, -self.milliseconds)
+    def __neg__(self) -> "TotalsDelta":
+        return TotalsDelta(-self.sessions, -self.results, -self.points, -self.milliseconds)
 
-    def __add__(self, other: "Difference") -> "Difference":
-        return Difference(
+    def __add__(self, other: "TotalsDelta") -> "TotalsDelta":
+        return TotalsDelta(
             self.sessions + other.sessions,
             self.results + other.results,
             self.points + other.points,
@@ -66,7 +66,7 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def add(tx: Transaction, study: Study, difference: Difference, new_names: int = 0) -> None:
+def apply(tx: Transaction, study: LearnerCourse, difference: TotalsDelta, new_names: int = 0) -> None:
     """Add a difference to the learner's totals and the course's; to the learner's, how many module names are new there."""
     parameters = {
         "bucket": study.bucket,
@@ -92,7 +92,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND module_name IN (:values)
 """
 
 
-class Names:
+class ModuleNameLookup:
     """Asked of a session's course: how many module names its learner has there, and which of these.
 
     The learner's totals are locked first, so that of two sessions in which a name is new only one counts it.
@@ -128,7 +128,7 @@ RETURNING learners
 
 
 def add_names(
-    tx: Transaction, study: Study, names: Sequence[str], new: Sequence[str], new_to_bucket: Sequence[str]
+    tx: Transaction, study: LearnerCourse, names: Sequence[str], new: Sequence[str], new_to_bucket: Sequence[str]
 ) -> None:
     """Count one more result of the learner under each name; some are new to the learner, of those some to the bucket."""
     course_names.add(tx, study.bucket, study.course_id, new_to_bucket)
@@ -142,18 +142,18 @@ def add_names(
 
 # -- taking away -------------------------------------------------------------------------------
 
-FORGET_LEARNER_NAMES = """
+DELETE_LEARNER_NAMES = """
 DELETE FROM learner_names
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND results = 0 AND module_name IN (:values)
 RETURNING module_name
 """
-FORGET_COURSE_NAMES = """
+DELETE_COURSE_NAMES = """
 DELETE FROM course_names
 WHERE course_id = :course_id AND bucket = :bucket AND learners = 0 AND module_name IN (:values)
 RETURNING module_name
 """
 # Rows that fall to nothing stay: names are remembered by name_changes, which must never start again.
-TAKE_FROM_LEARNER = """
+SUBTRACT_FROM_LEARNER = """
 UPDATE learner_totals SET
     sessions = sessions + :sessions,
     results = results + :results,
@@ -165,7 +165,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[str, int]) -> None:
+def subtract(tx: Transaction, study: LearnerCourse, difference: TotalsDelta, names: Mapping[str, int]) -> None:
     """Take away what removed sessions had added. The learner's totals are locked.
 
     Args:
@@ -181,35 +181,35 @@ def take(tx: Transaction, study: Study, difference: Difference, names: Mapping[s
     tx.insert_many_later(
         ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
     )
-    lost = sorted(row[0] for row in tx.fetch_in(FORGET_LEARNER_NAMES, in_order, **learner))
-    tx.execute_later(TAKE_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
+    lost = sorted(row[0] for row in tx.fetch_in(DELETE_LEARNER_NAMES, in_order, **learner))
+    tx.execute_later(SUBTRACT_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
     tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
-    gone = [row[0] for row in tx.fetch_in(FORGET_COURSE_NAMES, lost, **course)]
-    names_gone = course_names.gone(tx, study.bucket, study.course_id, gone)
+    gone = [row[0] for row in tx.fetch_in(DELETE_COURSE_NAMES, lost, **course)]
+    names_gone = course_names.count_gone(tx, study.bucket, study.course_id, gone)
     tx.execute_later(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-difference), **course)
 
 
-FORGET_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
+DELETE_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
 
 
-def forget(tx: Transaction, bucket: int, learner_id: str) -> None:
+def delete(tx: Transaction, bucket: int, learner_id: str) -> None:
     """Forget the totals of a learner whose sessions are all removed, and who will not come back."""
-    tx.execute_later(FORGET_TOTALS, bucket=bucket, learner_id=learner_id)
+    tx.execute_later(DELETE_TOTALS, bucket=bucket, learner_id=learner_id)
 
 
 # -- many at once ------------------------------------------------------------------------------
 
-LEARNERS_NAMES_KEPT = """
+NAME_COUNTS_OF_LEARNERS = """
 SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket AND learner_id IN (:values)
 """
 
 
-def ask_names_of(tx: Transaction, bucket: int, learners: Sequence[str]) -> PendingResult:
+def send_name_counts(tx: Transaction, bucket: int, learners: Sequence[str]) -> PendingResult:
     """Ask in which courses learners of a bucket have sessions, and under how many module names they have results there.
 
     Rows are of learner, course, and names.
     """
-    return tx.send(LEARNERS_NAMES_KEPT, bucket=bucket, values=learners)
+    return tx.send(NAME_COUNTS_OF_LEARNERS, bucket=bucket, values=learners)
 
 
 RESULTS_BY_NAME = """
@@ -218,6 +218,6 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def results_by_name(tx: Transaction, study: Study) -> Counter[str]:
+def results_by_name(tx: Transaction, study: LearnerCourse) -> Counter[str]:
     """How many results the learner has in this course under each module name."""
     return Counter(dict(tx.fetch_all(RESULTS_BY_NAME, **asdict(study))))

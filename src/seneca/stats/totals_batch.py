@@ -13,10 +13,10 @@ from seneca.stats.totals import (
     ADD_LEARNER_NAMES,
     ADD_TO_COURSE,
     ADD_TO_LEARNER,
-    FORGET_COURSE_NAMES,
-    FORGET_LEARNER_NAMES,
-    Difference,
-    Study,
+    DELETE_COURSE_NAMES,
+    DELETE_LEARNER_NAMES,
+    LearnerCourse,
+    TotalsDelta,
 )
 
 COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
@@ -32,15 +32,15 @@ class DeltaBatch:
 
     def __init__(self, bucket: int) -> None:
         self._bucket = bucket
-        self._differences: defaultdict[Study, Difference] = defaultdict(Difference)
-        self._names: defaultdict[Study, Counter[str]] = defaultdict(Counter)
+        self._differences: defaultdict[LearnerCourse, TotalsDelta] = defaultdict(TotalsDelta)
+        self._names: defaultdict[LearnerCourse, Counter[str]] = defaultdict(Counter)
 
-    def add(self, study: Study, difference: Difference, names: Iterable[str]) -> None:
+    def add(self, study: LearnerCourse, difference: TotalsDelta, names: Iterable[str]) -> None:
         """Add a difference, and one more result under each name."""
         self._differences[study] += difference
         self._names[study].update(names)
 
-    def subtract(self, study: Study, difference: Difference, names: Iterable[str]) -> None:
+    def subtract(self, study: LearnerCourse, difference: TotalsDelta, names: Iterable[str]) -> None:
         """Take a difference away, and one result under each name."""
         self._differences[study] += -difference
         self._names[study].subtract(Counter(names))
@@ -51,8 +51,8 @@ class DeltaBatch:
         gained, lost = self._write_course_names(tx, learners)
         growth = course_names.count_new(tx, self._bucket, gained)
         for course_id, names in lost.items():
-            growth[course_id] = growth.get(course_id, 0) - course_names.gone(tx, self._bucket, course_id, names)
-        courses: defaultdict[str, Difference] = defaultdict(Difference)
+            growth[course_id] = growth.get(course_id, 0) - course_names.count_gone(tx, self._bucket, course_id, names)
+        courses: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
         for study, difference in self._differences.items():
             courses[study.course_id] += difference
         tx.insert_many(
@@ -84,8 +84,8 @@ class DeltaBatch:
 
     def _write_learner_names(self, tx: Transaction) -> "_LearnerNames":
         """Change how many results learners have under each name; a name without results goes."""
-        gained: defaultdict[Study, list[str]] = defaultdict(list)
-        lost: defaultdict[Study, list[str]] = defaultdict(list)
+        gained: defaultdict[LearnerCourse, list[str]] = defaultdict(list)
+        lost: defaultdict[LearnerCourse, list[str]] = defaultdict(list)
         deltas = [(s, name, delta) for s, names in self._names.items() for name, delta in names.items() if delta]
         stored = tx.insert_many(
             COUNT_LEARNER_NAMES,
@@ -98,7 +98,7 @@ class DeltaBatch:
                 gained[study].append(name)
         with tx.pipeline():
             for study, names in lost.items():
-                tx.execute_later(FORGET_LEARNER_NAMES, values=names, **asdict(study))
+                tx.execute_later(DELETE_LEARNER_NAMES, values=names, **asdict(study))
         return _LearnerNames(gained, lost)
 
     def _write_course_names(
@@ -132,12 +132,12 @@ class DeltaBatch:
                 gained[course_id].append(name)
         with tx.pipeline():
             for course_id, names in lost.items():
-                tx.execute_later(FORGET_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
+                tx.execute_later(DELETE_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
         return gained, lost
 
 
 class _LearnerNames(Struct, frozen=True):
     """The names under which learners have their first results, and those under which they have none any more."""
 
-    gained: defaultdict[Study, list[str]]
-    lost: defaultdict[Study, list[str]]
+    gained: defaultdict[LearnerCourse, list[str]]
+    lost: defaultdict[LearnerCourse, list[str]]

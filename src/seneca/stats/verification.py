@@ -15,7 +15,7 @@ from seneca.common import units
 from seneca.database import Transaction
 
 
-class Figures(Struct, frozen=True):
+class TotalsTable(Struct, frozen=True):
     """A table that keeps figures: its key, its figures, and the rows it should have."""
 
     table: str
@@ -24,7 +24,7 @@ class Figures(Struct, frozen=True):
     truth: str
 
 
-class Difference(Struct, frozen=True):
+class Mismatch(Struct, frozen=True):
     """A figure that is not what the recorded rows say."""
 
     table: str
@@ -93,22 +93,24 @@ JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.sess
 GROUP BY s.course_id, r.module_name, s.bucket
 """
 
-KEPT: Final = (
-    Figures("sessions", ("bucket", "learner_id", "id"), ("results", "points", "bytes"), OF_SESSIONS),
-    Figures(
+TOTALS_TABLES: Final = (
+    TotalsTable("sessions", ("bucket", "learner_id", "id"), ("results", "points", "bytes"), OF_SESSIONS),
+    TotalsTable(
         "learner_totals",
         ("bucket", "learner_id", "course_id"),
         ("sessions", "results", "points", "milliseconds", "names"),
         OF_LEARNERS,
     ),
-    Figures("learner_names", ("bucket", "learner_id", "course_id", "module_name"), ("results",), OF_LEARNERS_NAMES),
-    Figures("course_totals", ("course_id", "bucket"), ("sessions", "results", "points", "milliseconds"), OF_COURSES),
-    Figures("course_totals", ("course_id",), ("names",), OF_COURSES_NAME_COUNTS),
-    Figures("course_names", ("course_id", "module_name", "bucket"), ("learners",), OF_COURSES_NAMES),
+    TotalsTable("learner_names", ("bucket", "learner_id", "course_id", "module_name"), ("results",), OF_LEARNERS_NAMES),
+    TotalsTable(
+        "course_totals", ("course_id", "bucket"), ("sessions", "results", "points", "milliseconds"), OF_COURSES
+    ),
+    TotalsTable("course_totals", ("course_id",), ("names",), OF_COURSES_NAME_COUNTS),
+    TotalsTable("course_names", ("course_id", "module_name", "bucket"), ("learners",), OF_COURSES_NAMES),
 )
 
 
-def compare(kept: Figures) -> str:
+def compare(kept: TotalsTable) -> str:
     """The SELECT of the rows that differ: the key, then each figure as kept and as it should be, 0 where there is none."""
     key = ", ".join(kept.key)
     sums = ", ".join(f"sum(kept_{f}), sum(true_{f})" for f in kept.figures)
@@ -135,7 +137,7 @@ class _Scored(Struct):
 _decoder: Final = msgspec.json.Decoder(_Scored, float_hook=Decimal)
 
 
-def differing_scores(tx: Transaction) -> Iterator[Difference]:
+def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
     """Every score beside a part that is not the part's own."""
     for bucket, learner_id, session_id, module_name, *parts in tx.stream(PARTS):
         for name, part, kept in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
@@ -147,26 +149,26 @@ def differing_scores(tx: Transaction) -> Iterator[Difference]:
                     "session_id": session_id,
                     "module_name": module_name,
                 }
-                yield Difference("results", key, name, kept, true)
+                yield Mismatch("results", key, name, kept, true)
 
 
-def differing_figures(tx: Transaction, kept: Figures) -> Iterator[Difference]:
+def mismatched_totals(tx: Transaction, kept: TotalsTable) -> Iterator[Mismatch]:
     """Every figure of a table that is not what the recorded rows say."""
     width = len(kept.key)
     for row in tx.stream(compare(kept)):
         pairs = zip(kept.figures, row[width::2], row[width + 1 :: 2], strict=True)
         for figure, ours, true in pairs:
             if ours != true:
-                yield Difference(kept.table, dict(zip(kept.key, row, strict=False)), figure, ours, true)
+                yield Mismatch(kept.table, dict(zip(kept.key, row, strict=False)), figure, ours, true)
 
 
-def differences(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> Iterator[Difference]:
+def mismatches(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> Iterator[Mismatch]:
     """Every figure that is not what the recorded rows say; ``progress`` is told each table's name first."""
     progress("results")
-    yield from differing_scores(tx)
-    for kept in KEPT:
+    yield from mismatched_scores(tx)
+    for kept in TOTALS_TABLES:
         progress(kept.table)
-        yield from differing_figures(tx, kept)
+        yield from mismatched_totals(tx, kept)
 
 
 # -- putting them right ------------------------------------------------------------------------
@@ -222,7 +224,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
 def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> None:
     """Compute every figure anew from the recorded rows, table by table."""
     progress("results")
-    for difference in list(differing_scores(tx)):
+    for difference in list(mismatched_scores(tx)):
         tx.execute(SET_SCORE.format(column=difference.figure), true=difference.true, **difference.key)
     for table, statements in REBUILD.items():
         progress(table)

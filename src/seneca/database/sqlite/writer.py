@@ -26,7 +26,7 @@ MOST_WAITING = 4096
 MOST_TOGETHER = 128
 
 
-class Request:
+class PendingWrite:
     """A write that waits: what to run, and where its outcome goes."""
 
     __slots__ = ("arrived", "error", "future", "loop", "result", "work")
@@ -55,7 +55,7 @@ class Writer:
     def __init__(self, connect: Callable[[], SqliteTransaction]) -> None:
         self._connect = connect
         self._tx: SqliteTransaction | None = None
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[PendingWrite | None] = SimpleQueue()
         self._gate = threading.Lock()  # nothing is queued behind the word to stop
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="seneca-writer")
@@ -74,7 +74,7 @@ class Writer:
             ServiceUnavailable: too many writes wait, or the server is stopping.
 
         """
-        request = Request(lambda tx: f(tx, *args, **kwargs))
+        request = PendingWrite(lambda tx: f(tx, *args, **kwargs))
         with self._gate:
             if self._stopping or self._queue.qsize() >= MOST_WAITING:
                 raise ServiceUnavailable("Too many writes are waiting. Try again.")
@@ -94,7 +94,7 @@ class Writer:
         while (first := self._queue.get()) is not None:
             self._commit(self._gather([first]))
 
-    def _gather(self, batch: list[Request]) -> list[Request]:
+    def _gather(self, batch: list[PendingWrite]) -> list[PendingWrite]:
         """Add those that wait by now."""
         while len(batch) < MOST_TOGETHER:
             try:
@@ -107,7 +107,7 @@ class Writer:
             batch.append(request)
         return batch
 
-    def _commit(self, batch: list[Request]) -> None:
+    def _commit(self, batch: list[PendingWrite]) -> None:
         """Run a batch in one transaction; if that is lost on the way, each request in one of its own."""
         try:
             batch = self._begin(batch)
@@ -126,7 +126,7 @@ class Writer:
                 request.error = request.error or meaning(error)
         deliver(batch)
 
-    def _begin(self, batch: list[Request]) -> list[Request]:
+    def _begin(self, batch: list[PendingWrite]) -> list[PendingWrite]:
         """Take the write lock. On the way others join, and who has waited too long is refused."""
         while batch:
             try:
@@ -162,7 +162,7 @@ class Writer:
             self._tx = None
 
 
-def attempt(tx: SqliteTransaction, request: Request) -> None:
+def attempt(tx: SqliteTransaction, request: PendingWrite) -> None:
     """Run one request inside a savepoint.
 
     Raises:
@@ -190,7 +190,7 @@ def meaning(error: BaseException) -> Exception:
     return RuntimeError(f"A write raised {type(error).__name__}, which no future can carry: {error}")
 
 
-def deliver(requests: list[Request]) -> None:
+def deliver(requests: list[PendingWrite]) -> None:
     """Hand outcomes to the event loops that wait for them, waking each once."""
     for loop in {request.loop for request in requests}:
         outcomes = [(r.future, r.result, r.error) for r in requests if r.loop is loop]

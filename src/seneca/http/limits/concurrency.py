@@ -6,15 +6,15 @@ from weakref import WeakValueDictionary
 
 from seneca.errors import ServiceUnavailable
 
-TURNS = "turns"
+ACCOUNT_LIMITER = "turns"
 """Where a request's scope has the turns of this worker."""
-TURN = "turn"
+PERMIT = "turn"
 """Where it has the one that was taken: to be released when the answer has left."""
-MOST_EACH: Final = 4
-TURN_SECONDS: Final = 10  # for which one waits
+MAX_PER_ACCOUNT: Final = 4
+WAIT_SECONDS: Final = 10  # for which one waits
 
 
-class Turns:
+class AccountLimiter:
     """The turns of every account that one worker makes lists and downloads for.
 
     A list may have 8 MiB, which is much to make, and to keep until a reader has taken it; a download more. An account that
@@ -24,7 +24,7 @@ class Turns:
     def __init__(self) -> None:
         self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def take(self, account: str) -> asyncio.Semaphore:
+    async def acquire(self, account: str) -> asyncio.Semaphore:
         """Wait for a turn; it is to be released.
 
         Raises:
@@ -33,9 +33,9 @@ class Turns:
         """
         turn = self._of.get(account)
         if turn is None:
-            turn = self._of[account] = asyncio.Semaphore(MOST_EACH)
+            turn = self._of[account] = asyncio.Semaphore(MAX_PER_ACCOUNT)
         try:
-            async with asyncio.timeout(TURN_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS):
                 await turn.acquire()
         except TimeoutError:
             raise ServiceUnavailable("Read what is on its way to you first.") from None

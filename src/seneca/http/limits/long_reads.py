@@ -6,8 +6,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from litestar import Request
 
 from seneca.database import Transaction
-from seneca.http.app_state import services
-from seneca.http.auth import caller_of, check_still_signed_in
+from seneca.http.app_state import app_state
+from seneca.http.auth import check_still_signed_in, current_caller
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,8 +22,8 @@ async def scan(
         Unauthenticated: the caller's sign-in ended while it was waited for.
 
     """
-    shared = services(request)
-    async with shared.list_slots.slot(caller_of(request).id):
+    shared = app_state(request)
+    async with shared.list_slots.slot(current_caller(request).id):
         check_still_signed_in(request)
         return await shared.database.scan(f, *args, **kwargs)
 
@@ -32,7 +32,7 @@ async def export(
     request: Request[Any, Any, Any], f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Run ``f(tx, …)``, however long that takes, once it is the caller's turn. Lists do not wait for it. Raises as ``scan``."""
-    shared = services(request)
-    async with shared.export_slots.slot(caller_of(request).id):
+    shared = app_state(request)
+    async with shared.export_slots.slot(current_caller(request).id):
         check_still_signed_in(request)
         return await shared.database.scan(f, *args, **kwargs)

@@ -8,13 +8,13 @@ from seneca.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
-ROOM = "room"
+MEMORY_BUDGET = "room"
 """Where a request's scope has the room for large answers."""
-MOST_BYTES: Final = 64 * 1024 * 1024
-MOMENT: Final = 1.0  # seconds that everybody is granted, however many wait
+MAX_RESERVED_BYTES: Final = 64 * 1024 * 1024
+MIN_HOLD_SECONDS: Final = 1.0  # seconds that everybody is granted, however many wait
 
 
-class Share:
+class Reservation:
     """What one body or answer holds of a room: bytes, since when, and how long its client is waited for just now."""
 
     __slots__ = ("limit", "since", "size")
@@ -25,18 +25,18 @@ class Share:
         self.limit: asyncio.Timeout | None = None
 
 
-class Room:
+class MemoryBudget:
     """The memory that one worker grants to bodies that are arriving, or to answers that are being read.
 
     When it is full, a newcomer takes the place of whoever has kept it longest and is being waited for, so that clients
     that stop reading or sending cannot keep others out.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_RESERVED_BYTES) -> None:
         self._left = most_bytes
-        self._shares: set[Share] = set()
+        self._shares: set[Reservation] = set()
 
-    def take(self, share: Share, size: int, free: int = 0) -> None:
+    def reserve(self, share: Reservation, size: int, free: int = 0) -> None:
         """Let a share hold so many bytes more. Up to ``free`` bytes in all it always may.
 
         Raises:
@@ -45,30 +45,30 @@ class Room:
         """
         now = asyncio.get_running_loop().time()
         while self._left < size and share.size + size > free:
-            self._send_away(now)
+            self._evict_slowest(now)
         self._left -= size
         share.size += size
         if share not in self._shares:
             share.since = now
             self._shares.add(share)
 
-    def give_back(self, share: Share) -> None:
+    def release(self, share: Reservation) -> None:
         """Take back all that a share holds. Once is enough, twice does no harm."""
         self._left += share.size
         share.size = 0
         self._shares.discard(share)
 
-    def _send_away(self, now: float) -> None:
+    def _evict_slowest(self, now: float) -> None:
         waited_for = (share for share in self._shares if share.limit and not share.limit.expired())
         slow = min(waited_for, key=lambda share: share.since, default=None)
-        if slow is None or slow.limit is None or now - slow.since < MOMENT:
+        if slow is None or slow.limit is None or now - slow.since < MIN_HOLD_SECONDS:
             raise ServiceUnavailable("Too much is on its way to others. Try again.")
         slow.limit.reschedule(now)
         slow.limit = None
-        self.give_back(slow)
+        self.release(slow)
 
 
-async def wait(share: Share, until: float, client: Awaitable[T]) -> T:
+async def wait_for_client(share: Reservation, until: float, client: Awaitable[T]) -> T:
     """Wait for a client to send or to read something.
 
     Args:

@@ -6,23 +6,23 @@ from typing import Any, Final
 from litestar.types import Receive
 
 from seneca.errors import RequestTimeout, ServiceUnavailable
-from seneca.http.limits.memory_budget import Room, Share, wait
+from seneca.http.limits.memory_budget import MemoryBudget, Reservation, wait_for_client
 
 BODY_SECONDS: Final = 30  # to arrive, whole
-SMALL: Final = 16 * 1024  # bytes of a body that are let in even while others fill the room
-MOST_DROPPED: Final = 16 * 1024 * 1024
-DROP_SECONDS: Final = 10
+ALWAYS_ADMITTED_BYTES: Final = 16 * 1024  # bytes of a body that are let in even while others fill the room
+MAX_DRAINED_BYTES: Final = 16 * 1024 * 1024
+DRAIN_SECONDS: Final = 10
 
 
-class Arrival:
+class RequestBodyReader:
     """The body of one request."""
 
     __slots__ = ("_ends", "_receive", "_room", "_share", "is_unread")
 
-    def __init__(self, receive: Receive, room: Room) -> None:
+    def __init__(self, receive: Receive, room: MemoryBudget) -> None:
         self._receive = receive
         self._room = room
-        self._share = Share()
+        self._share = Reservation()
         self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
         self.is_unread = True
         """There may be more of it; not after a refusal to let it in, which ends the connection."""
@@ -37,8 +37,8 @@ class Arrival:
         """
         self.is_unread = False
         try:
-            message: Any = await wait(self._share, self._ends, self._receive())
-            self._room.take(self._share, len(message.get("body", b"")), free=SMALL)
+            message: Any = await wait_for_client(self._share, self._ends, self._receive())
+            self._room.reserve(self._share, len(message.get("body", b"")), free=ALWAYS_ADMITTED_BYTES)
         except TimeoutError:
             raise RequestTimeout(headers={"Connection": "close"}) from None
         except ServiceUnavailable as refusal:
@@ -47,12 +47,12 @@ class Arrival:
         self.is_unread = message.get("more_body", False)
         return message
 
-    async def drop(self) -> None:
+    async def drain(self) -> None:
         """Read what is left and forget it, up to a limit of bytes and of time."""
         size = 0
         try:
-            async with asyncio.timeout(DROP_SECONDS):
-                while size < MOST_DROPPED:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while size < MAX_DRAINED_BYTES:
                     message: Any = await self._receive()
                     size += len(message.get("body", b""))
                     if not message.get("more_body", False):
@@ -60,6 +60,6 @@ class Arrival:
         except TimeoutError:
             pass
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give back the room that it held."""
-        self._room.give_back(self._share)
+        self._room.release(self._share)
