@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.api.auth import find_account
+from seneca.api.auth import set_error_account
 from seneca.errors import TooManyRequests
 
 pytestmark = pytest.mark.no_database
@@ -22,6 +22,6 @@ def test_a_refusal_asks_for_the_account_whether_or_not_it_is_known(known: str | 
 
     refusal = TooManyRequests(1000)
     refusal.account = known
-    asyncio.run(find_account(cast("Any", SimpleNamespace(database=SimpleNamespace(read=read))), "Amy", refusal))
+    asyncio.run(set_error_account(cast("Any", SimpleNamespace(database=SimpleNamespace(read=read))), "Amy", refusal))
     assert names == ["Amy"]
     assert refusal.account == "amy"

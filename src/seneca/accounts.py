@@ -44,7 +44,7 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
                 yield from invalid.errors
 
 
-class Change(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class AccountChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """A change to an account, by an administrator: what is left out stays."""
 
     role: Role | UnsetType = UNSET

@@ -40,7 +40,7 @@ WHOLE_DATABASE: Final = ""
 """The subject of what concerns the whole database."""
 
 
-class Entry(Struct, frozen=True, rename="camel"):
+class AuditEntry(Struct, frozen=True, rename="camel"):
     """An act, as it is shown."""
 
     id: str
@@ -109,7 +109,7 @@ NEWEST: Final[Place] = (units.LATEST, "~")
 class Page(Struct, frozen=True):
     """Some entries, and the place after which there are more (None: these are the last)."""
 
-    entries: list[Entry]
+    entries: list[AuditEntry]
     more_after: Place | None
 
 
@@ -120,11 +120,11 @@ def page(tx: Transaction, after: Place, limit: int) -> Page:
     return Page([_entry(row) for row in shown], (shown[-1][1], shown[-1][0]) if len(rows) > limit else None)
 
 
-def about(tx: Transaction, account_id: str) -> list[Entry]:
+def about(tx: Transaction, account_id: str) -> list[AuditEntry]:
     """What was done by an account or to it, the oldest first."""
     return [_entry(row) for row in tx.stream(ABOUT, id=account_id)]
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row) -> AuditEntry:
     id_, at, actor, act, subject, facts = row
-    return Entry(id_, units.iso(at), actor, act, subject or None, msgspec.json.decode(facts))
+    return AuditEntry(id_, units.iso(at), actor, act, subject or None, msgspec.json.decode(facts))

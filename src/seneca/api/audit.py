@@ -8,7 +8,7 @@ from seneca import audit
 from seneca.http import examples, pagination
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import JsonResponse, json_response
+from seneca.http.responses import Response, json_response
 
 
 @get(
@@ -17,15 +17,19 @@ from seneca.http.responses import JsonResponse, json_response
         tag="Privacy",
         requires="admin",
         query=["limit", "cursor"],
-        responses=[ResponseSpec(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], pagination.LINK)],
+        responses=[
+            ResponseSpec(
+                200, "Audit entries, newest first.", list[audit.AuditEntry], [examples.AUDIT_ENTRY], pagination.LINK
+            )
+        ],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> JsonResponse:
-    """List who did what to whom, the newest first: every administrative act, in identifiers only."""
-    asked = pagination.page_params(request)
-    after = asked.after(audit.Place, audit.NEWEST)
-    found = await scan(request, audit.page, after, asked.limit)
-    return json_response(found.entries, headers=asked.link(found.more_after))
+async def page(request: Request[Any, Any, Any]) -> Response:
+    """List the audit log, newest first: every administrative action, with its actor and subject as ids only."""
+    params = pagination.page_params(request)
+    after = params.after(audit.Place, audit.NEWEST)
+    result = await scan(request, audit.page, after, params.limit)
+    return json_response(result.entries, headers=params.link(result.more_after))
 
 
 ROUTES = [page]

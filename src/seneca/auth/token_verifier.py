@@ -162,4 +162,4 @@ async def _repeat(read: Callable[[], Awaitable[None]], seconds: float, wake: asy
         except ServiceUnavailable as fault:
             log.warning("sign-ins not checked", reason=fault.detail)
         except Exception:  # whatever it was: who stops reading refuses every token from then on
-            log.exception("bug")
+            log.exception("unhandled exception")

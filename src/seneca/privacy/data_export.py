@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
-from seneca.audit import Entry
+from seneca.audit import AuditEntry
 from seneca.common import units
 from seneca.database import Transaction
 from seneca.sessions import learner_quotas
@@ -46,7 +46,7 @@ class HourlyQuota(Struct, frozen=True, rename="camel"):
     bytes: int
 
 
-class Export(Struct, frozen=True, rename="camel"):
+class DataExport(Struct, frozen=True, rename="camel"):
     """Everything that is held about one account."""
 
     exported_at: str
@@ -58,7 +58,7 @@ class Export(Struct, frozen=True, rename="camel"):
         HourlyQuota | None,
         Meta(description="How much was stored in the latest hour of study; `null`: nothing was ever stored."),
     ]
-    audit: Annotated[list[Entry], Meta(description="What was done by the account or to it, the oldest first.")]
+    audit: Annotated[list[AuditEntry], Meta(description="What was done by the account or to it, the oldest first.")]
     statistics: Annotated[Statistics, Meta(description="Over all courses.")]
     sessions: Annotated[list[Session], Meta(description="With all results, the oldest first.")]
 
@@ -72,7 +72,7 @@ SELECT count(*), max(seen_at) FROM familiar_addresses WHERE bucket = :bucket AND
 
 
 def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], object]) -> None:
-    """Write an account's ``Export``, as it is in this snapshot, piece by piece.
+    """Write an account's ``DataExport``, as it is in this snapshot, piece by piece.
 
     Args:
         tx: the transaction.
@@ -93,13 +93,13 @@ def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], obj
     out(b"]}")
 
 
-def _head(tx: Transaction, account_id: str, now: int) -> Export:
+def _head(tx: Transaction, account_id: str, now: int) -> DataExport:
     account = accounts.get(tx, account_id)
     bucket = units.bucket_of(account_id, tx.buckets)
     key = {"bucket": bucket, "id": account_id}
     found = accounts.credentials_of(tx, account_id)
     ((count, last_seen),) = tx.fetch_all(ADDRESSES, **key)
-    return Export(
+    return DataExport(
         exported_at=units.iso(now),
         account=account,
         has_password=found is not None and found.password_hash is not None,

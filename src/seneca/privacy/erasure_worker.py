@@ -87,7 +87,7 @@ class ErasureWorker:
             except (ServiceUnavailable, CommandError) as fault:
                 log.warning("what was erased is still in the database's files, or not noted", reason=fault.detail)
             except Exception:  # whatever it was: the next erasure must not wait for nobody
-                log.exception("bug")
+                log.exception("unhandled exception")
             delay = POLL_SECONDS
             if self._pause:
                 delay = min(delay, max(0.0, self._retry_at - time.monotonic()) + 0.01)
