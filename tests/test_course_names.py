@@ -1,4 +1,4 @@
-"""A course holds results under at most 20,000 distinct module names, whoever records them."""
+"""A course holds results under at most 20,000 distinct module names over all learners."""
 
 import shutil
 from collections.abc import Iterator

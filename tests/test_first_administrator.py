@@ -216,7 +216,7 @@ def register_as(user: int, server: Server) -> int:
 
 
 def test_another_user_of_this_machine_needs_the_token(fresh: Server):
-    """Whoever runs the tests as root sees somebody else refused; anybody sees themselves let in."""
+    """If the tests run as root, another user is rejected too; the server's own user is always accepted."""
     if os.getuid() == 0:
         assert register_as(NOBODY, fresh) == 403
         assert administrators(fresh) == 0
@@ -390,7 +390,7 @@ def test_an_administrator_from_the_shell_is_the_first_too(fresh: Server):
 
 
 def race(count: int, *servers: Server) -> list[int]:
-    """The statuses of so many documented requests, all at once."""
+    """The statuses of ``count`` documented requests, sent concurrently."""
     ready, statuses = threading.Barrier(count), []
 
     def ask(number: int) -> None:

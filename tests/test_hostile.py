@@ -1,6 +1,6 @@
-"""Clients that mean no good: slow, endless, malformed. They are sent away in time; others are answered meanwhile.
+"""Slow, greedy and malformed requests time out or fail, while the server continues to answer other clients.
 
-The server of these tests has shorter deadlines than the real one, or they would take minutes.
+The server of these tests has shorter timeouts than the default, or the tests would take minutes.
 """
 
 import asyncio

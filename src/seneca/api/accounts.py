@@ -145,7 +145,10 @@ async def me(request: AnyRequest) -> Response:
     ),
 )
 async def page(request: AnyRequest) -> Response:
-    """List accounts; with `q`, those whose username or email address contains it (case-insensitive)."""
+    """List accounts.
+
+    With `q`, list those whose username or email address contains it (case-insensitive).
+    """
     params = pagination.page_params(request)
     after = params.after(accounts.Place, accounts.BEGINNING)
     result = await scan(request, accounts.page, query=params.query, after=after, limit=params.limit)
@@ -179,9 +182,9 @@ async def one(request: AnyRequest) -> Response:
     ),
 )
 async def change(request: AnyRequest) -> Response:
-    """Change the role, the password or both of another account. All its sign-ins end.
+    """Change the role, the password or both of another account.
 
-    To change your own password, use `PUT /auth/password`. Only another administrator can change your role.
+    All sign-ins of the account end. To change your own password, use `PUT /auth/password`. Only another administrator can change your role.
     """
     payload = await read_body(request, AccountChange)
     user_id = path_uuid(request, "userId")

@@ -25,7 +25,10 @@ from seneca.http.responses import Response, json_response
     ),
 )
 async def page(request: Request[Any, Any, Any]) -> Response:
-    """List the audit log, newest first: every administrative action, with its actor and subject as ids only."""
+    """List the audit log, newest first.
+
+    It has every administrative action, with actor and subject as ids only.
+    """
     params = pagination.page_params(request)
     after = params.after(audit.Place, audit.NEWEST)
     result = await scan(request, audit.page, after, params.limit)

@@ -253,7 +253,10 @@ def token_response(state: AppState, role: accounts.Role, refresh_token: RefreshT
     opt=operation(tag=TAG, requires="signed-in", responses=[ResponseSpec(204, "Signed out.")]),
 )
 async def logout(request: AnyRequest) -> Response:
-    """Sign out. The tokens of this sign-in become invalid."""
+    """Sign out.
+
+    The tokens of this sign-in become invalid.
+    """
     caller, state = current_caller(request), app_state(request)
     await state.database.write(sign_ins.sign_out, caller, now_ms())
     state.token_verifier.revoke([caller.sign_in])
@@ -273,7 +276,10 @@ async def logout(request: AnyRequest) -> Response:
     ),
 )
 async def change_password(request: AnyRequest) -> Response:
-    """Change your own password. All other sign-ins of the account end."""
+    """Change your own password.
+
+    All other sign-ins of the account end.
+    """
     payload = await read_body(request, PasswordChange)
     caller, state = current_caller(request), app_state(request)
     account = await state.database.read(accounts.get, caller.id)

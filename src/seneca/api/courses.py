@@ -87,7 +87,10 @@ async def one(request: Request[Any, Any, Any]) -> Response:
     ),
 )
 async def page(request: Request[Any, Any, Any]) -> Response:
-    """List courses; with `q`, those whose title or qualification contains it (case-insensitive)."""
+    """List courses.
+
+    With `q`, list those whose title or qualification contains it (case-insensitive).
+    """
     params = pagination.page_params(request)
     after = params.after(CursorText, "")
     result = await scan(request, courses.page, query=params.query, after=after, limit=params.limit)
@@ -108,7 +111,10 @@ async def page(request: Request[Any, Any, Any]) -> Response:
     ),
 )
 async def change(request: Request[Any, Any, Any]) -> Response:
-    """Change a course. Members that are left out keep their value. `If-Match` is optional."""
+    """Change a course.
+
+    Members that are left out keep their values. `If-Match` is optional.
+    """
     payload = await read_body(request, CourseChange, MAX_COURSE_BYTES)
     identifier, condition = path_text(request, "courseIdentifier"), header(request, b"if-match")
     caller = current_caller(request)

@@ -39,7 +39,10 @@ async def any_token() -> Response:
     ),
 )
 async def any_data(request: Request[Any, Any, Any]) -> Response:
-    """Test a token with a request that has a body. The body is discarded."""
+    """Test a token with a request that has a body.
+
+    The body is discarded.
+    """
     await read_bytes(request, MAX_BODY_BYTES)
     check_query(request)
     return text_response("OK")

@@ -65,7 +65,10 @@ async def export_own(request: AnyRequest) -> FileResponse:
     opt=operation(tag=TAG, requires="admin", is_download=True, responses=[EXPORT], errors=[AccountNotFound]),
 )
 async def export_anothers(request: AnyRequest) -> FileResponse:
-    """Export all data held about an account. The export is recorded in the audit log."""
+    """Export all data held about an account.
+
+    The export is recorded in the audit log.
+    """
     user_id, caller = path_uuid(request, "userId"), current_caller(request)
 
     def record(tx: Transaction, now: int) -> None:
@@ -89,7 +92,10 @@ async def export_anothers(request: AnyRequest) -> FileResponse:
     ),
 )
 async def erase_own(request: AnyRequest) -> Response:
-    """Erase the caller's account and all data held about them. Every statistic is corrected."""
+    """Erase the caller's account and all data held about them.
+
+    Every statistic is corrected accordingly.
+    """
     payload = await read_body(request, AccountErasure)
     caller, state = current_caller(request), app_state(request)
     account = await state.database.read(accounts.get, caller.id)
@@ -122,9 +128,9 @@ async def erase_own(request: AnyRequest) -> Response:
     ),
 )
 async def erase_another(request: AnyRequest) -> Response:
-    """Erase another account and all data held about it. Every statistic is corrected, and its sign-ins end.
+    """Erase another account and all data held about it.
 
-    To erase your own account, use `DELETE /auth/me`.
+    Every statistic is corrected accordingly, and the account's sign-ins end. To erase your own account, use `DELETE /auth/me`.
     """
     user_id, caller = path_uuid(request, "userId"), current_caller(request)
     state, now = app_state(request), now_ms()

@@ -39,7 +39,10 @@ PAGE_PARAMS = ["limit", "cursor"]
     opt=operation(tag=TAG, requires="admin", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE], errors=[CourseNotFound]),
 )
 async def sessions_of_course(request: AnyRequest) -> Response:
-    """List the sessions of the course with this id. If there is no such course, list the sessions with this session id."""
+    """List the sessions of a course, or with a session id.
+
+    If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
+    """
     params = pagination.page_params(request)
     after = params.after(session_queries.Place, session_queries.BEGINNING)
     page = await scan(request, session_queries.page_of_course_or_id, path_uuid(request, "id"), after, params.limit)

@@ -54,12 +54,12 @@ def authenticate(connection: Connection) -> Caller:
 
 
 async def guard(request: Request[Any, Any, Any]) -> None:
-    """Let a request through to its handler, or raise the error to answer with.
+    """Let a request through to its handler, or raise an ``ApiError``.
 
     The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), unknown query parameters.
     """
     operation: Operation | None = request.scope["route_handler"].opt.get("operation")
-    if operation is None:  # OPTIONS, which the framework answers
+    if operation is None:  # OPTIONS, which has no declaration
         return
     if operation.requires != "anyone":
         caller = authenticate(request)

@@ -1,4 +1,4 @@
-"""The declaration of a route: who may call it, what it accepts and what it answers.
+"""The declaration of a route: who may call it, what it accepts and what it returns.
 
 The guard and the OpenAPI document both read the declaration, so they cannot disagree.
 """

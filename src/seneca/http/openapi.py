@@ -65,7 +65,7 @@ class ProblemDetails(Struct, frozen=True):
 
 
 def errors_of(operation: Operation) -> list[type[ApiError]]:
-    """Every error that a route can answer with: those that it declares, and those that follow from the rest of its declaration."""
+    """Every error that a route can return: those that it declares, and those that follow from the rest of its declaration."""
     kinds: list[type[ApiError]] = [errors.InvalidInput]
     if operation.body is not None:
         kinds += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]

@@ -100,7 +100,7 @@ async def stream_body(
 ) -> None:
     """Send a response in chunks, each after the client has read the previous ones; abort it if that takes too long.
 
-    Sent in one piece, the server would keep the body in memory until the client has read all of it, which may be never.
+    If it were sent in one piece, the server would keep the body in memory until the client has read all of it, which may be never.
 
     Args:
         scope: the ASGI scope, which holds the memory budget for large responses.

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 class FairSlots:
     """A semaphore that grants slots round-robin by account.
 
-    A free slot goes to the waiting account that holds the fewest; among equals, to the one that was served longest ago. So however
-    much one account requests, another waits at most until the job that runs at the moment is done.
+    A free slot goes to the waiting account that holds the fewest; among equals, to the one that was served longest ago. So an
+    account waits for at most one job of another account, however much that one requests.
 
     Args:
         slots: how many jobs may run at once.
