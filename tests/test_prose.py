@@ -62,10 +62,10 @@ def banned_words(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", list(files()), ids=lambda path: str(path.relative_to(ROOT)))
 def test_plain_words(path: Path):
-    problems = banned_words(path)
-    assert not problems, "\n" + "\n".join(problems)
+    if problems := banned_words(path):
+        pytest.fail("\n".join(problems), pytrace=False)
 
 
 def test_a_banned_word_is_found_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
