@@ -41,7 +41,7 @@ def files() -> Iterator[Path]:
         path = ROOT / name
         assert path.exists(), name
         found = [path] if path.is_file() else path.rglob("*")
-        yield from sorted(file for file in found if file.suffix in (".md", ".py", ".html", ".css"))
+        yield from sorted(file for file in found if file.suffix in (".md", ".py", ".sql", ".html", ".css"))
 
 
 def prose(path: Path) -> list[str]:
