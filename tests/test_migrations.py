@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from seneca.auth.access_tokens import SigningKey, SigningKeys
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import ForeignKeyViolation, migrations, open_database
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Databases, engine
@@ -35,9 +35,9 @@ def make_first_schema(data: Path, **values: object) -> None:
 
 @pytest.mark.parametrize("by", ["serve", "migrate"])
 def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: str):
-    alice, going_on, ended = (units.new_id() for _ in range(3))
+    alice, going_on, ended = (new_id() for _ in range(3))
     now = int(time.time() * 1000)
-    make_first_schema(tmp_path, alice=alice, bucket=units.bucket_of(alice, 64), going_on=going_on, ended=ended, now=now)
+    make_first_schema(tmp_path, alice=alice, bucket=bucket_of(alice, 64), going_on=going_on, ended=ended, now=now)
     if by == "migrate":
         done = seneca("migrate", "--data", tmp_path)
         assert (done.returncode, done.stdout) == (0, f"{len(migrations.known('sqlite')) - 1} migrations applied.\n")
@@ -56,8 +56,8 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
 
 def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path):
     """It told the second from which on tokens are good, an hour ahead: now tokens of that generation are."""
-    alice, sign_in, now = units.new_id(), units.new_id(), int(time.time() * 1000)
-    make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=units.new_id(), now=now)
+    alice, sign_in, now = new_id(), new_id(), int(time.time() * 1000)
+    make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=new_id(), now=now)
     sql = "INSERT INTO properties (name, value) VALUES ('tokens-not-before', '1800000000')"
     engine().script(tmp_path, sql)
     keys = SigningKeys([SigningKey.of(KEY)])
@@ -71,7 +71,7 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path)
     old, new = tmp_path / "old", tmp_path / "new"
     for data in (old, new):
         data.mkdir()
-    values = {"alice": units.new_id(), "bucket": 0, "going_on": units.new_id(), "ended": units.new_id(), "now": 0}
+    values = {"alice": new_id(), "bucket": 0, "going_on": new_id(), "ended": new_id(), "now": 0}
     make_first_schema(old, **values)
     for data in (old, new):
         assert seneca("migrate", "--data", data).returncode == 0
@@ -81,9 +81,9 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path)
 
 
 def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Path):
-    alice, now = units.new_id(), int(time.time() * 1000)
-    bucket = units.bucket_of(alice, 64)
-    make_first_schema(tmp_path, alice=alice, bucket=bucket, going_on=units.new_id(), ended=units.new_id(), now=now)
+    alice, now = new_id(), int(time.time() * 1000)
+    bucket = bucket_of(alice, 64)
+    make_first_schema(tmp_path, alice=alice, bucket=bucket, going_on=new_id(), ended=new_id(), now=now)
     database = open_database(engine().url(tmp_path))
     engine().check(tmp_path)
     put = "INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, '')"
@@ -117,7 +117,7 @@ def row(*values: object) -> str:
 
 
 def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(tmp_path: Path):
-    alice, bob, mallory, carol, dora, zoe = ids = sorted(units.new_id() for _ in range(6))
+    alice, bob, mallory, carol, dora, zoe = ids = sorted(new_id() for _ in range(6))
     names = {
         alice: ("ali" + ZERO_WIDTH + "ce", "first@example.org"),
         bob: ("ALICE", "second@example.org"),
@@ -132,9 +132,7 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
     number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
     ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     contents = NAMES.format(
-        accounts=", ".join(
-            row(id_, units.bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)
-        ),
+        accounts=", ".join(row(id_, bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)),
         names=", ".join(row(old_key(each), id_) for id_ in ids for each in names[id_]),
         courses=", ".join(
             row(id_, title, "Q", twice if id_ == "c4" else topics, old_key(title) + "\nq", 0)

@@ -22,7 +22,7 @@ import pytest
 
 from seneca import accounts, courses
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
@@ -73,7 +73,7 @@ def run(directory: Path, writes: int) -> Journal:
 
 async def study(database: Sqlite, journal: Journal, writes: int) -> None:
     await database.write(furnish)
-    learner = Learner(LEARNER, units.bucket_of(LEARNER, database.buckets))
+    learner = Learner(LEARNER, bucket_of(LEARNER, database.buckets))
     await asyncio.gather(*(client(database, journal, learner, writes) for _ in range(CLIENTS)))
 
 

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca.auth import password_hashes, password_policy, passwords
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
+from seneca.common.pages import Page
 from seneca.common.text_types import Email, Username
-from seneca.common.units import Moment
+from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import PendingResult, Row, Transaction
 from seneca.errors import (
     AccountNotFound,
@@ -126,7 +128,7 @@ def create(
         RegistrationClosed: an administrator has existed, so this cannot be the first.
 
     """
-    bucket = units.bucket_of(id, tx.buckets)
+    bucket = bucket_of(id, tx.buckets)
     keys = sorted({text_types.key(username), text_types.key(email)})  # in one order, or two could wait for each other
     if tx.send(NAMES_TAKEN, values=keys).fetchone() is not None:
         raise NameTaken
@@ -210,7 +212,7 @@ ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id =
 def account_of(row: Row) -> Account:
     """The account of a row that ``ACCOUNT`` found."""
     id_, username, email, role, created_at = row
-    return Account(id_, username, email, role, units.iso(created_at))
+    return Account(id_, username, email, role, to_iso(created_at))
 
 
 def get(tx: Transaction, id: str) -> Account:
@@ -228,7 +230,7 @@ def get(tx: Transaction, id: str) -> Account:
 
 def learner(tx: Transaction, id: str) -> Learner:
     """An account as a learner. Raises AccountNotFound."""
-    return Learner(get(tx, id).id, units.bucket_of(id, tx.buckets))
+    return Learner(get(tx, id).id, bucket_of(id, tx.buckets))
 
 
 PAGE = """
@@ -240,20 +242,13 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-Place = tuple[Moment, text_types.CursorText]
-"""Where a page of accounts ends: creation, id."""
-BEGINNING: Place = (units.EARLIEST, "")
+Cursor = tuple[TimeMs, text_types.CursorText]
+"""The creation time and id of the last account of a page."""
+FIRST_PAGE: Cursor = (EARLIEST_MS, "")
 
 
-class Page(Struct, frozen=True):
-    """Some accounts, and the place after which there are more (None: these are the last)."""
-
-    accounts: list[Account]
-    more_after: Place | None
-
-
-def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
-    """Accounts by creation, then id; those whose name or address contains ``query``."""
+def page(tx: Transaction, *, query: str, after: Cursor, limit: int) -> Page[Account, Cursor]:
+    """List the accounts whose name or address contains ``query``, by creation time, then id."""
     rows = tx.fetch_all(
         PAGE,
         pattern=text_types.like(query),
@@ -261,10 +256,10 @@ def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
         after_id=after[1],
         limit=limit + 1,
     )
-    shown = rows[:limit]
+    page_rows = rows[:limit]
     return Page(
-        [account_of(row) for row in shown],
-        (shown[-1][4], shown[-1][0]) if len(rows) > limit else None,
+        [account_of(row) for row in page_rows],
+        (page_rows[-1][4], page_rows[-1][0]) if len(rows) > limit else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from seneca.common import units
+from seneca.common.times import to_iso
 
 MAX_ERRORS = 20  # a body of repeated names would get an answer fifty times its size
 MAX_FIELD_CHARACTERS = 200  # a field may end with a member name of the client's
@@ -232,7 +232,7 @@ class SessionEnded(ApiError):
 
     def __init__(self, ended_at: int) -> None:
         self.ended_at = ended_at
-        end = units.iso(ended_at)
+        end = to_iso(ended_at)
         super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
 
 

@@ -13,8 +13,8 @@ import jwt
 from msgspec import Struct
 
 from seneca.accounts import Role
-from seneca.common import units
 from seneca.common.atomic_file import read_or_make
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import Database, Transaction
 from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
@@ -86,7 +86,7 @@ class SigningKeys:
             "sub": account_id,
             "sid": sign_in,
             "gen": generation,
-            "jti": units.new_id(),
+            "jti": new_id(),
             "iat": issued,
             "exp": issued + ACCESS_TOKEN_TTL_SECONDS,
         }
@@ -127,7 +127,7 @@ class SigningKeys:
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
             raise Unauthenticated("token-invalid") from None
         account = claims["sub"]
-        caller = Caller(account, claims["role"], units.bucket_of(account, buckets), claims["sid"])
+        caller = Caller(account, claims["role"], bucket_of(account, buckets), claims["sid"])
         return VerifiedToken(caller, str(claims.get("gen", "")), claims["exp"])
 
 

@@ -8,7 +8,8 @@ import hashlib
 
 from msgspec import Struct
 
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.database import PendingResult, Row, Transaction
 
 
@@ -21,12 +22,12 @@ class Counter(Struct, frozen=True):
 
 def of_account(account_id: str, buckets: int) -> Counter:
     """The counter of an account, for all addresses that are not familiar to it."""
-    return Counter(units.bucket_of(account_id, buckets), f"account {account_id}")
+    return Counter(bucket_of(account_id, buckets), f"account {account_id}")
 
 
 def of_account_at(account_id: str, address: str, buckets: int) -> Counter:
     """The counter of an account at an address that is familiar to it."""
-    return Counter(units.bucket_of(account_id, buckets), f"account {account_id} {hash_of(address)}")
+    return Counter(bucket_of(account_id, buckets), f"account {account_id} {hash_of(address)}")
 
 
 def of_name(name: str, buckets: int) -> Counter:
@@ -46,7 +47,7 @@ def hash_of(what: str) -> str:
 
 def _hashed(what: str, buckets: int) -> Counter:
     key = hash_of(what)
-    return Counter(units.bucket_of(key, buckets), key)
+    return Counter(bucket_of(key, buckets), key)
 
 
 ADD = """

@@ -12,7 +12,8 @@ from seneca import accounts
 from seneca.accounts import Credentials
 from seneca.auth import attempt_counters, password_hashes, passwords
 from seneca.auth.attempt_counters import Counter
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.database import PendingResult, Row, Transaction
 from seneca.errors import TooManyRequests
 
@@ -198,7 +199,7 @@ DELETE FROM familiar_addresses WHERE bucket = :bucket AND account_id = :account_
 
 def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> None:
     """Remember that an account was used, or registered by its owner, from this address."""
-    of_account = {"bucket": units.bucket_of(account_id, tx.buckets), "account_id": account_id}
+    of_account = {"bucket": bucket_of(account_id, tx.buckets), "account_id": account_id}
     tx.execute_later(TRUST, address_key=attempt_counters.hash_of(address), now=now, **of_account)
     tx.execute_later(DELETE_UNSEEN, oldest=now - FAMILIAR_FOR_MS, **of_account)
 
@@ -217,7 +218,7 @@ DELETE_ADDRESSES = "DELETE FROM familiar_addresses WHERE bucket = :bucket AND ac
 
 def erase(tx: Transaction, account_id: str, names: list[str]) -> None:
     """Delete what is kept of an account, and of its names before they were its own."""
-    bucket = units.bucket_of(account_id, tx.buckets)
+    bucket = bucket_of(account_id, tx.buckets)
     tx.execute_later(DELETE_ADDRESSES, bucket=bucket, account_id=account_id)
     attempt_counters.delete_of_account(tx, account_id)
     for name in names:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from seneca.auth import attempt_counters, passwords
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.database import Transaction
 
 PUT = """
@@ -27,7 +27,7 @@ def put(tx: Transaction, account_id: str, password_hash: str) -> None:
 
 def renew(tx: Transaction, account_id: str, password_hash: str) -> None:
     """Replace the hash of a password that stays the same."""
-    tx.execute_later(PUT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
+    tx.execute_later(PUT, bucket=bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
 
 
 def raise_failure_step(tx: Transaction, hashes: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.authorisation import authorise
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import Row, Transaction
 
 DAY_MS: Final = 86_400_000  # milliseconds
@@ -79,7 +79,7 @@ def start(
     tx.execute_later(
         FORGET_EXPIRED, oldest=now - MAX_AGE_MS - ACCESS_TOKEN_TTL_MS, longest_idle=now - MAX_IDLE_MS, **of_account
     )
-    token = RefreshToken.first(current.id, units.new_id())
+    token = RefreshToken.first(current.id, new_id())
     tx.execute_later(
         START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account
     )
@@ -119,7 +119,7 @@ def refresh(tx: Transaction, given: RefreshToken, now: int) -> RefreshedSignIn |
         The sign-in as it goes on; else the sign-ins that this has ended, for ``TokenVerifier.revoke``: it was not good.
 
     """
-    key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
+    key = {"bucket": bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
     asked = tx.send(GENERATION)
     row = tx.select_for_update(SIGN_IN, id=given.sign_in, **key).fetchone()
     generation = _generation(asked.fetchone())
@@ -158,14 +158,14 @@ FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < 
 
 def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
     """End a sign-in: none of its tokens is good any more."""
-    bucket = units.bucket_of(account_id, tx.buckets)
+    bucket = bucket_of(account_id, tx.buckets)
     found = tx.fetch_all(END, bucket=bucket, account_id=account_id, id=sign_in)
     _revoke(tx, bucket, found or [(sign_in, now)], now)
 
 
 def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
     """End every sign-in of an account but this one; returns their ids, for ``TokenVerifier.revoke``."""
-    bucket = units.bucket_of(account_id, tx.buckets)
+    bucket = bucket_of(account_id, tx.buckets)
     ended = tx.fetch_all(END_ALL, bucket=bucket, account_id=account_id, but=but)
     _revoke(tx, bucket, ended, now)
     return [row[0] for row in ended]
@@ -237,7 +237,7 @@ def end_everybodys(tx: Transaction) -> None:
     A new generation makes all earlier tokens bad, whatever any clock said when they were issued, and none that comes later.
     """
     tx.execute(END_EVERYBODYS)
-    tx.execute(PUT_GENERATION, generation=units.new_id())
+    tx.execute(PUT_GENERATION, generation=new_id())
 
 
 def _generation(row: Row | None) -> str:

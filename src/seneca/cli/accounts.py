@@ -12,7 +12,8 @@ from seneca.accounts import Registration
 from seneca.auth import passwords, setup_token, sign_ins
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, connect, now, write
-from seneca.common import json_decoding, units
+from seneca.common import json_decoding
+from seneca.common.ids import new_id
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound
 
@@ -37,7 +38,7 @@ def create(
         given = {"username": name, "email": email, "password": password, "role": "admin"}
         json_decoding.convert(given, Registration)
         PasswordPolicy.load(told.password_words).check(password, name, email)
-        account_id = units.new_id()
+        account_id = new_id()
         password_hash = passwords.hash_password(password)
 
         def create_administrator(tx: Transaction, now: int) -> None:

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import Struct
 
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import parse_uuid
 from seneca.database import PendingResult, Transaction
 
 HEAD_BY_ID = "SELECT id, title, topics_hash FROM courses WHERE id = :id"
@@ -21,7 +22,7 @@ class CourseHead(Struct, frozen=True):
 
 def send_get_head(tx: Transaction, identifier: str) -> PendingResult:
     """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
-    id_ = units.identifier(identifier)
+    id_ = parse_uuid(identifier)
     return tx.send(HEAD_BY_ID, id=id_) if id_ else tx.send(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
 
 
