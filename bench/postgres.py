@@ -24,7 +24,8 @@ from bench.sizes import Imported, import_new
 from bench.stage import MODULES, Stage
 from bench.wrk import Failed, Load
 from seneca import settings
-from seneca.auth.access_tokens import load_keys
+from seneca.auth.access_tokens import issue
+from seneca.auth.signing_keys import load_signing_keys
 from seneca.database.postgres.transaction import LOCKED, any_of
 from seneca.sessions import commands
 from seneca.stats import totals
@@ -82,11 +83,11 @@ def measure_postgres(plan: Plan, directory: Path, operations: Sequence[str]) -> 
 
 def stage(port: int, data: Path, contents: Contents, url: str) -> Stage:
     """A server's people, with tokens that its own key signs."""
-    keys = load_keys(settings.read({}, data=data))
+    keys = load_signing_keys(settings.read({}, data=data))
     now = time.time_ns() // 1_000_000
-    admin = keys.issue(account_id=contents.admin_id, role="admin", sign_in="bench", now=now)
+    admin = issue(keys, account_id=contents.admin_id, role="admin", sign_in="bench", now=now)
     learners = [
-        replace(learner, token=keys.issue(account_id=learner.id, role="user", sign_in="bench", now=now))
+        replace(learner, token=issue(keys, account_id=learner.id, role="user", sign_in="bench", now=now))
         for learner in contents.learners
     ]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.auth.access_tokens import SigningKey, SigningKeys
+from seneca.auth.access_tokens import issue
+from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import ForeignKeyViolation, migrations, open_database
 from tests.conftest import Person, refused, running, seneca
@@ -45,7 +46,7 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
 
         def holder(sign_in: str) -> Person:
-            return Person(client, keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now))
+            return Person(client, issue(keys, account_id=alice, role="user", sign_in=sign_in, now=now))
 
         assert holder(going_on).get("/auth/me").json()["username"] == "alice"
         refused(holder(ended).get("/auth/me"), 401, "signed-out")
@@ -63,7 +64,7 @@ def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path
     keys = SigningKeys([SigningKey.of(KEY)])
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
         for generation, status in (("", 401), ("1800000000", 200)):
-            token = keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)
+            token = issue(keys, account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)
             assert Person(client, token).get("/auth/me").status_code == status
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
-from seneca.auth.access_tokens import SigningKey, SigningKeys
+from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.ids import new_id
 from seneca.database import Database, open_database
@@ -48,7 +48,7 @@ def refused(sign_ins: TokenVerifier, ended: list[str]) -> list[bool]:
     """Whether the tokens of these sign-ins are refused."""
     outcomes = []
     for sign_in in ended:
-        token = sign_ins.keys.issue(account_id="account", role="user", sign_in=sign_in, now=now())
+        token = access_tokens.issue(sign_ins.keys, account_id="account", role="user", sign_in=sign_in, now=now())
         try:
             sign_ins.verify(token)
         except Unauthenticated:
@@ -93,7 +93,7 @@ def test_a_clock_that_is_set_hides_nothing(
     async def look() -> list[bool]:
         await sign_ins.refresh_revocations()
         ended = end(database, now())
-        monkeypatch.setattr(token_verifier, "_now", lambda: now() + hours * HOUR)
+        monkeypatch.setattr(token_verifier, "_now_ms", lambda: now() + hours * HOUR)
         ended += end(database, now() + hours * HOUR)
         await sign_ins.refresh_revocations()
         return refused(sign_ins, ended)

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from seneca import accounts
 from seneca.accounts import Credentials
-from seneca.auth import login_throttle, passwords, sign_ins
+from seneca.auth import access_tokens, login_throttle, passwords, sign_ins
 from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
@@ -241,8 +241,13 @@ async def refresh(request: AnyRequest) -> JsonResponse:
 def token_response(shared: AppState, role: accounts.Role, token: RefreshToken, generation: str) -> JsonResponse:
     """The tokens of a sign-in."""
     shared.token_verifier.accept_generation(generation)
-    issued = shared.token_verifier.keys.issue(
-        account_id=token.account_id, role=role, sign_in=token.sign_in, now=now(), generation=generation
+    issued = access_tokens.issue(
+        shared.token_verifier.keys,
+        account_id=token.account_id,
+        role=role,
+        sign_in=token.sign_in,
+        now=now(),
+        generation=generation,
     )
     return json_response(SignedIn(issued, token.text, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
 

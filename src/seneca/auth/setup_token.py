@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from seneca import accounts
-from seneca.common.atomic_file import read_or_make
+from seneca.common.atomic_file import read_or_create
 from seneca.database import Database, Transaction
 from seneca.errors import CommandError
 
@@ -39,7 +39,7 @@ def prepare(database: Database, data: Path) -> str | None:
             return None
         if stored is not None and not path.exists():
             return None
-        token = read_or_make(path, secrets.token_urlsafe(24))
+        token = read_or_create(path, secrets.token_urlsafe(24))
     except OSError as error:
         raise CommandError(f"The setup token {path} can be neither read nor made: {error.strerror}.") from error
     if stored is None:  # else a start would wait for whoever writes

@@ -9,7 +9,7 @@ import typer
 
 from seneca import accounts, audit
 from seneca.accounts import Registration
-from seneca.auth import passwords, setup_token, sign_ins
+from seneca.auth import passwords, setup_token, sign_ins, signing_keys
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, connect, now, write
 from seneca.common import json_decoding
@@ -86,10 +86,9 @@ def set_password(
 @app.command("reset-keys")
 def reset_keys(data: Data = None, url: Url = None) -> None:
     """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
-    from seneca.auth import access_tokens  # 20 ms that no other command of these needs
 
     def forget(tx: Transaction, now: int) -> None:
-        access_tokens.reset_signing_keys(tx)
+        signing_keys.reset_signing_keys(tx)
         audit.record(tx, None, "keys.forgotten", audit.WHOLE_DATABASE, now)
 
     with connect(data, url, create=False) as (_, database):

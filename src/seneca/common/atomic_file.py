@@ -15,7 +15,7 @@ NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # of file 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def read_or_make(path: Path, text: str) -> str:
+def read_or_create(path: Path, text: str) -> str:
     """The text of a private file, made with this text if it is not there; one process makes it.
 
     Raises:
