@@ -123,7 +123,7 @@ class AccountsBatch:
         renamed = [account for account in replaced if _keys(account) != _keys(self._stored[account.id])]
         administrators = [account.id for account in self._changed.values() if account.role == "admin"]
         if administrators:
-            tx.execute_later(accounts.CLAIM_FIRST, id=administrators[0])
+            tx.execute_later(accounts.RECORD_ADMINISTRATOR, id=administrators[0])
         if renamed:
             tx.execute_later(DELETE_NAMES, values=[account.id for account in renamed])
         for account in replaced:
