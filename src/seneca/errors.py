@@ -342,6 +342,10 @@ class CommandError(ApiError):
     status, code, title = 500, "command-failed", "Seneca cannot work with this"
 
 
+class ConfigurationError(CommandError):
+    """A setting, a key file or a database URL is not valid."""
+
+
 def reason(error: Exception) -> str:
     """What an error says, without the number and the file name that Python puts around what the system says."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 PREFIX = "SENECA_"
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")  # RFC 6454, 6.2
@@ -130,12 +130,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origins(self) -> list[str]:
-        """The origins that CORS admits. Raises CommandError."""
+        """The origins that CORS admits. Raises ConfigurationError."""
         return _origins(self.cors_origins)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
-        """The networks of the reverse proxies. Raises CommandError."""
+        """The networks of the reverse proxies. Raises ConfigurationError."""
         return _networks(self.trusted_proxies)
 
     def variables(self) -> dict[str, str]:
@@ -154,7 +154,7 @@ def _origins(text: str) -> list[str]:
     origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise CommandError(
+            raise ConfigurationError(
                 f"SENECA_CORS_ORIGINS: {origin!r} is not an origin. "
                 "Write scheme, host and port as a browser sends them, without a path: https://app.school.example"
             )
@@ -166,7 +166,7 @@ def _networks(proxies: str) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(one.strip()) for one in proxies.split(",") if one.strip())
     except ValueError as error:
-        raise CommandError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
+        raise ConfigurationError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
 
 
 def variable(name: str) -> str:
@@ -178,13 +178,13 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
     """The settings from the environment, overridden by what is given (None is: not given).
 
     Raises:
-        CommandError: a variable is unknown or has a value that it cannot have; it is named.
+        ConfigurationError: a variable is unknown or has a value that it cannot have; it is named.
 
     """
     environment = os.environ if environment is None else environment
     known = {variable(name): name for name in Settings.__struct_fields__}
     if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
-        raise CommandError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
+        raise ConfigurationError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
     values: dict[str, object] = {known[name]: text for name, text in environment.items() if name in known}
     values |= {name: value for name, value in given.items() if value is not None}
     settings = {}
@@ -198,7 +198,7 @@ def read(environment: Mapping[str, str] | None = None, **given: object) -> Setti
                     dec_hook=lambda kind, value: kind(value),
                 )
             except (msgspec.ValidationError, TypeError) as error:
-                raise CommandError(f"{variable(field.name)}: {error}.") from None
+                raise ConfigurationError(f"{variable(field.name)}: {error}.") from None
     told = Settings(**settings)
     _ = told.proxy_networks, told.origins
     return told

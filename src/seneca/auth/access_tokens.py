@@ -16,7 +16,7 @@ from seneca.accounts import Role
 from seneca.common import units
 from seneca.common.atomic_file import read_or_make
 from seneca.database import Database, Transaction
-from seneca.errors import CommandError, Unauthenticated
+from seneca.errors import ConfigurationError, Unauthenticated
 from seneca.settings import Settings
 
 ISSUER: Final = "seneca"
@@ -142,7 +142,7 @@ def register_signing_keys(database: Database, keys: SigningKeys) -> None:
     """See to it that every server of this database knows a key of the others, or tokens would hold at some only.
 
     Raises:
-        CommandError: none of these keys is in use.
+        ConfigurationError: none of these keys is in use.
 
     """
     with database.read_transaction() as tx:
@@ -153,7 +153,7 @@ def register_signing_keys(database: Database, keys: SigningKeys) -> None:
     ):  # of two that start at once with different keys, the second finds the first one's
         known = _known(tx)
         if known and not known & keys.ids:
-            raise CommandError(
+            raise ConfigurationError(
                 "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
                 "use, or copy their file secret-key into the data directory. If it is lost: seneca admin reset-keys."
             )
@@ -174,7 +174,7 @@ def load_keys(settings: Settings) -> SigningKeys:
     """The keys that the settings name, else the one in the data directory, made if it is not there.
 
     Raises:
-        CommandError: a key is too short or too well known, or the file cannot be read or made.
+        ConfigurationError: a key is too short or too well known, or the file cannot be read or made.
 
     """
     if settings.secret_key:
@@ -186,16 +186,18 @@ def load_keys(settings: Settings) -> SigningKeys:
         try:
             texts = [read_or_make(path, secrets.token_hex(32))]
         except OSError as error:
-            raise CommandError(f"The signing key {path} can be neither read nor made: {error.strerror}.") from error
+            raise ConfigurationError(
+                f"The signing key {path} can be neither read nor made: {error.strerror}."
+            ) from error
         _check(texts[0])
     return SigningKeys([SigningKey.of(text) for text in texts])
 
 
 def _check(text: str) -> None:
-    """Refuse a key that can be guessed: who has a token can try keys as fast as they can compute. Raises CommandError."""
+    """Refuse a key that can be guessed: who has a token can try keys as fast as they can compute. Raises ConfigurationError."""
     is_short = len(text) < MIN_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS
     if is_short or _WELL_KNOWN.search(text) or not (_GENERATED.fullmatch(text) or _is_random(text)):
-        raise CommandError(
+        raise ConfigurationError(
             "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "
             "Make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
         )

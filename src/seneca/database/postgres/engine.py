@@ -14,7 +14,7 @@ import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.postgres.connection_errors import explain, public_name
 from seneca.database.postgres.pool import ConnectionPool
@@ -68,16 +68,16 @@ class Postgres:
 
     def __init__(self, url: str, connections: int, *, create: bool = True, migrate: bool = True) -> None:
         self.name = public_name(url)
-        self.memory = Cache()
+        self.cache = Cache()
         self.warnings: list[str] = []
         self._url = url
         self._adapters = adapters()
         self.applied = self.pending = 0
         self._start(create=create, migrate=migrate)
-        self._runner = Runner(self.buckets, self.memory)
+        self._runner = Runner(self.buckets, self.cache)
         self._writers = self._pool("write", connections, WRITING)
         self._readers = self._pool("read", connections)
-        self._scanners = self._pool("scan", SCANNERS)
+        self._scanners = self._pool("scan", SCAN_THREADS)
         self._poller = self._pool("poll", 1)
 
     def _pool(self, kind: str, size: int, options: str = SERVING) -> ConnectionPool:
@@ -99,7 +99,7 @@ class Postgres:
         try:
             with self._connect(SHELL) as connection:
                 self._check(connection)
-                tx = PostgresTransaction(connection, None, 0, self.memory)
+                tx = PostgresTransaction(connection, None, 0, self.cache)
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
                     self.is_new = tx.fetch_one(OURS) == (None,)

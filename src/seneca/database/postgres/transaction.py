@@ -23,8 +23,8 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    many_rows,
-    table_of,
+    copy_target,
+    multi_row_insert,
 )
 from seneca.database.cache import Cache
 from seneca.errors import Busy, ServiceUnavailable
@@ -89,8 +89,8 @@ def any_of(sql: str) -> str:
 
 @lru_cache(1024)
 def _numbered(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """As ``many_rows``, with the placeholders that the server itself knows."""
-    text, values = many_rows(sql, rows)
+    """As ``multi_row_insert``, with the placeholders that the server itself knows."""
+    text, values = multi_row_insert(sql, rows)
     numbers = count(1)
     return re.sub(r"\?", lambda _: f"${next(numbers)}", text), values
 
@@ -109,7 +109,7 @@ class PostgresTransaction:
     def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, memory: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
-        self.memory = memory
+        self.cache = memory
         self._pipeline = pipeline
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
@@ -174,7 +174,7 @@ class PostgresTransaction:
 
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Copy many rows in."""
-        statement = f"COPY {table_of(sql)} FROM STDIN"
+        statement = f"COPY {copy_target(sql)} FROM STDIN"
         with _constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)

@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
@@ -63,7 +63,7 @@ class Sqlite:
         check_version(_version())
         self.path = path
         self.name = str(path.absolute())
-        self.memory = Cache()
+        self.cache = Cache()
         self.warnings: list[str] = []
         self.applied = self.pending = 0
         try:
@@ -78,7 +78,7 @@ class Sqlite:
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
-        self._scanners = ThreadPoolExecutor(SCANNERS, thread_name_prefix="seneca-scan")
+        self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="seneca-scan")
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), statementcachesize=200)
@@ -103,7 +103,7 @@ class Sqlite:
         backup.make_private(self.path)
         with closing(self._connect()) as connection:
             wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
-            tx = SqliteTransaction(connection, 0, self.memory)
+            tx = SqliteTransaction(connection, 0, self.cache)
             if migrate:
                 write_ahead(connection)
                 if not is_current(tx):
@@ -119,7 +119,7 @@ class Sqlite:
     def transaction(self) -> SqliteTransaction:
         """A connection of one's own, ready for concept functions. Raises ServiceUnavailable."""
         try:
-            return SqliteTransaction(self._connect(), self.buckets, self.memory)
+            return SqliteTransaction(self._connect(), self.buckets, self.cache)
         except apsw.Error as error:
             raise fault(error) from error
 

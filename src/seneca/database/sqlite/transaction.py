@@ -14,8 +14,8 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    many_rows,
-    many_values,
+    expand_values,
+    multi_row_insert,
 )
 from seneca.database.cache import Cache
 from seneca.errors import Busy, ServiceUnavailable
@@ -83,7 +83,7 @@ class SqliteTransaction:
     def __init__(self, connection: apsw.Connection, buckets: int, memory: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
-        self.memory = memory
+        self.cache = memory
         self._execute = connection.execute
 
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
@@ -126,7 +126,7 @@ class SqliteTransaction:
         returned: list[Row] = []
         for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
             together = rows[start : start + MAX_ROWS_PER_STATEMENT]
-            text, values = many_rows(sql, len(together))
+            text, values = multi_row_insert(sql, len(together))
             returned += self._insert(text, map(values, together))
         return returned
 
@@ -144,7 +144,7 @@ class SqliteTransaction:
         """Insert many rows, many at once."""
         left = iter(rows)
         while together := list(islice(left, MAX_ROWS_PER_STATEMENT)):
-            text, _ = many_rows(sql, len(together))
+            text, _ = multi_row_insert(sql, len(together))
             self._insert(text, together)
 
     def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
@@ -160,7 +160,7 @@ class SqliteTransaction:
         found: list[Row] = []
         for start in range(0, len(values), MAX_ROWS_PER_STATEMENT):
             together = values[start : start + MAX_ROWS_PER_STATEMENT]
-            text, names = many_values(sql, len(together))
+            text, names = expand_values(sql, len(together))
             found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
         return found
 
