@@ -26,7 +26,7 @@ from bench.wrk import Failed, Load
 from seneca import settings
 from seneca.auth.access_tokens import issue
 from seneca.auth.signing_keys import load_signing_keys
-from seneca.database.postgres.transaction import LOCKED, any_of
+from seneca.database.postgres.transaction import FOR_UPDATE, to_array_comparison
 from seneca.sessions import commands
 from seneca.stats import totals
 
@@ -121,10 +121,10 @@ def update(place: int) -> list[str]:
     row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
     put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
     asked = [
-        commands.SESSION + LOCKED,
-        any_of(commands.STORED_RESULTS),
-        totals.NAMES_IN_COURSE_OF_SESSION + LOCKED,
-        any_of(totals.KNOWN_IN_COURSE_OF_SESSION),
+        commands.SESSION + FOR_UPDATE,
+        to_array_comparison(commands.STORED_RESULTS),
+        totals.NAMES_IN_COURSE_OF_SESSION + FOR_UPDATE,
+        to_array_comparison(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
     written = [commands.UPDATE_SESSION, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
     pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]

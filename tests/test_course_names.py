@@ -193,7 +193,9 @@ def test_names_of_an_older_database_are_counted_when_it_is_migrated(tmp_path: Pa
     by_bucket = {bucket_of(id_, 64): id_ for id_ in LEARNERS}
     assert len(by_bucket) > 3
     kind = "postgres" if isinstance(engine(), Postgres) else "sqlite"
-    script = "".join([f"{migrations.CREATE_LEDGER};", *(sql for _, _, sql in migrations.known(kind)[:2]), OLD])
+    script = "".join(
+        [f"{migrations.CREATE_MIGRATIONS_TABLE};", *(sql for _, _, sql in migrations.known(kind)[:2]), OLD]
+    )
     script += "INSERT INTO migrations (number, name) VALUES (1, 'initial'), (2, 'trust');"
     for n, (bucket, id_) in enumerate(by_bucket.items()):
         names = ["in every bucket", f"of {n}"]

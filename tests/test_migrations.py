@@ -30,7 +30,7 @@ VALUES ({bucket}, '{alice}', '{going_on}', {now}, NULL), ({bucket}, '{alice}', '
 def make_first_schema(data: Path, **values: object) -> None:
     """A database as it was before the second migration."""
     number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
-    ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     engine().script(data, sql + ledger + CONTENTS.format(**values))
 
 
@@ -131,7 +131,7 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
     topics = f'[{{"topic":" Le{ACUTE}s ","modules":["a ","b"]}}]'
     twice = f'[{{"topic":"é","modules":[]}},{{"topic":"e{ACUTE}","modules":[]}}]'
     number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
-    ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     contents = NAMES.format(
         accounts=", ".join(row(id_, bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)),
         names=", ".join(row(old_key(each), id_) for id_ in ids for each in names[id_]),

@@ -219,11 +219,11 @@ def test_a_disk_that_lies_about_syncs_is_caught(room: Path):
 
 
 def test_a_writer_that_answers_before_the_commit_is_caught(room: Path, monkeypatch: pytest.MonkeyPatch):
-    attempt = writer.attempt
+    run_in_savepoint = writer.run_in_savepoint
 
     def hasty(tx: SqliteTransaction, request: writer.PendingWrite) -> None:
-        attempt(tx, request)
-        writer.deliver([request])
+        run_in_savepoint(tx, request)
+        writer.resolve_futures([request])
 
-    monkeypatch.setattr(writer, "attempt", hasty)
+    monkeypatch.setattr(writer, "run_in_savepoint", hasty)
     assert lost(list(cuts(run(room, writes=40), room, 100, Disk()))) > 0

@@ -24,7 +24,7 @@ from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.auth.signing_keys import load_signing_keys
 from seneca.auth.token_verifier import TokenVerifier
-from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
+from seneca.database import MAX_CONCURRENT_EXPORTS, MAX_CONCURRENT_LISTS, open_database
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import AppState
@@ -98,8 +98,8 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         sign_in_slots=FairSlots(max(1, told.database_connections // 2)),
         erasure_worker=ErasureWorker(database, told.data / erasure_log.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
-        list_slots=FairSlots(MAX_LISTS_AT_ONCE),
-        export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),
+        list_slots=FairSlots(MAX_CONCURRENT_LISTS),
+        export_slots=FairSlots(MAX_CONCURRENT_EXPORTS),
         started=started,
     )
 

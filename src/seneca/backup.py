@@ -76,7 +76,7 @@ def write(database: Database, path: Path, progress: Progress, *, force: bool = F
 def check_backup(path: Path) -> str | None:
     """Why a file, though it may be a whole database, is perhaps not all that it should be."""
     try:
-        return backup.MISSING_LOG if backup.is_live_copy(path) else None
+        return backup.MISSING_WAL if backup.is_live_copy(path) else None
     except OSError:
         return None  # ``restore`` says it
 

@@ -286,6 +286,10 @@ class CommandError(ApiError):
     status, code, title = 500, "command-failed", "The command failed"
 
 
+class ConfigurationError(CommandError):
+    """A setting, a key file or a database URL is not valid."""
+
+
 def reason(error: Exception) -> str:
     """Return an error's message, of an OSError without the number and the file name."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

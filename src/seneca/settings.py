@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 PREFIX = "SENECA_"
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")  # RFC 6454, 6.2
@@ -130,12 +130,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origins(self) -> list[str]:
-        """The origins that CORS allows. Raises CommandError."""
+        """The origins that CORS allows. Raises ConfigurationError."""
         return _origins(self.cors_origins)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
-        """The networks of the trusted reverse proxies. Raises CommandError."""
+        """The networks of the trusted reverse proxies. Raises ConfigurationError."""
         return _networks(self.trusted_proxies)
 
     def variables(self) -> dict[str, str]:
@@ -154,7 +154,7 @@ def _origins(text: str) -> list[str]:
     origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise CommandError(
+            raise ConfigurationError(
                 f"SENECA_CORS_ORIGINS: {origin!r} is not an origin. "
                 "Write scheme, host and port as a browser sends them, without a path: https://app.school.example"
             )
@@ -166,7 +166,7 @@ def _networks(proxies: str) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(proxy.strip()) for proxy in proxies.split(",") if proxy.strip())
     except ValueError as error:
-        raise CommandError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
+        raise ConfigurationError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
 
 
 def variable(name: str) -> str:
@@ -178,13 +178,13 @@ def read(environment: Mapping[str, str] | None = None, **overrides: object) -> S
     """Read the settings from the environment. ``overrides`` that are not None take precedence.
 
     Raises:
-        CommandError: a variable is unknown or has an invalid value; the message names it.
+        ConfigurationError: a variable is unknown or has an invalid value; the message names it.
 
     """
     environment = os.environ if environment is None else environment
     known = {variable(name): name for name in Settings.__struct_fields__}
     if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
-        raise CommandError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
+        raise ConfigurationError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
     values: dict[str, object] = {known[name]: text for name, text in environment.items() if name in known}
     values |= {name: value for name, value in overrides.items() if value is not None}
     fields = {}
@@ -198,7 +198,7 @@ def read(environment: Mapping[str, str] | None = None, **overrides: object) -> S
                     dec_hook=lambda kind, value: kind(value),
                 )
             except (msgspec.ValidationError, TypeError) as error:
-                raise CommandError(f"{variable(field.name)}: {error}.") from None
+                raise ConfigurationError(f"{variable(field.name)}: {error}.") from None
     settings = Settings(**fields)
-    _ = settings.proxy_networks, settings.origins  # raise CommandError if invalid
+    _ = settings.proxy_networks, settings.origins  # raise ConfigurationError if invalid
     return settings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from seneca.common import text_types
-from seneca.errors import CommandError, InvalidInput
+from seneca.errors import ConfigurationError, InvalidInput
 
 SCHOOL_WORDS: Final = """
 seneca school schule ecole escuela scuola college university student schueler schüler eleve alumno teacher lehrer
@@ -47,7 +47,7 @@ class PasswordPolicy:
         """The policy with the words of a file, one to a line; ``DEFAULT`` for an empty path.
 
         Raises:
-            CommandError: the file cannot be read, or has too many words.
+            ConfigurationError: the file cannot be read, or has too many words.
 
         """
         if not path:
@@ -56,10 +56,10 @@ class PasswordPolicy:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise CommandError(f"SENECA_PASSWORD_WORDS: {path} cannot be read: {reason}.") from error
+            raise ConfigurationError(f"SENECA_PASSWORD_WORDS: {path} cannot be read: {reason}.") from error
         words = [word for line in lines if len(word := line.strip()) >= MIN_WORD_CHARACTERS]
         if len(words) > MAX_WORDS:
-            raise CommandError(f"SENECA_PASSWORD_WORDS: {path} has more than {MAX_WORDS:,} words.")
+            raise ConfigurationError(f"SENECA_PASSWORD_WORDS: {path} has more than {MAX_WORDS:,} words.")
         return cls(words)
 
     def check(self, password: str, *names: str, field: str = "password") -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from seneca import accounts
 from seneca.common.atomic_file import read_or_create
 from seneca.database import Database, Transaction
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 FILE: Final = "setup-token"
 
@@ -27,7 +27,7 @@ def prepare(database: Database, data: Path) -> str | None:
         The token, or None where it is of no use (any more): an administrator has existed, or its file is gone.
 
     Raises:
-        CommandError: the file can be neither read nor made.
+        ConfigurationError: the file can be neither read nor made.
 
     """
     path = data / FILE
@@ -41,7 +41,7 @@ def prepare(database: Database, data: Path) -> str | None:
             return None
         token = read_or_create(path, secrets.token_urlsafe(24))
     except OSError as error:
-        raise CommandError(f"The setup token {path} can be neither read nor made: {error.strerror}.") from error
+        raise ConfigurationError(f"The setup token {path} can be neither read nor made: {error.strerror}.") from error
     if stored is None:  # else a start would wait for whoever writes
         with database.write_transaction() as writing:
             writing.execute(STORE, hash=_hash(token))

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from seneca.common.atomic_file import read_or_create
 from seneca.database import Database, Transaction
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 from seneca.settings import Settings
 
 MIN_CHARACTERS: Final = 32
@@ -72,7 +72,7 @@ def register_signing_keys(database: Database, keys: SigningKeys) -> None:
     Without a shared key, a token would be valid on some servers only.
 
     Raises:
-        CommandError: the database has registered keys, and none of them is among these.
+        ConfigurationError: the database has registered keys, and none of them is among these.
 
     """
     with database.read_transaction() as tx:
@@ -82,7 +82,7 @@ def register_signing_keys(database: Database, keys: SigningKeys) -> None:
     with database.write_transaction() as tx:
         registered = _registered_ids(tx)
         if registered and not registered & keys.ids:
-            raise CommandError(
+            raise ConfigurationError(
                 "The tokens of this database are signed with another key. Set SENECA_SECRET_KEY to the one that its servers "
                 "use, or copy their file secret-key into the data directory. If it is lost: seneca admin reset-keys."
             )
@@ -103,7 +103,7 @@ def load_signing_keys(settings: Settings) -> SigningKeys:
     """Load the keys of the settings, or if there are none, the key file in the data directory, created if missing.
 
     Raises:
-        CommandError: a key is too short or easily guessed, or the file can be neither read nor created.
+        ConfigurationError: a key is too short or easily guessed, or the file can be neither read nor created.
 
     """
     if settings.secret_key:
@@ -115,16 +115,18 @@ def load_signing_keys(settings: Settings) -> SigningKeys:
         try:
             texts = [read_or_create(path, secrets.token_hex(32))]
         except OSError as error:
-            raise CommandError(f"The signing key {path} can be neither read nor created: {error.strerror}.") from error
+            raise ConfigurationError(
+                f"The signing key {path} can be neither read nor created: {error.strerror}."
+            ) from error
         _check_strength(texts[0])
     return SigningKeys([SigningKey.of(text) for text in texts])
 
 
 def _check_strength(text: str) -> None:
-    """Check that a key cannot be guessed: anyone with a token can try keys offline. Raises CommandError."""
+    """Check that a key cannot be guessed: anyone with a token can try keys offline. Raises ConfigurationError."""
     is_short = len(text) < MIN_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS
     if is_short or _WELL_KNOWN.search(text) or not (_GENERATED.fullmatch(text) or _is_random(text)):
-        raise CommandError(
+        raise ConfigurationError(
             "SENECA_SECRET_KEY (or the file secret-key) must hold random keys of 32 characters or more. "
             "Generate one: python3 -c 'import secrets; print(secrets.token_hex(32))'"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Final
 
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems such as FAT
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -20,7 +20,7 @@ def read_or_create(path: Path, text: str) -> str:
 
     Raises:
         OSError: it can be neither read nor made.
-        CommandError: others than its owner may read or write it.
+        ConfigurationError: others than its owner may read or write it.
 
     """
     if not path.exists():  # to read it takes no room on the disk
@@ -31,10 +31,10 @@ def read_or_create(path: Path, text: str) -> str:
 
 
 def check_private(path: Path, status: os.stat_result) -> None:
-    """Refuse a secret's file that others than its owner may read or write, as ssh does. Raises CommandError."""
+    """Refuse a secret's file that others than its owner may read or write, as ssh does. Raises ConfigurationError."""
     mode = stat.S_IMODE(status.st_mode)
     if mode & OTHERS:
-        raise CommandError(
+        raise ConfigurationError(
             f"{path} has mode {mode:04o}: others than its owner may use the secret in it. "
             f"If nobody has seen it: chmod 600 {path}. Else replace it (docs/security.md, Stolen)."
         )

@@ -29,13 +29,13 @@ def send_get_head(tx: Transaction, identifier: str) -> PendingResult:
 def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
     """Whether a course has a topic of this name; its topics are remembered under their hash."""
     key = ("topics", course.id)
-    topics = tx.memory.find(key, course.topics_hash)
+    topics = tx.cache.get(key, course.topics_hash)
     if topics is None:
         row = tx.fetch_one(TOPICS, id=course.id)
         if row is None:
             return False
         topics = [text_types.normalise_name(entry.topic) for entry in _topic_names.decode(row[1])]
-        tx.memory.keep(key, row[0], topics)
+        tx.cache.put(key, row[0], topics)
     return topic in topics
 
 

@@ -112,12 +112,12 @@ def _names(
     tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
 ) -> list[str]:
     """The names of a statistic, remembered under their key and version, or read. Raises ManyNames."""
-    names = tx.memory.find(key, version)
+    names = tx.cache.get(key, version)
     if names is None:
         if quick and count > MAX_UNREAD_NAMES:
             raise ManyNames
         names = read()
-        tx.memory.keep(key, version, names)
+        tx.cache.put(key, version, names)
     if quick and len(names) > MAX_UNREAD_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
         raise ManyNames
     return names
