@@ -33,7 +33,7 @@ run: setup ## serve on port 3000, with demo data in an empty database
 
 test: setup chromium curl ## run every test, and on PostgreSQL those that an engine can tell apart
 	$(BIN)/pytest
-	$(BIN)/pytest --engine postgres -m "not door and not slow" $(ENGINES_APART)
+	$(BIN)/pytest --engine postgres -m "not http and not slow" $(ENGINES_APART)
 
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
 ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \

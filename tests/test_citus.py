@@ -174,7 +174,7 @@ def test_spanning_statements_are_told_from_others():
     assert not writes_a_reference_table("SELECT id FROM courses")
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("update", [False, True])
 def test_an_import_writes_reference_tables_before_any_statement_that_spans_shards(tmp_path: Path, *, update: bool):
     """Citus refuses to change a reference table in a transaction that has accessed shards over several connections."""

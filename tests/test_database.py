@@ -19,7 +19,7 @@ from seneca.database.sqlite.locking import wait_for_locks
 from seneca.errors import CommandError
 from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 OPEN = "import sys, time; from seneca.database import open_database; sys.stdin.readline(); open_database(sys.argv[1])"
 

@@ -24,7 +24,7 @@ from tests.engines import engine
 from tests.exchange import course, session, user, write
 from tests.forgetting import check_figures, erase_self, files_with
 
-pytestmark = pytest.mark.embedded
+pytestmark = pytest.mark.sqlite
 
 AT_ONCE = {"SENECA_VACUUM_INTERVAL": "0"}
 """The file is rewritten after each erasure."""

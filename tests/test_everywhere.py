@@ -14,7 +14,7 @@ from seneca.common.ids import parse_uuid
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
 from tests.test_authorisation import ROWS, Row, Stage, described, set_stage
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 JSON = {"Content-Type": "application/json"}
 GETS = [row for row in ROWS if row.method == "GET"]

@@ -20,7 +20,7 @@ from tests.conftest import PASSWORD, Person, Server, make_course, private, runni
 from tests.engines import engine
 from tests.test_tokens import forge
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 MEMBERS = {"request", "method", "route", "status", "code", "ms", "account", "event", "level", "timestamp"}
 Logged = tuple[Server, httpx.Client, Person]

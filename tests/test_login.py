@@ -268,7 +268,7 @@ def test_many_first_sign_ins_at_once_all_succeed(imported: Server):
         *(("password", value) for value in (None, 5, ["a"], {}, True, "a\0b", "a" * 1025)),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(nobody: Person, field: str, value: object):
     answer = nobody.post(PATH, {"username": "rae", "password": PASSWORD} | {field: value})
     refused(answer, 400, "invalid-input", field)

@@ -110,7 +110,7 @@ def test_it_is_as_the_document_of_the_interface_says(client: httpx.Client, tara:
         jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(exported(person))
 
 
-@pytest.mark.embedded  # the same code reads on every engine; here the server's own memory is looked at
+@pytest.mark.sqlite  # the same code reads on every engine; here the server's own memory is looked at
 def test_very_many_sessions_take_no_memory(tmp_path):
     """A document of 160 MB; the server's memory grows by SQLite's cache (64 MB) and a page or two of sessions."""
     answers = {"answers": ["x" * 1000] * 20, "isCompleted": True, "score": 1}

@@ -37,7 +37,7 @@ from tests import ledger, power
 from tests.ledger import Ledger, Study
 from tests.power import Disk, Journal
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 CUTS = int(os.environ.get("CUTS", "600"))
 RUNS = max(4, CUTS // 500)

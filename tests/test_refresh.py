@@ -227,18 +227,18 @@ def test_an_account_cannot_take_anothers(alice: Person, charlie: Person):
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "a" * 106, "a" * 108, "=" * 107, "\ud7ff", " ", "x" * 1024])
-@pytest.mark.door
+@pytest.mark.http
 def test_what_is_no_token_is_refused_alike(nobody: Person, token: str):
     is_refused(nobody.client, token, "token-invalid")
 
 
-@pytest.mark.door
+@pytest.mark.http
 def test_a_token_of_no_sign_in_is_one_of_a_sign_in_that_has_ended(nobody: Person):
     is_refused(nobody.client, "A" * 107)
 
 
 @pytest.mark.parametrize("value", [None, 5, ["a"], {}, True, "a\0b", "a" * 1025])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(nobody: Person, value: object):
     refused(nobody.post(PATH, {"refreshToken": value}), 400, "invalid-input", "refreshToken")
     refused(nobody.post(PATH, {}), 400, "invalid-input", "refreshToken")

@@ -229,7 +229,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "value"), BAD)
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(server: Server, nobody: Person, field: str, value: object):
     given = registration(**{field: value})
     refused(nobody.post(PATH, given), 400, "invalid-input", field)

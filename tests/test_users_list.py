@@ -133,7 +133,7 @@ def test_q_that_nothing_contains_and_an_empty_one(tara: Person, alice: Person):
         ("limit=5&page=2", "page"),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_a_bad_query(tara: Person, query: str, field: str):
     refused(tara.get(f"{PATH}?{query}"), 400, "invalid-input", field)
 

@@ -25,7 +25,7 @@ def test_answers_an_account(server: Server, tara: Person, alice: Person):
 @pytest.mark.parametrize(
     "id_", ["1", "me", "%00", "%FF", "0" * 36, "a" * 5000, "f0e1c82a6c234b7fb2a735776e22fc3f", "{{{id}}}", "{id}%20"]
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(tara: Person, alice: Person, id_: str):
     body = refused(tara.get(f"/users/{id_.format(id=alice.id)}"), 400, "invalid-input", "userId")
     assert body["errors"] == [{"field": "userId", "message": "must be a UUID"}]

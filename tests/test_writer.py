@@ -14,7 +14,7 @@ from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
 from seneca.database.sqlite.writer import MAX_QUEUED
 from seneca.errors import CourseNotFound, ServiceUnavailable
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 Work = Callable[[SqliteTransaction], Any]
 MEGABYTE = 1024 * 1024

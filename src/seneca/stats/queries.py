@@ -1,4 +1,4 @@
-"""Read the figures: the statistics, each a read of a bounded number of rows (docs/figures.md)."""
+"""Read the figures: the statistics, each a read of a bounded number of rows (docs/statistics.md)."""
 
 from collections.abc import Callable, Hashable
 from decimal import Decimal
