@@ -130,7 +130,7 @@ async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
 
 async def _take_back(shared: AppState, attempt: LoginAttempt) -> None:
     with suppress(ServiceUnavailable):  # then it counts as a failure
-        await shared.database.write(login_throttle.take_back, attempt)
+        await shared.database.write(login_throttle.withdraw, attempt)
 
 
 async def _verified(
