@@ -35,7 +35,7 @@ SCANS = {
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.accounts.PAGE": "with q an administrator searches the names of all accounts",
     "seneca.privacy.erased_accounts.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
-    "seneca.auth.sign_ins.END_EVERYBODYS": "after a restore everybody is signed out",
+    "seneca.auth.sign_ins.END_ALL_SIGN_INS": "after a restore everybody is signed out",
 }
 """Other statements that look through a table, and why they may."""
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}

@@ -190,7 +190,7 @@ def finish(tx: Transaction, again: int, now: int) -> None:
         now: milliseconds since 1970.
 
     """
-    sign_ins.end_everybodys(tx)
+    sign_ins.end_all_sign_ins(tx)
     signing_keys.reset_signing_keys(tx)
     tx.execute(CLOSE)
     tx.execute(FORGET_SETUP_TOKEN)

@@ -121,7 +121,7 @@ async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
         TooManyRequests: not yet, or too many at this name are being counted.
 
     """
-    with shared.password_hashers.turn(address, text_types.key(name)):
+    with shared.password_hashers.permit(address, text_types.key(name)):
         async with shared.sign_in_slots.slot(address):
             return await shared.database.write(
                 login_throttle.reserve, name, address, shared.settings.max_login_failures, now()
@@ -226,7 +226,7 @@ async def refresh(request: AnyRequest) -> JsonResponse:
     It is good once. Used again within ten seconds, while the next one is unused, it is answered with the same next one: the
     answer may have been lost. Used again at any other time it ends the whole sign-in, since then somebody has stolen it.
     """
-    given = RefreshToken.read((await request_bodies.read(request, Refresh)).refresh_token)
+    given = RefreshToken.parse((await request_bodies.read(request, Refresh)).refresh_token)
     shared = app_state(request)
     done = [] if given is None else await shared.database.write(sign_ins.refresh, given, now())
     if isinstance(done, list):

@@ -117,7 +117,7 @@ class TokenVerifier:
         """
         started_at, now = time.monotonic(), _now_ms()
         with self._database.read_transaction() as tx:
-            ended, generation = sign_ins.ended_in_all(tx, _since(now))
+            ended, generation = sign_ins.stream_ended(tx, _since(now))
         self._replace(ended, generation, 0, started_at, now)
 
     async def reload_revocations(self) -> None:
@@ -125,7 +125,7 @@ class TokenVerifier:
         started_at, now = time.monotonic(), _now_ms()
         superseded = len(self._ended)
         self._ended.append(set())
-        ended, generation = await self._database.scan(sign_ins.ended_in_all, _since(now))
+        ended, generation = await self._database.scan(sign_ins.stream_ended, _since(now))
         self._replace(ended, generation, superseded, started_at, now)
 
     def _replace(self, ended: set[str], generation: str, superseded: int, started_at: float, now: int) -> None:
