@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from seneca import accounts, courses
-from seneca.common.atomic_file import replacing
+from seneca.common.atomic_file import atomic_write
 from seneca.common.times import to_iso
 from seneca.database import Database, Row, Transaction
 from seneca.errors import CommandError
@@ -107,7 +107,7 @@ def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], ob
             with path.open("wb") as file:
                 yield file.write
             return
-        with replacing(path, overwrite=overwrite) as file:
+        with atomic_write(path, overwrite=overwrite) as file:
             if path.suffix == ".gz":
                 with gzip.open(file, "wb", COMPRESSION) as compressed:
                     yield compressed.write

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import apsw
 
-from seneca.common.atomic_file import replacing
+from seneca.common.atomic_file import atomic_write
 from seneca.database import Progress
 from seneca.database.migrations import DATABASE_ID
 from seneca.database.sqlite.schema import check_no_programs
@@ -104,7 +104,7 @@ def replacing_backup(path: Path, database: Path, id: str | None, *, force: bool)
     if path.exists():
         check_replaceable(path, database, id, force=force)
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             yield Path(file.name)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
