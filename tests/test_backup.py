@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Databases, engine, name_of
@@ -368,8 +368,8 @@ import os, signal, sys, time
 from pathlib import Path
 from seneca import backup
 from seneca.database import open_database
-from seneca.database.sqlite import copying
-copying.TOGETHER = 50
+from seneca.database.sqlite import backup as sqlite_backup
+sqlite_backup.PAGES_PER_STEP = 50
 url, file, share = sys.argv[1:]
 
 def progress(doing, done, total):
@@ -567,9 +567,9 @@ def test_of_a_file_put_in_place_by_another_tool_a_trigger_is_refused_too(shell: 
 @sqlite
 def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_path: Path):
     (tmp_path / "old").mkdir()
-    alice = units.new_id()
-    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
-    make_first_schema(tmp_path / "old", **values, going_on=units.new_id(), ended=units.new_id())
+    alice = new_id()
+    values = {"alice": alice, "bucket": bucket_of(alice, 64), "now": 0}
+    make_first_schema(tmp_path / "old", **values, going_on=new_id(), ended=new_id())
     put_back(tmp_path / "old" / "seneca.db", shell.data)
     assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
     assert shell.true()
@@ -603,9 +603,9 @@ def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tm
 def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, tmp_path: Path, number: int):
     old, file = tmp_path / "old", tmp_path / "backup"
     old.mkdir()
-    alice = units.new_id()
-    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
-    make_first_schema(old, **values, going_on=units.new_id(), ended=units.new_id())
+    alice = new_id()
+    values = {"alice": alice, "bucket": bucket_of(alice, 64), "now": 0}
+    make_first_schema(old, **values, going_on=new_id(), ended=new_id())
     for later, name, sql in migrations.known("sqlite")[1:]:
         if later <= number:
             engine().script(old, f"{sql}; INSERT INTO migrations (number, name) VALUES ({later}, '{name}')")

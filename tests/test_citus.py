@@ -109,7 +109,7 @@ SPANNING = {
     "seneca.sessions.queries.OF_ANYONE": "an administrator reads a session by its id alone",
     "seneca.sessions.queries.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
     "seneca.sessions.queries.PAGE_WITH_ID": "an administrator looks for a session by its id",
-    "seneca.auth.sign_ins.END_EVERYBODYS": "once, after a backup was restored",
+    "seneca.auth.sign_ins.END_ALL_SIGN_INS": "once, after a backup was restored",
     "seneca.auth.sign_ins.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.stats.queries.COURSE_TOTALS": "a course's statistic is a sum over every bucket",

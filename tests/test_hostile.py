@@ -498,8 +498,8 @@ def test_workers_may_open_as_many_files_as_the_system_lets_them(server: Server):
 def test_where_few_files_may_be_open_fewer_connections_are_admitted_and_the_log_says_so(most: int, connections: int):
     script = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, {most}))\n"
-        "from seneca import logs; from seneca.server.processes import admit; logs.configure('json')\n"
-        "print(admit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "from seneca import logs; from seneca.server.processes import raise_open_file_limit; logs.configure('json')\n"
+        "print(raise_open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{connections} ({most}, {most})\n"

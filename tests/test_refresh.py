@@ -210,19 +210,19 @@ def test_the_role_is_as_it_is_now_or_the_sign_in_has_ended(server: Server, tara:
 
 def test_nobody_ends_a_sign_in_without_a_token_of_it(server: Server, alice: Person):
     """Its id stands in every access token; that is not enough."""
-    token = RefreshToken.read(sign_in(alice)["refreshToken"])
+    token = RefreshToken.parse(sign_in(alice)["refreshToken"])
     assert token is not None
     forged = RefreshToken.first(token.account_id, token.sign_in)
     is_refused(alice.client, forged.text)
-    is_refused(alice.client, RefreshToken(token.account_id, token.sign_in, b"\0" * 16, token.turn).text)
+    is_refused(alice.client, RefreshToken(token.account_id, token.sign_in, b"\0" * 16, token.secret).text)
     assert good(alice.client, token.text)
 
 
 def test_an_account_cannot_take_anothers(alice: Person, charlie: Person):
-    hers, his = (RefreshToken.read(sign_in(person)["refreshToken"]) for person in (alice, charlie))
+    hers, his = (RefreshToken.parse(sign_in(person)["refreshToken"]) for person in (alice, charlie))
     assert hers is not None
     assert his is not None
-    is_refused(alice.client, RefreshToken(his.account_id, hers.sign_in, hers.family, hers.turn).text)
+    is_refused(alice.client, RefreshToken(his.account_id, hers.sign_in, hers.family, hers.secret).text)
     assert good(alice.client, hers.text)
 
 

@@ -10,7 +10,7 @@ from seneca.accounts import Account, Change, Registration
 from seneca.api.registration import check_may_register
 from seneca.auth import login_throttle, password_policy, setup_token, sign_ins
 from seneca.auth.access_tokens import Caller
-from seneca.common import units
+from seneca.common.ids import new_id
 from seneca.database import Transaction
 from seneca.errors import (
     AccountNotFound,
@@ -74,7 +74,7 @@ async def register(request: AnyRequest) -> JsonResponse:
         limit = shared.settings.max_registrations
         await shared.database.write(login_throttle.reserve_registration, client_address(request), limit, now())
     password_hash = await shared.password_hashers.hash(asked.password, client_address(request))
-    user_id = units.new_id()
+    user_id = new_id()
     # A learner who registers acts on nobody.
     actor = administrator.id if administrator else user_id if asked.role == "admin" else None
 
@@ -146,9 +146,9 @@ async def me(request: AnyRequest) -> JsonResponse:
 async def page(request: AnyRequest) -> JsonResponse:
     """List accounts; with `q`, those whose username or address contains it, in capitals or not."""
     asked = pagination.page_params(request)
-    after = asked.after(accounts.Place, accounts.BEGINNING)
+    after = asked.after(accounts.Cursor, accounts.FIRST_PAGE)
     found = await scan(request, accounts.page, query=asked.query, after=after, limit=asked.limit)
-    return json_response(found.accounts, headers=asked.link(found.more_after))
+    return json_response(found.items, headers=asked.link(found.next_cursor))
 
 
 @get(

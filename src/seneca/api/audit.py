@@ -23,9 +23,9 @@ from seneca.http.responses import JsonResponse, json_response
 async def page(request: Request[Any, Any, Any]) -> JsonResponse:
     """List who did what to whom, the newest first: every administrative act, in identifiers only."""
     asked = pagination.page_params(request)
-    after = asked.after(audit.Place, audit.NEWEST)
+    after = asked.after(audit.Cursor, audit.FIRST_PAGE)
     found = await scan(request, audit.page, after, asked.limit)
-    return json_response(found.entries, headers=asked.link(found.more_after))
+    return json_response(found.items, headers=asked.link(found.next_cursor))
 
 
 ROUTES = [page]

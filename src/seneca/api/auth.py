@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from seneca import accounts
 from seneca.accounts import Credentials
-from seneca.auth import login_throttle, passwords, sign_ins
+from seneca.auth import access_tokens, login_throttle, passwords, sign_ins
 from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
@@ -121,7 +121,7 @@ async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
         TooManyRequests: not yet, or too many at this name are being counted.
 
     """
-    with shared.password_hashers.turn(address, text_types.key(name)):
+    with shared.password_hashers.permit(address, text_types.key(name)):
         async with shared.sign_in_slots.slot(address):
             return await shared.database.write(
                 login_throttle.reserve, name, address, shared.settings.max_login_failures, now()
@@ -130,7 +130,7 @@ async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
 
 async def _take_back(shared: AppState, attempt: LoginAttempt) -> None:
     with suppress(ServiceUnavailable):  # then it counts as a failure
-        await shared.database.write(login_throttle.take_back, attempt)
+        await shared.database.write(login_throttle.withdraw, attempt)
 
 
 async def _verified(
@@ -226,7 +226,7 @@ async def refresh(request: AnyRequest) -> JsonResponse:
     It is good once. Used again within ten seconds, while the next one is unused, it is answered with the same next one: the
     answer may have been lost. Used again at any other time it ends the whole sign-in, since then somebody has stolen it.
     """
-    given = RefreshToken.read((await request_bodies.read(request, Refresh)).refresh_token)
+    given = RefreshToken.parse((await request_bodies.read(request, Refresh)).refresh_token)
     shared = app_state(request)
     done = [] if given is None else await shared.database.write(sign_ins.refresh, given, now())
     if isinstance(done, list):
@@ -241,8 +241,13 @@ async def refresh(request: AnyRequest) -> JsonResponse:
 def token_response(shared: AppState, role: accounts.Role, token: RefreshToken, generation: str) -> JsonResponse:
     """The tokens of a sign-in."""
     shared.token_verifier.accept_generation(generation)
-    issued = shared.token_verifier.keys.issue(
-        account_id=token.account_id, role=role, sign_in=token.sign_in, now=now(), generation=generation
+    issued = access_tokens.issue(
+        shared.token_verifier.keys,
+        account_id=token.account_id,
+        role=role,
+        sign_in=token.sign_in,
+        now=now(),
+        generation=generation,
     )
     return json_response(SignedIn(issued, token.text, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
 

@@ -91,7 +91,7 @@ async def page(request: Request[Any, Any, Any]) -> JsonResponse:
     asked = pagination.page_params(request)
     after = asked.after(CursorText, "")
     found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
-    return json_response(found.courses, headers=asked.link(found.more_after))
+    return json_response(found.items, headers=asked.link(found.next_cursor))
 
 
 @put(

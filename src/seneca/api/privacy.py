@@ -99,7 +99,7 @@ async def erase_own(request: AnyRequest) -> JsonResponse:
             raise AccountNotFound
 
         def work(tx: Transaction) -> erasure.Erased | None:
-            login_throttle.take_back(tx, attempt)
+            login_throttle.withdraw(tx, attempt)
             return erasure.erase_self(tx, caller, verified, moment)
 
         return await shared.database.write(work)

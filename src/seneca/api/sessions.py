@@ -6,7 +6,8 @@ from typing import Any
 from litestar import Request, get, post, put
 from msgspec import Struct
 
-from seneca.common import units
+from seneca.common import scores
+from seneca.common.times import to_iso
 from seneca.errors import (
     CourseNotFound,
     QuotaExceeded,
@@ -112,7 +113,7 @@ async def update(request: Request[Any, Any, Any]) -> JsonResponse:
         Updated(
             "Session updated successfully",
             session_id,
-            units.points(recorded.points),
+            scores.to_points(recorded.points),
             recorded.modules,
         )
     )
@@ -135,7 +136,7 @@ async def end(request: Request[Any, Any, Any]) -> JsonResponse:
     learner, shared, moment = current_learner(request), app_state(request), now()
     async with shared.quotas.charge(learner, 0, moment):
         ended_at = await shared.database.write(commands.end, learner, session_id, moment)
-    return json_response(Ended("Session ended successfully", session_id, units.iso(ended_at)))
+    return json_response(Ended("Session ended successfully", session_id, to_iso(ended_at)))
 
 
 @get(

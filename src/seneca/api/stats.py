@@ -40,11 +40,11 @@ PAGED = ["limit", "cursor"]
 async def sessions_of_course(request: AnyRequest) -> JsonResponse:
     """List all sessions of the course with this id, else those with this session id."""
     asked = pagination.page_params(request)
-    after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
+    after = asked.after(sessions_queries.Cursor, sessions_queries.FIRST_PAGE)
     page = await scan(
         request, sessions_queries.page_of_course_or_id, path_parameters.identifier(request, "id"), after, asked.limit
     )
-    return json_response(page.sessions, headers=asked.link(page.more_after))
+    return json_response(page.items, headers=asked.link(page.next_cursor))
 
 
 @get(
@@ -158,9 +158,9 @@ async def account_sessions(request: AnyRequest) -> JsonResponse:
 
 async def _sessions_of(request: AnyRequest, learner: Learner) -> JsonResponse:
     asked = pagination.page_params(request)
-    after = asked.after(sessions_queries.Place, sessions_queries.BEGINNING)
+    after = asked.after(sessions_queries.Cursor, sessions_queries.FIRST_PAGE)
     page = await scan(request, sessions_queries.page_of_learner, learner, after, asked.limit)
-    return json_response(page.sessions, headers=asked.link(page.more_after))
+    return json_response(page.items, headers=asked.link(page.next_cursor))
 
 
 async def _session(request: AnyRequest, learner: Learner | None) -> JsonResponse:

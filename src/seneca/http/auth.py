@@ -108,7 +108,7 @@ async def write_as_admin(
     shared = app_state(request)
 
     def checked(tx: Transaction, moment: int) -> T:
-        authorise(tx, caller, "admin", subject=subject)
+        authorise(tx, caller, "admin", target=subject)
         return work(tx, moment)
 
     async with shared.sign_in_slots.slot(caller.id):

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request
 
-from seneca.common import units
+from seneca.common.ids import parse_uuid
 from seneca.errors import InvalidInput
 
 
@@ -23,7 +23,7 @@ def identifier(request: Request[Any, Any, Any], name: str) -> str:
         InvalidInput: it is not one.
 
     """
-    found = units.identifier(request.path_params[name])
+    found = parse_uuid(request.path_params[name])
     if found is None:
         raise InvalidInput.field(name, "must be a UUID")
     return found
