@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.stage import LEARNERS, MODULES, PART, PASSWORD, Learner, scored
 from seneca.auth.passwords import hash_password
-from seneca.common import units
+from seneca.common.ids import bucket_of
+from seneca.common.times import to_iso
 
 FEWEST_LEARNERS = 100
 SESSIONS_EACH = 20
@@ -99,7 +100,7 @@ def _learners_of_every_bucket(ids: Ids, each: int) -> list[list[str]]:
     learners: list[list[str]] = [[] for _ in range(BUCKETS)]
     while any(len(of_bucket) < each for of_bucket in learners):
         id_ = ids.new()
-        of_bucket = learners[units.bucket_of(id_, BUCKETS)]
+        of_bucket = learners[bucket_of(id_, BUCKETS)]
         if len(of_bucket) < each:
             of_bucket.append(id_)
     return learners
@@ -137,8 +138,8 @@ def _session(
         "courseId": course_id,
         "courseTitle": "Mathematics - GCSE",
         "topic": "Number",
-        "sessionStart": units.iso(start),
-        "sessionEnd": None if is_open else units.iso(start + 1500 * SECOND),
+        "sessionStart": to_iso(start),
+        "sessionEnd": None if is_open else to_iso(start + 1500 * SECOND),
         "isEnd": not is_open,
         "modulesStats": [{"moduleName": name, "adaptive": part, "quiz": part, "wrongAnswers": None} for name in names],
     }

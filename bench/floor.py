@@ -19,7 +19,7 @@ from granian.server import Server
 from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
 
-from seneca.database import many_rows, many_values
+from seneca.database import expand_values, multi_row_insert
 from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locking import wait_for_locks
 from seneca.server.processes import BACKLOG
@@ -69,10 +69,10 @@ class Recorder:
         rows = [_row(position, module) for position, module in enumerate(update.module_stats)]
         execute("SAVEPOINT request")
         _, _, results, points, size = execute(SESSION, key).fetchone()
-        text, names = many_values(STORED_RESULTS, len(rows))
+        text, names = expand_values(STORED_RESULTS, len(rows))
         execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
         execute(UPDATE_SESSION, {**key, "results": results, "points": points + 1, "bytes": size})
-        text, _ = many_rows(PUT_RESULT, len(rows))
+        text, _ = multi_row_insert(PUT_RESULT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
         execute(ADD_TO_LEARNER, totals)

@@ -24,8 +24,9 @@ from bench.sizes import Imported, import_new
 from bench.stage import MODULES, Stage
 from bench.wrk import Failed, Load
 from seneca import settings
-from seneca.auth.access_tokens import load_keys
-from seneca.database.postgres.transaction import LOCKED, any_of
+from seneca.auth.access_tokens import issue
+from seneca.auth.signing_keys import load_signing_keys
+from seneca.database.postgres.transaction import FOR_UPDATE, to_array_comparison
 from seneca.sessions import commands
 from seneca.stats import totals
 
@@ -82,11 +83,11 @@ def measure_postgres(plan: Plan, directory: Path, operations: Sequence[str]) -> 
 
 def stage(port: int, data: Path, contents: Contents, url: str) -> Stage:
     """A server's people, with tokens that its own key signs."""
-    keys = load_keys(settings.read({}, data=data))
+    keys = load_signing_keys(settings.read({}, data=data))
     now = time.time_ns() // 1_000_000
-    admin = keys.issue(account_id=contents.admin_id, role="admin", sign_in="bench", now=now)
+    admin = issue(keys, account_id=contents.admin_id, role="admin", sign_in="bench", now=now)
     learners = [
-        replace(learner, token=keys.issue(account_id=learner.id, role="user", sign_in="bench", now=now))
+        replace(learner, token=issue(keys, account_id=learner.id, role="user", sign_in="bench", now=now))
         for learner in contents.learners
     ]
 
@@ -120,10 +121,10 @@ def update(place: int) -> list[str]:
     row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
     put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
     asked = [
-        commands.SESSION + LOCKED,
-        any_of(commands.STORED_RESULTS),
-        totals.NAMES_IN_COURSE_OF_SESSION + LOCKED,
-        any_of(totals.KNOWN_IN_COURSE_OF_SESSION),
+        commands.SESSION + FOR_UPDATE,
+        to_array_comparison(commands.STORED_RESULTS),
+        totals.NAMES_IN_COURSE_OF_SESSION + FOR_UPDATE,
+        to_array_comparison(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
     written = [commands.UPDATE_SESSION, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
     pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]

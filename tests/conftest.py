@@ -56,8 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about another engine; on PostgreSQL also what asks no database."""
-    others = {"sqlite": ["postgres"], "citus": ["embedded", "no_database", "postgres", "old_schema"]}.get(
-        config.getoption("engine"), ["embedded", "no_database"]
+    others = {"sqlite": ["postgres"], "citus": ["sqlite", "no_database", "postgres", "old_schema"]}.get(
+        config.getoption("engine"), ["sqlite", "no_database"]
     )
     left_out = [item for item in items if any(item.get_closest_marker(other) for other in others)]
     config.hook.pytest_deselected(items=left_out)

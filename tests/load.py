@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from seneca.common import units
+from seneca.common.times import from_iso, to_iso
 from tests import engines, ledger
 from tests.conftest import Person, Server, make_course, running, seneca, sign_up
 from tests.ledger import Ledger, Stored, Study
@@ -172,7 +172,7 @@ class Load:
         study.ending = True
         answer = self._answer(lambda: learner.put("/session/endSession", {"sessionId": study.id}))
         if answer is not None:  # 409 where the first answer was lost
-            study.ended = units.from_iso(answer.json()["sessionEnd"])
+            study.ended = from_iso(answer.json()["sessionEnd"])
 
     def _answer(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
         """The answer to a request that is sent until it is answered; None when told to stop."""
@@ -236,7 +236,7 @@ def check_session(learner: Person, session: Stored) -> None:
     """A session is shown as it is stored."""
     shown = learner.get(f"/session/{session.id}").json()
     assert shown["sessionPoints"] * 1000 == session.points
-    assert shown["sessionEnd"] == (None if session.ended is None else units.iso(session.ended))
+    assert shown["sessionEnd"] == (None if session.ended is None else to_iso(session.ended))
     scores = {module["moduleName"]: module["quiz"]["score"] * 1000 for module in shown["modulesStats"]}
     assert scores == {name: quiz for name, (_, quiz) in session.results.items()}
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from seneca import audit
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
+from seneca.common.times import from_iso
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_up, unique
 from tests.engines import Postgres, engine
 from tests.exchange import course as course_line
@@ -49,9 +50,9 @@ def test_an_entry_says_who_did_what_to_whom_and_when(server: Server, tara: Perso
     assert re.fullmatch(UUID7, entry["id"])
     assert re.fullmatch(TIME, entry["at"])
     assert (entry["actor"], entry["act"], entry["subject"]) == (tara.id, "account.password-set", alice.id)
-    assert before <= units.from_iso(entry["at"]) <= time.time() * 1000
+    assert before <= from_iso(entry["at"]) <= time.time() * 1000
     stored = server.rows("SELECT bucket, at, facts FROM audit WHERE id = :id", id=entry["id"])
-    assert stored == [(units.bucket_of(alice.id, 64), units.from_iso(entry["at"]), "{}")]
+    assert stored == [(bucket_of(alice.id, 64), from_iso(entry["at"]), "{}")]
 
 
 def test_what_is_done_to_accounts(tara: Person, client: httpx.Client):
@@ -118,9 +119,9 @@ def test_nothing_that_is_refused_is_in_it(server: Server, tara: Person, alice: P
     refused(tara.post("/course/create", new(course)), 409, "title-taken")
     taken = {"username": alice.username, "email": "x@example.org", "password": PASSWORD, "role": "admin"}
     refused(tara.post("/auth/register", taken), 409, "name-taken")
-    refused(tara.patch(f"/users/{units.new_id()}", {"role": "user"}), 404, "account-not-found")
-    refused(tara.delete(f"/users/{units.new_id()}"), 404, "account-not-found")
-    refused(tara.get(f"/users/{units.new_id()}/export"), 404, "account-not-found")
+    refused(tara.patch(f"/users/{new_id()}", {"role": "user"}), 404, "account-not-found")
+    refused(tara.delete(f"/users/{new_id()}"), 404, "account-not-found")
+    refused(tara.get(f"/users/{new_id()}/export"), 404, "account-not-found")
     refused(alice.delete("/auth/me", json={"password": "no-password"}), 401, "invalid-credentials")
     assert server.rows("SELECT count(*) FROM audit") == before
 

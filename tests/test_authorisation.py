@@ -12,7 +12,7 @@ from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_
 from tests.test_tokens import forge, unsigned, with_header, with_payload
 from tests.wire import counts, module
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 SECRET = "a module that only Alice has studied"
 

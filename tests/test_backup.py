@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import migrations
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
 from tests.engines import Databases, engine, name_of
@@ -248,10 +248,10 @@ def test_on_postgresql_its_own_tools_are_named(tmp_path: Path, command: str, too
 
 # -- SQLite: beside a running server -----------------------------------------------------------
 
-embedded = pytest.mark.embedded
+sqlite = pytest.mark.sqlite
 
 
-@embedded
+@sqlite
 def test_names_of_modules_are_right_on_a_server_that_ran_meanwhile(tmp_path: Path):
     data, file = tmp_path / "data", tmp_path / "backup"
     with running(data) as server, client_of(server) as client:
@@ -334,7 +334,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@embedded
+@sqlite
 def test_beside_a_server_that_writes_and_reads(used: Path, tmp_path: Path):
     """Readers see the old or the new, never a mixture; what was acknowledged before a backup began is in it."""
     file, empty = tmp_path / "backup", tmp_path / "empty"
@@ -368,8 +368,8 @@ import os, signal, sys, time
 from pathlib import Path
 from seneca import backup
 from seneca.database import open_database
-from seneca.database.sqlite import copying
-copying.TOGETHER = 50
+from seneca.database.sqlite import backup as sqlite_backup
+sqlite_backup.PAGES_PER_STEP = 50
 url, file, share = sys.argv[1:]
 
 def progress(doing, done, total):
@@ -380,7 +380,7 @@ backup.restore(open_database(url), Path(file), {}, lambda: int(time.time() * 100
 """
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize(("share", "is_new"), [(0, False), (0.5, False), (0.9, False), (1, True)])
 def test_a_restore_that_is_killed_leaves_the_old_or_the_new(used: Path, tmp_path: Path, share: float, *, is_new: bool):
     file = tmp_path / "backup"
@@ -413,7 +413,7 @@ def shell(tmp_path: Path) -> Shell:
     return made
 
 
-@embedded
+@sqlite
 def test_a_backup_is_one_private_file_without_what_was_deleted(shell: Shell, tmp_path: Path):
     engine().change(shell.data, "UPDATE courses SET qualification = 'a secret that goes'")
     engine().change(shell.data, "UPDATE courses SET qualification = 'GCSE'")
@@ -431,7 +431,7 @@ def test_a_backup_is_one_private_file_without_what_was_deleted(shell: Shell, tmp
     assert b"a secret that goes" not in file.read_bytes()
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("name", ["data/seneca.db", "data/seneca.db-wal", "data", "none/backup"])
 def test_a_backup_does_not_go_where_it_must_not(shell: Shell, tmp_path: Path, name: str):
     before = kept(shell.data)
@@ -447,7 +447,7 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 
 
-@embedded
+@sqlite
 def test_a_full_disk_leaves_everything_as_it_was(used: Path, tmp_path: Path):
     file = tmp_path / "backup"
     back_up(used, file)
@@ -526,7 +526,7 @@ REASONS = {
 }
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("how", REASONS)
 def test_what_is_no_good_backup_is_refused_and_nothing_changes(shell: Shell, tmp_path: Path, how: str):
     file = tmp_path / "backup"
@@ -542,7 +542,7 @@ def test_what_is_no_good_backup_is_refused_and_nothing_changes(shell: Shell, tmp
     assert not [path.name for path in shell.data.iterdir() if path.name.startswith("seneca.db.")]
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("tables", [("_litestream_seq", "_litestream_lock"), ()])
 def test_what_litestream_keeps_in_a_database_may_come_along(shell: Shell, tmp_path: Path, tables: tuple[str, ...]):
     back_up(shell.data, tmp_path / "backup")
@@ -556,7 +556,7 @@ def test_what_litestream_keeps_in_a_database_may_come_along(shell: Shell, tmp_pa
     assert {table: rows for table, rows in kept(shell.data).items() if table not in tables} == before
 
 
-@embedded
+@sqlite
 def test_of_a_file_put_in_place_by_another_tool_a_trigger_is_refused_too(shell: Shell):
     engine().change(shell.data, SPOILED["trigger"])
     done = seneca("restore", "--in-place", "--data", shell.data)
@@ -564,18 +564,18 @@ def test_of_a_file_put_in_place_by_another_tool_a_trigger_is_refused_too(shell: 
     assert REASONS["trigger"] in done.stderr
 
 
-@embedded
+@sqlite
 def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_path: Path):
     (tmp_path / "old").mkdir()
-    alice = units.new_id()
-    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
-    make_first_schema(tmp_path / "old", **values, going_on=units.new_id(), ended=units.new_id())
+    alice = new_id()
+    values = {"alice": alice, "bucket": bucket_of(alice, 64), "now": 0}
+    make_first_schema(tmp_path / "old", **values, going_on=new_id(), ended=new_id())
     put_back(tmp_path / "old" / "seneca.db", shell.data)
     assert engine().rows(shell.data, "SELECT username FROM accounts") == [("alice",)]
     assert shell.true()
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tmp_path: Path, number: signal.Signals):
     before, pipe = sorted(shell.data.iterdir()), tmp_path / "pipe"
@@ -598,14 +598,14 @@ def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tm
     assert shell.true()
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("number", [number for number, *_ in migrations.known("sqlite")[:-1]])
 def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, tmp_path: Path, number: int):
     old, file = tmp_path / "old", tmp_path / "backup"
     old.mkdir()
-    alice = units.new_id()
-    values = {"alice": alice, "bucket": units.bucket_of(alice, 64), "now": 0}
-    make_first_schema(old, **values, going_on=units.new_id(), ended=units.new_id())
+    alice = new_id()
+    values = {"alice": alice, "bucket": bucket_of(alice, 64), "now": 0}
+    make_first_schema(old, **values, going_on=new_id(), ended=new_id())
     for later, name, sql in migrations.known("sqlite")[1:]:
         if later <= number:
             engine().script(old, f"{sql}; INSERT INTO migrations (number, name) VALUES ({later}, '{name}')")
@@ -618,13 +618,13 @@ def test_an_older_schema_is_backed_up_as_it_is_before_an_upgrade(shell: Shell, t
     assert shell.true()
 
 
-@embedded
+@sqlite
 def test_the_database_itself_is_no_backup(shell: Shell):
     done = seneca("restore", shell.data / "seneca.db", "--yes", "--data", shell.data)
     assert (done.returncode, done.stderr) == (1, f"seneca: {shell.data / 'seneca.db'} is the database itself.\n")
 
 
-@embedded
+@sqlite
 def test_wrong_figures_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
     engine().change(shell.data, "UPDATE learner_totals SET points = points + 1")
     back_up(shell.data, tmp_path / "backup")
@@ -634,7 +634,7 @@ def test_wrong_figures_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
     assert shell.true()
 
 
-@embedded
+@sqlite
 def test_pages_of_another_size_are_laid_out_anew(shell: Shell, tmp_path: Path):
     back_up(shell.data, tmp_path / "backup")
     before = kept(shell.data)
@@ -647,7 +647,7 @@ def test_pages_of_another_size_are_laid_out_anew(shell: Shell, tmp_path: Path):
     assert kept(shell.data) == before
 
 
-@embedded
+@sqlite
 def test_what_is_there_is_replaced_only_by_who_says_so(shell: Shell, tmp_path: Path):
     back_up(shell.data, tmp_path / "backup")
     engine().change(shell.data, "UPDATE courses SET qualification = 'Changed since'")
@@ -669,7 +669,7 @@ def test_what_is_there_is_replaced_only_by_who_says_so(shell: Shell, tmp_path: P
         os.close(theirs)
 
 
-@embedded
+@sqlite
 @pytest.mark.parametrize("arguments", [(), ("file", "--in-place")])
 def test_restore_takes_a_file_or_in_place(tmp_path: Path, arguments: tuple[str, ...]):
     done = seneca("restore", *arguments, "--data", tmp_path)

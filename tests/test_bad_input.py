@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Person, Server, make_course, refused, sign_up, unique
 from tests.wire import UNKNOWN, counts, module, new_session, part, stored
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 JSON = {"Content-Type": "application/json"}
 MEBIBYTE = 1024 * 1024

@@ -109,7 +109,7 @@ SPANNING = {
     "seneca.sessions.queries.OF_ANYONE": "an administrator reads a session by its id alone",
     "seneca.sessions.queries.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
     "seneca.sessions.queries.PAGE_WITH_ID": "an administrator looks for a session by its id",
-    "seneca.auth.sign_ins.END_EVERYBODYS": "once, after a backup was restored",
+    "seneca.auth.sign_ins.END_ALL_SIGN_INS": "once, after a backup was restored",
     "seneca.auth.sign_ins.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.stats.queries.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
@@ -174,7 +174,7 @@ def test_spanning_statements_are_told_from_others():
     assert not writes_a_reference_table("SELECT id FROM courses")
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("update", [False, True])
 def test_an_import_writes_reference_tables_before_any_statement_that_spans_shards(tmp_path: Path, *, update: bool):
     """Citus refuses to change a reference table in a transaction that has accessed shards over several connections."""

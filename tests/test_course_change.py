@@ -134,7 +134,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "sent"), BAD, ids=range(len(BAD)))
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_invalid_input(server: Server, tara: Person, path: str, field: str, sent):
     before = server.rows(ROW, id=path.removeprefix("/course/"))
     valid = {"qualification": "X"} if field and "qualification" not in sent else {}

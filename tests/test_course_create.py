@@ -113,7 +113,7 @@ def test_takes_a_title_of_200_characters(tara: Person):
         (["x"], "a string"),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_titles(server: Server, tara: Person, title, rule: str):
     before = counts(server)
     problem = refused(tara.post(PATH, body(courseTitle=title)), 400, "invalid-input", "courseTitle")
@@ -144,7 +144,7 @@ BAD_TOPICS = [
 
 
 @pytest.mark.parametrize(("field", "topics", "rule"), BAD_TOPICS, ids=range(len(BAD_TOPICS)))
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_topics(server: Server, tara: Person, field: str, topics, rule: str):
     before = counts(server)
     # the decoder says "[…]" where it means an index of a list
@@ -162,7 +162,7 @@ def test_refuses_a_missing_member(tara: Person, name: str):
 
 
 @pytest.mark.parametrize("qualification", ["", "x" * 201, "a\nb", "\0", 1, None])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_qualifications(tara: Person, qualification):
     refused(tara.post(PATH, body(qualification=qualification)), 400, "invalid-input", "qualification")
 

@@ -1,4 +1,4 @@
-"""A course holds results under at most 20,000 distinct module names over all learners."""
+"""A course holds results under at most 20,000 distinct module names, whoever records them."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from seneca.api.statistics_response import NAMES_START, chunks
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.database import migrations
 from seneca.http.responses import encode
 from seneca.stats import queries
@@ -190,10 +190,12 @@ INSERT INTO course_names (course_id, module_name, bucket, learners) VALUES ('c',
 
 @pytest.mark.old_schema
 def test_names_of_an_older_database_are_counted_when_it_is_migrated(tmp_path: Path):
-    by_bucket = {units.bucket_of(id_, 64): id_ for id_ in LEARNERS}
+    by_bucket = {bucket_of(id_, 64): id_ for id_ in LEARNERS}
     assert len(by_bucket) > 3
     kind = "postgres" if isinstance(engine(), Postgres) else "sqlite"
-    script = "".join([f"{migrations.CREATE_LEDGER};", *(sql for _, _, sql in migrations.known(kind)[:2]), OLD])
+    script = "".join(
+        [f"{migrations.CREATE_MIGRATIONS_TABLE};", *(sql for _, _, sql in migrations.known(kind)[:2]), OLD]
+    )
     script += "INSERT INTO migrations (number, name) VALUES (1, 'initial'), (2, 'trust');"
     for n, (bucket, id_) in enumerate(by_bucket.items()):
         names = ["in every bucket", f"of {n}"]

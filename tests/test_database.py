@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from seneca.database import migrations, open_database
-from seneca.database.sqlite.engine import PATIENCE, _version, check_version
+from seneca.database.sqlite.engine import MAX_WRITE_WAIT_SECONDS, _version, check_version
 from seneca.database.sqlite.locking import wait_for_locks
 from seneca.errors import CommandError
 from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 OPEN = "import sys, time; from seneca.database import open_database; sys.stdin.readline(); open_database(sys.argv[1])"
 
@@ -227,7 +227,7 @@ def test_writes_are_refused_when_a_lock_is_held_too_long(server: Server, alice: 
             answer, seconds = future.result()
             refused(answer, 503, "service-unavailable")
             assert int(answer.headers["retry-after"]) > 0
-            assert seconds >= PATIENCE
+            assert seconds >= MAX_WRITE_WAIT_SECONDS
     after = server.rows("SELECT (SELECT count(*) FROM results), (SELECT count(*) FROM sessions)")
     assert after == before
     assert alice.update(session_id, {"moduleName": "Integers", "quiz": {"score": 1}})["sessionPoints"] == 1
@@ -258,7 +258,7 @@ def test_an_export_waits_for_the_writer_to_record_itself(tmp_path: Path):
     with running(tmp_path) as server, ThreadPoolExecutor(1) as pool:
         with Lock(server):
             exported = pool.submit(seneca, "export", file, "--data", tmp_path)
-            time.sleep(2 * PATIENCE)
+            time.sleep(2 * MAX_WRITE_WAIT_SECONDS)
             assert not exported.done()
             assert not file.exists()
         done = exported.result()

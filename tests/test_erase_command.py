@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import new_id
+from seneca.common.times import from_iso, to_iso
 from seneca.database import open_database
 from seneca.privacy import erasure_log
 from tests.conftest import PASSWORD, running, seneca, sign_up
@@ -93,12 +94,12 @@ def test_wrong_usage(shell: Shell):
 
 def test_replay_erases_again_whoever_came_back_even_the_last_administrator(shell: Shell, tmp_path: Path):
     file = tmp_path / "erased"
-    lines = [{"id": id_, "erasedAt": "2026-01-01T00:00:00.000Z"} for id_ in (ALICE_ID, units.new_id(), CHARLIE_ID)]
+    lines = [{"id": id_, "erasedAt": "2026-01-01T00:00:00.000Z"} for id_ in (ALICE_ID, new_id(), CHARLIE_ID)]
     file.write_text("\nrubbish\n{}\n" + "".join(json.dumps(line) + "\n" for line in [*lines, lines[0]]) + '{"id":"cut')
     assert erase(shell, "--replay", file) == (0, "2 accounts erased again.\n")
     assert shell.counts()[1:] == (0, 0, 0, 0, 0)
     assert sorted(shell.rows("SELECT account_id, erased_at FROM erasures")) == sorted(
-        (line["id"], units.from_iso(line["erasedAt"])) for line in lines
+        (line["id"], from_iso(line["erasedAt"])) for line in lines
     )
     assert {line["id"] for line in noted(shell.data)} == {line["id"] for line in lines}
     assert erase(shell, "--replay", file) == (0, "0 accounts erased again.\n")
@@ -136,7 +137,7 @@ def test_a_start_completes_the_file_from_the_database(shell: Shell):
         assert sorted(ids) == sorted(line["id"] for line in whole), text
         assert file.stat().st_mode & 0o777 == 0o600 or text is not None
     assert {line["erasedAt"] for line in whole} == {
-        units.iso(at) for (at,) in shell.rows("SELECT erased_at FROM erasures")
+        to_iso(at) for (at,) in shell.rows("SELECT erased_at FROM erasures")
     }
 
 
@@ -165,7 +166,7 @@ def test_an_erasure_that_cannot_be_noted_is_noted_later(tmp_path: Path):
 @pytest.mark.no_database
 def test_many_write_to_the_file_at_once(tmp_path: Path):
     file = tmp_path / "erased-accounts"
-    ids = [units.new_id() for _ in range(80)]
+    ids = [new_id() for _ in range(80)]
     threads = [threading.Thread(target=erasure_log.append, args=(file, [(id_, 0)])) for id_ in ids]
     for thread in threads:
         thread.start()

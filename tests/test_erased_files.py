@@ -24,7 +24,7 @@ from tests.engines import engine
 from tests.exchange import course, session, user, write
 from tests.forgetting import check_figures, erase_self, files_with
 
-pytestmark = pytest.mark.embedded
+pytestmark = pytest.mark.sqlite
 
 AT_ONCE = {"SENECA_VACUUM_INTERVAL": "0"}
 """The file is rewritten after each erasure."""
@@ -148,7 +148,7 @@ def test_what_a_crash_left_undone_the_next_server_does(tmp_path: Path):
 
 def test_a_file_that_is_not_small_is_left_to_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its log is emptied all the same."""
-    monkeypatch.setattr(vacuum, "SMALL", 0)
+    monkeypatch.setattr(vacuum, "MAX_AUTOMATIC_BYTES", 0)
     database = open_database(engine().url(tmp_path))
     connection = apsw.Connection(str(tmp_path / "seneca.db"))
     try:

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import parse_uuid
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
 from tests.test_authorisation import ROWS, Row, Stage, described, set_stage
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 JSON = {"Content-Type": "application/json"}
 GETS = [row for row in ROWS if row.method == "GET"]
@@ -487,7 +487,7 @@ def test_the_documentation_needs_no_token_and_nothing_from_outside(nobody: Perso
 def test_times_and_ids_are_of_one_form(stage: Stage):
     me = stage.alice.get("/auth/me").json()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", me["createdAt"])
-    assert units.identifier(me["id"]) == me["id"]
+    assert parse_uuid(me["id"]) == me["id"]
 
 
 # -- cursors -----------------------------------------------------------------------------------

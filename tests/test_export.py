@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seneca.common import units
 from seneca.common.text_types import normalise_name
+from seneca.common.times import EARLIEST_MS, LATEST_MS, to_iso
 from seneca.database import open_database
 from seneca.exchange.exporter import export_lines
 from seneca.exchange.importer import import_lines
@@ -205,7 +205,7 @@ MODULES = st.lists(
     max_size=4,
     unique_by=lambda entry: entry["moduleName"],
 )
-TIMES = st.integers(units.EARLIEST, units.LATEST)
+TIMES = st.integers(EARLIEST_MS, LATEST_MS)
 
 
 @st.composite
@@ -217,8 +217,8 @@ def sessions(draw: st.DrawFn) -> dict[str, Any]:
         userId=draw(st.sampled_from([ALICE_ID, CHARLIE_ID])),
         courseId=draw(st.sampled_from([COURSE_ID, FIRST])),
         topic=draw(NAMES),
-        sessionStart=units.iso(start),
-        sessionEnd=units.iso(end) if is_end or draw(st.booleans()) else None,
+        sessionStart=to_iso(start),
+        sessionEnd=to_iso(end) if is_end or draw(st.booleans()) else None,
         isEnd=is_end,
         modulesStats=draw(MODULES),
     )
@@ -232,7 +232,7 @@ def sessions(draw: st.DrawFn) -> dict[str, Any]:
 def test_an_import_of_an_export_is_the_same(tmp_path_factory: pytest.TempPathFactory, given_sessions, times):
     shells = [Shell(tmp_path_factory.mktemp("there")), Shell(tmp_path_factory.mktemp("back"))]
     people = [course(), course(id=FIRST, courseTitle="ß"), user(), user(id=CHARLIE_ID, username="charlie")]
-    dated = [line | {"createdAt": units.iso(time)} for line, time in zip(people, times, strict=True)]
+    dated = [line | {"createdAt": to_iso(time)} for line, time in zip(people, times, strict=True)]
     files = [write(shells[0].data / "in.jsonl", *dated, *given_sessions), shells[1].data / "in.jsonl"]
     for shell, file, other in zip(shells, files, reversed(files), strict=True):
         database = open_database(engine().url(shell.data))

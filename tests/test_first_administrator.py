@@ -105,7 +105,7 @@ FORWARDED = [
 
 
 @pytest.mark.parametrize("headers", FORWARDED, ids=str)
-@pytest.mark.door
+@pytest.mark.http
 def test_what_may_come_from_elsewhere_is_refused_and_told_how_to_go_on(empty: Server, headers: dict[str, str]):
     body = refused(register(empty, headers), 403, "registration-closed")
     for way in ("setup-token", "X-Setup-Token", "seneca admin create"):

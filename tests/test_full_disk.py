@@ -22,7 +22,7 @@ from tests.conftest import PASSWORD, Person, Server, make_course, refused, senec
 from tests.exchange import Shell, course, module, session, user, write
 from tests.load import Load, kill, stage, wait_for, workers
 
-pytestmark = pytest.mark.embedded  # the other engine's disk is its server's
+pytestmark = pytest.mark.sqlite  # the other engine's disk is its server's
 
 MOST_BYTES = 40 * 1024  # less than the database and its log have, and more than shared memory
 

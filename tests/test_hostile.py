@@ -26,7 +26,7 @@ from seneca.http.limits.memory_budget import MemoryBudget, Reservation, wait_for
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
 from tests.load import workers
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
@@ -471,7 +471,7 @@ def test_preflights_have_security_headers(tara_in_haste: Person, origin: str):
     assert_secure(answer)
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_bug_has_security_headers_and_tells_nothing(tmp_path: Path):
     with running(tmp_path, SENECA_CORS_ORIGINS=ORIGIN) as server:
         connection = apsw.Connection(str(tmp_path / "seneca.db"))

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from seneca.common.units import bucket_of
+from seneca.common.ids import bucket_of
 from seneca.exchange.importer import Import
 from seneca.exchange.report import Report
 from seneca.exchange.spool import Spool

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seneca.common import units
+from seneca.common.times import to_iso
 from seneca.exchange.report import BadLines
 from tests import engines
 from tests.conftest import make_course, running, seneca, sign_in, sign_up
@@ -387,7 +387,7 @@ def test_files_one_after_the_other_leave_what_a_model_says(tmp_path_factory: pyt
     with stored(tmp_path_factory.mktemp("store")) as store:
         for index, (lines, is_update) in enumerate(files):
             now = 1_772_000_000_000 + index
-            outcomes, bad = model.load(lines, units.iso(now), update=is_update)
+            outcomes, bad = model.load(lines, to_iso(now), update=is_update)
             if not any(outcomes.values()):
                 continue
             report = store.load(*lines, update=is_update, skip_bad=True, now=now)

@@ -13,7 +13,7 @@ from typing import Self
 import httpx
 import pytest
 
-from seneca.auth.access_tokens import SigningKey, SigningKeys, register_signing_keys, reset_signing_keys
+from seneca.auth.signing_keys import SigningKey, SigningKeys, register_signing_keys, reset_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
 from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import Database, open_database
 from seneca.errors import QuotaExceeded, ServiceUnavailable, SessionEnded, Unauthenticated
 from seneca.sessions.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
@@ -102,8 +102,8 @@ def database(tmp_path: Path):
 
 @pytest.fixture
 def learner(database: Database) -> Learner:
-    id_ = units.new_id()
-    bucket = units.bucket_of(id_, database.buckets)
+    id_ = new_id()
+    bucket = bucket_of(id_, database.buckets)
     with database.write_transaction() as tx:
         tx.execute(
             "INSERT INTO accounts (id, bucket, username, email, role, created_at) "
@@ -187,7 +187,7 @@ def test_what_is_refused_for_another_reason_is_not_counted(database: Database, l
 def test_nobody_reserves_for_an_account_that_is_gone(database: Database):
     async def main() -> None:
         with pytest.raises(Unauthenticated):
-            async with LearnerQuotas(database, Amount(3, 100)).charge(Learner(units.new_id(), 1), 0, NOW):
+            async with LearnerQuotas(database, Amount(3, 100)).charge(Learner(new_id(), 1), 0, NOW):
                 pass
 
     asyncio.run(main())

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from seneca.auth.refresh_tokens import RefreshToken
-from seneca.common import units
+from seneca.common.ids import new_id
 from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
 from tests.engines import engine
 from tests.test_tokens import forge
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 MEMBERS = {"request", "method", "route", "status", "code", "ms", "account", "event", "level", "timestamp"}
 Logged = tuple[Server, httpx.Client, Person]
@@ -123,7 +123,7 @@ def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
     expired, ended = Person(client, forge(server, ben, exp=int(time.time()) - 1)), Person(client, tokens["token"])
     child = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]}).json()["refreshToken"]
     assert ended.post("/auth/logout").status_code == 204
-    update = {"sessionId": units.new_id(), "moduleStats": []}
+    update = {"sessionId": new_id(), "moduleStats": []}
     wrong_again = {"username": ben.username, "password": "wrong-password"}
     refusals = [
         (ben.put("/session/updateSession", update), "invalid-input", ben.id),

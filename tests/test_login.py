@@ -16,7 +16,7 @@ import pytest
 
 from seneca import accounts
 from seneca.auth import passwords
-from seneca.common import units
+from seneca.common.ids import new_id
 from seneca.database import open_database
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, unique
 from tests.engines import engine
@@ -88,7 +88,7 @@ def test_an_account_has_fifty_sign_ins_and_the_oldest_ends(tmp_path: Path):
         (first,) = (row[0] for row in server.rows("SELECT id FROM sign_ins"))
         for number in range(1, 60):
             copy_one = copy + " AND id = :first"
-            engine().change(tmp_path, copy_one, id=units.new_id(), later=number, account=alice.id, first=first)
+            engine().change(tmp_path, copy_one, id=new_id(), later=number, account=alice.id, first=first)
         newest = Person(client, login(alice, alice.username).json()["token"])
         rows = server.rows("SELECT id FROM sign_ins WHERE account_id = :a ORDER BY started_at", a=alice.id)
         assert len(rows) == 50
@@ -183,7 +183,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for name, (_, password_hash) in IMPORTED.items():
             accounts.create(
                 tx,
-                id=units.new_id(),
+                id=new_id(),
                 username=name,
                 email=f"{name}@example.org",
                 role="user",
@@ -228,7 +228,7 @@ def test_a_costly_imported_hash_slows_every_failure_alike(tmp_path: Path):
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         sign_up(client, "tara", role="admin")
         assert failure_seconds(client, unique("nobody")) >= 0.25
-        line = {"kind": "user", "id": units.new_id(), "username": "old", "email": "old@example.org", "role": "user"}
+        line = {"kind": "user", "id": new_id(), "username": "old", "email": "old@example.org", "role": "user"}
         hasher = argon2.PasswordHasher(time_cost=5, memory_cost=65_536, parallelism=1)
         lines = tmp_path / "users.jsonl"
         lines.write_text(json.dumps(line | {"passwordHash": hasher.hash("old-and-costly")}) + "\n")
@@ -268,7 +268,7 @@ def test_many_first_sign_ins_at_once_all_succeed(imported: Server):
         *(("password", value) for value in (None, 5, ["a"], {}, True, "a\0b", "a" * 1025)),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(nobody: Person, field: str, value: object):
     answer = nobody.post(PATH, {"username": "rae", "password": PASSWORD} | {field: value})
     refused(answer, 400, "invalid-input", field)

@@ -89,7 +89,7 @@ def just_now(places: Places) -> None:
 def is_held(answer: httpx.Response) -> int:
     """Assert that this is the refusal of who must wait; returns for how many seconds."""
     body = refused(answer, 429, "too-many-requests")
-    assert body["detail"] == "Too many tries: wait before the next."
+    assert body["detail"] == "Too many attempts: wait before the next one."
     return int(answer.headers["retry-after"])
 
 

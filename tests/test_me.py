@@ -2,7 +2,7 @@
 
 import pytest
 
-from seneca.common import units
+from seneca.common.times import to_iso
 from tests.conftest import Person, Server, refused
 
 PATH = "/auth/me"
@@ -19,7 +19,7 @@ def test_answers_the_callers_account(server: Server, request: pytest.FixtureRequ
         "username": person.username,
         "email": person.email,
         "role": "admin" if who == "tara" else "user",
-        "createdAt": units.iso(created),
+        "createdAt": to_iso(created),
     }
 
 

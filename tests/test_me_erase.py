@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import bucket_of
+from seneca.common.times import to_iso
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -40,9 +41,9 @@ def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Per
     assert tables_with(server, alice.id) <= KEPT_OF_THE_ERASED
     assert tables_with(server, alice.username, alice.email, word, session) == set()
     ((bucket, at),) = server.rows("SELECT bucket, erased_at FROM erasures WHERE account_id = :id", id=alice.id)
-    assert bucket == units.bucket_of(alice.id, 64)
+    assert bucket == bucket_of(alice.id, 64)
     assert before <= at <= time.time() * 1000
-    assert {"id": alice.id, "erasedAt": units.iso(at)} in noted(server.data)
+    assert {"id": alice.id, "erasedAt": to_iso(at)} in noted(server.data)
     assert (server.data / "erased-accounts").stat().st_mode & 0o777 == 0o600
     check_figures(server)
 

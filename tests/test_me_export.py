@@ -9,7 +9,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from seneca.common import units
+from seneca.common.times import from_iso
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_in, sign_up
 from tests.exchange import course, session, user, write
 from tests.exchange import module as line_of_module
@@ -33,7 +33,7 @@ def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, 
     alice.start(course)
     before = int(time.time() * 1000)
     found = exported(alice)
-    assert before <= units.from_iso(found["exportedAt"]) <= time.time() * 1000
+    assert before <= from_iso(found["exportedAt"]) <= time.time() * 1000
     assert found["account"] == alice.get("/auth/me").json()
     assert found["hasPassword"] is True
     assert len(found["signIns"]) == 2
@@ -44,7 +44,7 @@ def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, 
     quota = found["hourlyQuota"]
     assert quota["writes"] >= 10  # some more are counted in advance
     assert quota["bytes"] > 0
-    assert abs(units.from_iso(quota["startedAt"]) - before) < 60_000
+    assert abs(from_iso(quota["startedAt"]) - before) < 60_000
     assert found["audit"] == []
     assert found["statistics"] == alice.get("/stats/user").json()
     assert found["sessions"] == [entry for page in pages(alice, "/stats/user/sessions") for entry in page]
@@ -110,7 +110,7 @@ def test_it_is_as_the_document_of_the_interface_says(client: httpx.Client, tara:
         jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(exported(person))
 
 
-@pytest.mark.embedded  # the same code reads on every engine; here the server's own memory is looked at
+@pytest.mark.sqlite  # the same code reads on every engine; here the server's own memory is looked at
 def test_very_many_sessions_take_no_memory(tmp_path):
     """A document of 160 MB; the server's memory grows by SQLite's cache (64 MB) and a page or two of sessions."""
     answers = {"answers": ["x" * 1000] * 20, "isCompleted": True, "score": 1}

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.auth.access_tokens import SigningKey, SigningKeys
-from seneca.common import units
+from seneca.auth.access_tokens import issue
+from seneca.auth.signing_keys import SigningKey, SigningKeys
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import ForeignKeyViolation, migrations, open_database
 from tests.conftest import Person, refused, running, seneca
 from tests.engines import Databases, engine
@@ -29,15 +30,15 @@ VALUES ({bucket}, '{alice}', '{going_on}', {now}, NULL), ({bucket}, '{alice}', '
 def make_first_schema(data: Path, **values: object) -> None:
     """A database as it was before the second migration."""
     number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
-    ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     engine().script(data, sql + ledger + CONTENTS.format(**values))
 
 
 @pytest.mark.parametrize("by", ["serve", "migrate"])
 def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: str):
-    alice, going_on, ended = (units.new_id() for _ in range(3))
+    alice, going_on, ended = (new_id() for _ in range(3))
     now = int(time.time() * 1000)
-    make_first_schema(tmp_path, alice=alice, bucket=units.bucket_of(alice, 64), going_on=going_on, ended=ended, now=now)
+    make_first_schema(tmp_path, alice=alice, bucket=bucket_of(alice, 64), going_on=going_on, ended=ended, now=now)
     if by == "migrate":
         done = seneca("migrate", "--data", tmp_path)
         assert (done.returncode, done.stdout) == (0, f"{len(migrations.known('sqlite')) - 1} migrations applied.\n")
@@ -45,7 +46,7 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
 
         def holder(sign_in: str) -> Person:
-            return Person(client, keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now))
+            return Person(client, issue(keys, account_id=alice, role="user", sign_in=sign_in, now=now))
 
         assert holder(going_on).get("/auth/me").json()["username"] == "alice"
         refused(holder(ended).get("/auth/me"), 401, "signed-out")
@@ -56,14 +57,14 @@ def test_sign_ins_of_the_first_schema_go_on_or_stay_ended(tmp_path: Path, by: st
 
 def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path):
     """It told the second from which on tokens are good, an hour ahead: now tokens of that generation are."""
-    alice, sign_in, now = units.new_id(), units.new_id(), int(time.time() * 1000)
-    make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=units.new_id(), now=now)
+    alice, sign_in, now = new_id(), new_id(), int(time.time() * 1000)
+    make_first_schema(tmp_path, alice=alice, bucket=0, going_on=sign_in, ended=new_id(), now=now)
     sql = "INSERT INTO properties (name, value) VALUES ('tokens-not-before', '1800000000')"
     engine().script(tmp_path, sql)
     keys = SigningKeys([SigningKey.of(KEY)])
     with running(tmp_path, SENECA_SECRET_KEY=KEY) as server, httpx.Client(base_url=server.url) as client:
         for generation, status in (("", 401), ("1800000000", 200)):
-            token = keys.issue(account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)
+            token = issue(keys, account_id=alice, role="user", sign_in=sign_in, now=now, generation=generation)
             assert Person(client, token).get("/auth/me").status_code == status
 
 
@@ -71,7 +72,7 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path)
     old, new = tmp_path / "old", tmp_path / "new"
     for data in (old, new):
         data.mkdir()
-    values = {"alice": units.new_id(), "bucket": 0, "going_on": units.new_id(), "ended": units.new_id(), "now": 0}
+    values = {"alice": new_id(), "bucket": 0, "going_on": new_id(), "ended": new_id(), "now": 0}
     make_first_schema(old, **values)
     for data in (old, new):
         assert seneca("migrate", "--data", data).returncode == 0
@@ -81,9 +82,9 @@ def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path)
 
 
 def test_rows_of_an_account_refer_to_it_by_bucket_after_the_upgrade(tmp_path: Path):
-    alice, now = units.new_id(), int(time.time() * 1000)
-    bucket = units.bucket_of(alice, 64)
-    make_first_schema(tmp_path, alice=alice, bucket=bucket, going_on=units.new_id(), ended=units.new_id(), now=now)
+    alice, now = new_id(), int(time.time() * 1000)
+    bucket = bucket_of(alice, 64)
+    make_first_schema(tmp_path, alice=alice, bucket=bucket, going_on=new_id(), ended=new_id(), now=now)
     database = open_database(engine().url(tmp_path))
     engine().check(tmp_path)
     put = "INSERT INTO passwords (bucket, account_id, hash) VALUES (:bucket, :id, '')"
@@ -117,7 +118,7 @@ def row(*values: object) -> str:
 
 
 def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(tmp_path: Path):
-    alice, bob, mallory, carol, dora, zoe = ids = sorted(units.new_id() for _ in range(6))
+    alice, bob, mallory, carol, dora, zoe = ids = sorted(new_id() for _ in range(6))
     names = {
         alice: ("ali" + ZERO_WIDTH + "ce", "first@example.org"),
         bob: ("ALICE", "second@example.org"),
@@ -130,11 +131,9 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
     topics = f'[{{"topic":" Le{ACUTE}s ","modules":["a ","b"]}}]'
     twice = f'[{{"topic":"é","modules":[]}},{{"topic":"e{ACUTE}","modules":[]}}]'
     number, name, sql = migrations.known("postgres" if isinstance(engine(), Databases) else "sqlite")[0]
-    ledger = f"{migrations.CREATE_LEDGER}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     contents = NAMES.format(
-        accounts=", ".join(
-            row(id_, units.bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)
-        ),
+        accounts=", ".join(row(id_, bucket_of(id_, 64), *names[id_], "user", number) for number, id_ in enumerate(ids)),
         names=", ".join(row(old_key(each), id_) for id_ in ids for each in names[id_]),
         courses=", ".join(
             row(id_, title, "Q", twice if id_ == "c4" else topics, old_key(title) + "\nq", 0)

@@ -18,7 +18,7 @@ from seneca.api.docs import docs_routes
 from seneca.app import ROUTES
 from tests.conftest import Person, make_course, running, sign_up
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 SHELL_ONLY = {errors.CommandError, errors.TotalsMismatch}
 

@@ -137,12 +137,12 @@ def test_of_an_account_at_an_address_few_take_a_turn_at_once():
     pool = PasswordHasherPool()
     with ExitStack() as flood:
         for _ in range(MAX_OF_ACCOUNT):
-            flood.enter_context(pool.turn("elsewhere", "alice"))
-        with pytest.raises(TooManyRequests), pool.turn("elsewhere", "alice"):
+            flood.enter_context(pool.permit("elsewhere", "alice"))
+        with pytest.raises(TooManyRequests), pool.permit("elsewhere", "alice"):
             pass
-        with pool.turn("here", "alice"), pool.turn("elsewhere", "bob"):
+        with pool.permit("here", "alice"), pool.permit("elsewhere", "bob"):
             pass
-    assert not pool._turns
+    assert not pool._permits
     pool.close()
 
 

@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from seneca import accounts, courses
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, UniqueViolation, open_database
 from seneca.database.postgres.engine import Postgres
@@ -309,8 +309,8 @@ class Proxy:
 def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(cluster: engines.Postgres, url: str):
     proxy = Proxy(cluster.port)
     database = open_database(url.replace(f":{cluster.port}/", f":{proxy.port}/"), 1)
-    learner_id = units.new_id()
-    learner = Learner(learner_id, units.bucket_of(learner_id, database.buckets))
+    learner_id = new_id()
+    learner = Learner(learner_id, bucket_of(learner_id, database.buckets))
 
     async def costs() -> dict[str, int]:
         found: dict[str, int] = {}

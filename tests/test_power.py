@@ -22,7 +22,7 @@ import pytest
 
 from seneca import accounts, courses
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
@@ -37,7 +37,7 @@ from tests import ledger, power
 from tests.ledger import Ledger, Study
 from tests.power import Disk, Journal
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 CUTS = int(os.environ.get("CUTS", "600"))
 RUNS = max(4, CUTS // 500)
@@ -73,7 +73,7 @@ def run(directory: Path, writes: int) -> Journal:
 
 async def study(database: Sqlite, journal: Journal, writes: int) -> None:
     await database.write(furnish)
-    learner = Learner(LEARNER, units.bucket_of(LEARNER, database.buckets))
+    learner = Learner(LEARNER, bucket_of(LEARNER, database.buckets))
     await asyncio.gather(*(client(database, journal, learner, writes) for _ in range(CLIENTS)))
 
 
@@ -219,11 +219,11 @@ def test_a_disk_that_lies_about_syncs_is_caught(room: Path):
 
 
 def test_a_writer_that_answers_before_the_commit_is_caught(room: Path, monkeypatch: pytest.MonkeyPatch):
-    attempt = writer.attempt
+    run_in_savepoint = writer.run_in_savepoint
 
     def hasty(tx: SqliteTransaction, request: writer.PendingWrite) -> None:
-        attempt(tx, request)
-        writer.deliver([request])
+        run_in_savepoint(tx, request)
+        writer.resolve_futures([request])
 
-    monkeypatch.setattr(writer, "attempt", hasty)
+    monkeypatch.setattr(writer, "run_in_savepoint", hasty)
     assert lost(list(cuts(run(room, writes=40), room, 100, Disk()))) > 0

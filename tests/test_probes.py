@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import Person, refused
 
-pytestmark = pytest.mark.door  # about HTTP, whatever the engine
+pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
 PROBES = {"/test": "Hello world", "/test/user": "User Functionality", "/test/admin": "Admin Functionality"}
 MAY = {"/test": ("alice", "tara"), "/test/user": ("alice",), "/test/admin": ("tara",)}

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from seneca.database import open_database
-from seneca.database.postgres.transaction import any_of
+from seneca.database.postgres.transaction import to_array_comparison
 from seneca.exchange.accounts_and_courses import CREATE_IMPORTED
 from tests import engines
 from tests.statements import statements
@@ -35,7 +35,7 @@ SCANS = {
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.accounts.PAGE": "with q an administrator searches the names of all accounts",
     "seneca.privacy.erased_accounts.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
-    "seneca.auth.sign_ins.END_EVERYBODYS": "after a restore everybody is signed out",
+    "seneca.auth.sign_ins.END_ALL_SIGN_INS": "after a restore everybody is signed out",
 }
 """Other statements that look through a table, and why they may."""
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}
@@ -139,7 +139,7 @@ class PostgresPlans:
                 names.append(parameter[1])
             return f"${names.index(parameter[1]) + 1}"
 
-        prepared = re.sub(r"(?<![:\w]):(\w+)", number, any_of(sql))
+        prepared = re.sub(r"(?<![:\w]):(\w+)", number, to_array_comparison(sql))
         self.connection.execute(f"PREPARE explained AS {prepared}".encode())
         nulls = f"({', '.join('NULL' for _ in names)})" if names else ""
         row = self.connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained {nulls}".encode()).fetchone()

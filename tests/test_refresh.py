@@ -210,35 +210,35 @@ def test_the_role_is_as_it_is_now_or_the_sign_in_has_ended(server: Server, tara:
 
 def test_nobody_ends_a_sign_in_without_a_token_of_it(server: Server, alice: Person):
     """Its id stands in every access token; that is not enough."""
-    token = RefreshToken.read(sign_in(alice)["refreshToken"])
+    token = RefreshToken.parse(sign_in(alice)["refreshToken"])
     assert token is not None
     forged = RefreshToken.first(token.account_id, token.sign_in)
     is_refused(alice.client, forged.text)
-    is_refused(alice.client, RefreshToken(token.account_id, token.sign_in, b"\0" * 16, token.turn).text)
+    is_refused(alice.client, RefreshToken(token.account_id, token.sign_in, b"\0" * 16, token.secret).text)
     assert good(alice.client, token.text)
 
 
 def test_an_account_cannot_take_anothers(alice: Person, charlie: Person):
-    hers, his = (RefreshToken.read(sign_in(person)["refreshToken"]) for person in (alice, charlie))
+    hers, his = (RefreshToken.parse(sign_in(person)["refreshToken"]) for person in (alice, charlie))
     assert hers is not None
     assert his is not None
-    is_refused(alice.client, RefreshToken(his.account_id, hers.sign_in, hers.family, hers.turn).text)
+    is_refused(alice.client, RefreshToken(his.account_id, hers.sign_in, hers.family, hers.secret).text)
     assert good(alice.client, hers.text)
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "a" * 106, "a" * 108, "=" * 107, "\ud7ff", " ", "x" * 1024])
-@pytest.mark.door
+@pytest.mark.http
 def test_what_is_no_token_is_refused_alike(nobody: Person, token: str):
     is_refused(nobody.client, token, "token-invalid")
 
 
-@pytest.mark.door
+@pytest.mark.http
 def test_a_token_of_no_sign_in_is_one_of_a_sign_in_that_has_ended(nobody: Person):
     is_refused(nobody.client, "A" * 107)
 
 
 @pytest.mark.parametrize("value", [None, 5, ["a"], {}, True, "a\0b", "a" * 1025])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(nobody: Person, value: object):
     refused(nobody.post(PATH, {"refreshToken": value}), 400, "invalid-input", "refreshToken")
     refused(nobody.post(PATH, {}), 400, "invalid-input", "refreshToken")

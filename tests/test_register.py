@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from seneca.auth import passwords
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of, parse_uuid
 from tests.conftest import PASSWORD, Person, Server, refused, unique
 
 PATH = "/auth/register"
@@ -29,13 +30,13 @@ def test_registers_a_learner(server: Server, nobody: Person):
     assert answer.status_code == 201
     user_id = answer.json()["userId"]
     assert answer.json() == {"message": "User registered successfully", "userId": user_id}
-    assert units.identifier(user_id) == user_id
+    assert parse_uuid(user_id) == user_id
     assert user_id[14] == "7"
 
     (row,) = server.rows("SELECT username, email, role, bucket, created_at FROM accounts WHERE id = :id", id=user_id)
     assert row[:3] == (given["username"], given["email"], "user")
     (buckets,) = server.rows("SELECT value FROM properties WHERE name = 'buckets'")[0]
-    assert row[3] == units.bucket_of(user_id, int(buckets))
+    assert row[3] == bucket_of(user_id, int(buckets))
     assert server.rows("SELECT name_key FROM account_names WHERE account_id = :id ORDER BY name_key", id=user_id) == [
         (given["username"],),
         (given["email"],),
@@ -228,7 +229,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "value"), BAD)
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_bad_members_and_names_them(server: Server, nobody: Person, field: str, value: object):
     given = registration(**{field: value})
     refused(nobody.post(PATH, given), 400, "invalid-input", field)

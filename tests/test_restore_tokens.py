@@ -46,7 +46,7 @@ def statuses(server: Server, method: str, path: str, token: str, **options: obje
     return found
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_tokens_that_were_issued_while_a_backup_was_proven(tmp_path: Path, workers: str):
     """They are as bad as older ones, whether they were revoked since, as an erased administrator's is, or not."""
@@ -72,7 +72,7 @@ def test_tokens_that_were_issued_while_a_backup_was_proven(tmp_path: Path, worke
         assert len(server.rows("SELECT 1 FROM revocations")) >= 2  # of the database that was replaced
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_worker_that_has_not_heard_of_the_restore_refuses_nobody_for_good(tmp_path: Path):
     """Who signs in right after a restore is let in by every worker, at the latest when they try again a second later."""
     data, file = tmp_path / "data", tmp_path / "backup"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seneca.common import units
+from seneca.common.times import LATEST_MS, from_iso, to_iso, to_ms
 from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import retention
@@ -23,7 +23,7 @@ from tests.wire import statistics
 def shell(tmp_path: Path) -> Shell:
     """Alice and Charlie studied in 2025, and yesterday."""
     shell = Shell(tmp_path)
-    yesterday = units.iso(units.milliseconds(datetime.now(UTC)) - 86_400_000)
+    yesterday = to_iso(to_ms(datetime.now(UTC)) - 86_400_000)
     lines = [course(), user(), user(id=CHARLIE_ID, username="charlie")]
     for learner, own in ((ALICE_ID, "Only Alice"), (CHARLIE_ID, "Only Charlie")):
         old = {"sessionStart": "2025-03-01T10:00:00.000Z", "sessionEnd": "2025-03-01T10:30:00.000Z"}
@@ -84,7 +84,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     started = [tuple(s["sessionStart"] for s in person.get("/stats/user/sessions").json()) for person in learners]
     path = f"/stats/courses/{made['id']}"
     assert len(tara.get(path).json()["moduleAmount"]["moduleNames"]) == 16
-    before = units.from_iso(started[-1][2])  # of the last learner two sessions stay, of the others none
+    before = from_iso(started[-1][2])  # of the last learner two sessions stay, of the others none
     database = open_database(engine().url(server.data))
     try:
         removed = asyncio.run(retention.prune(database, months=1, before=before, now=before))
@@ -109,7 +109,7 @@ def test_a_learner_with_very_many_sessions_is_forgotten_piece_by_piece(shell: Sh
     told: list[int] = []
     database = open_database(engine().url(shell.data))
     try:
-        run = retention.prune(database, months=1, before=units.LATEST, now=1, progress=told.append)
+        run = retention.prune(database, months=1, before=LATEST_MS, now=1, progress=told.append)
         assert asyncio.run(run) == retention.OldSessions(27, 2)
     finally:
         database.close()
@@ -139,10 +139,10 @@ def test_a_learner_with_very_many_sessions_is_forgotten_piece_by_piece(shell: Sh
 )
 def test_calendar_months(now: str, months: int, expected: str):
     """The same day of the month; where there is none, the month's last."""
-    assert units.iso(retention.cutoff(units.from_iso(now), months)) == expected
+    assert to_iso(retention.cutoff(from_iso(now), months)) == expected
 
 
 @pytest.mark.no_database
 def test_before_the_calendar_began():
     with pytest.raises(CommandError):
-        retention.cutoff(units.from_iso("0001-06-01T00:00:00.000Z"), 6)
+        retention.cutoff(from_iso("0001-06-01T00:00:00.000Z"), 6)

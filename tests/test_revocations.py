@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
-from seneca.auth.access_tokens import SigningKey, SigningKeys
+from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.auth.token_verifier import TokenVerifier
-from seneca.common import units
+from seneca.common.ids import new_id
 from seneca.database import Database, open_database
 from seneca.errors import Unauthenticated
 from tests.engines import engine
@@ -38,7 +38,7 @@ def now() -> int:
 
 def end(database: Database, *ended_at: int) -> list[str]:
     """Sign-ins that another worker has ended, at these times."""
-    rows = [{"bucket": 0, "sign_in": units.new_id(), "ended_at": time} for time in ended_at]
+    rows = [{"bucket": 0, "sign_in": new_id(), "ended_at": time} for time in ended_at]
     with database.write_transaction() as tx:
         tx.insert_many(INSERT, rows)
     return [str(row["sign_in"]) for row in rows]
@@ -48,7 +48,7 @@ def refused(sign_ins: TokenVerifier, ended: list[str]) -> list[bool]:
     """Whether the tokens of these sign-ins are refused."""
     outcomes = []
     for sign_in in ended:
-        token = sign_ins.keys.issue(account_id="account", role="user", sign_in=sign_in, now=now())
+        token = access_tokens.issue(sign_ins.keys, account_id="account", role="user", sign_in=sign_in, now=now())
         try:
             sign_ins.verify(token)
         except Unauthenticated:
@@ -93,7 +93,7 @@ def test_a_clock_that_is_set_hides_nothing(
     async def look() -> list[bool]:
         await sign_ins.refresh_revocations()
         ended = end(database, now())
-        monkeypatch.setattr(token_verifier, "_now", lambda: now() + hours * HOUR)
+        monkeypatch.setattr(token_verifier, "_now_ms", lambda: now() + hours * HOUR)
         ended += end(database, now() + hours * HOUR)
         await sign_ins.refresh_revocations()
         return refused(sign_ins, ended)
@@ -120,7 +120,7 @@ def test_what_ended_here_stays_refused_while_all_are_read_and_afterwards(databas
 def test_what_ended_longer_ago_than_a_token_is_good_is_let_go(database: Database, sign_ins: TokenVerifier):
     async def look() -> int:
         await sign_ins.refresh_revocations()
-        sign_ins.revoke([units.new_id()])  # which the database does not have
+        sign_ins.revoke([new_id()])  # which the database does not have
         end(database, now() - 2 * HOUR)
         await sign_ins.reload_revocations()
         await sign_ins.reload_revocations()
@@ -143,7 +143,7 @@ def test_a_fault_while_all_are_read_loses_nothing(tmp_path: Path):
 def test_a_look_does_not_reread_what_is_long_known(database: Database, sign_ins: TokenVerifier):
     """300,000 sign-ins within the hour: a look every two seconds took 108 to 162 ms on the event loop."""
     with database.write_transaction() as tx:
-        tx.copy_rows(INSERT, ((number % 64, units.new_id(), now() - HOUR // 2) for number in range(100_000)))
+        tx.copy_rows(INSERT, ((number % 64, new_id(), now() - HOUR // 2) for number in range(100_000)))
 
     async def look() -> tuple[float, float]:
         began = time.perf_counter()

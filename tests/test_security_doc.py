@@ -15,6 +15,7 @@ from seneca.auth import (
     password_policy,
     passwords,
     sign_ins,
+    signing_keys,
     token_verifier,
 )
 from seneca.http import endpoint, pagination
@@ -126,7 +127,7 @@ HASHER = passwords._ARGON2
 NUMBERS = [
     f"Passwords have {BOUNDS.min_length} to {BOUNDS.max_length} characters",
     f"8 characters or more ({len(password_policy.common_of_leaked_lists()):,})",
-    f"an estimated 10^{access_tokens.MIN_GUESSES_LOG10} guesses",
+    f"an estimated 10^{signing_keys.MIN_GUESSES_LOG10} guesses",
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {passwords.FAILURE_STEP_MS} ms",
     f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
@@ -151,7 +152,7 @@ NUMBERS = [
     f"A body has at most {endpoint.MAX_BODY_BYTES // 1024} KiB",
     f"up to {request_body.MAX_DRAINED_BYTES // 1024**2} MiB or {request_body.DRAIN_SECONDS} seconds",
     f"has {pagination.DEFAULT_LIMIT} entries unless asked, at most {pagination.MAX_LIMIT:,}",
-    f"given ones need {access_tokens.MIN_CHARACTERS} characters",
+    f"given ones need {signing_keys.MIN_CHARACTERS} characters",
 ]
 
 
@@ -167,7 +168,7 @@ def test_deadlines_are_those_of_the_program():
     said = [
         f"(1 MiB for a course), and {request_body.BODY_SECONDS} seconds to arrive",
         f"A header has {processes.HEADER_MILLISECONDS // 1000} seconds and {processes.HEADER_BYTES // 1024} KiB",
-        f"takes nothing for {responses.CHUNK_SECONDS} seconds is broken off",
-        f"an account has at most {concurrency.MAX_PER_ACCOUNT} on their way",
+        f"takes nothing for {responses.CHUNK_SECONDS} seconds is disconnected",
+        f"an account has at most {concurrency.MAX_PER_ACCOUNT} in progress",
     ]
     assert [number for number in said if number not in WORDS] == []

@@ -22,7 +22,7 @@ from tests.wire import clients_of_workers
 # -- stopping ----------------------------------------------------------------------------------
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path, how: signal.Signals):
     with stage(tmp_path) as (server, tara, course):
@@ -165,7 +165,7 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
         ("SENECA_DATABASE_URL", "mysql://localhost/seneca"),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_a_value_that_a_setting_cannot_have_is_one_clear_line(tmp_path: Path, name: str, value: str):
     given = {"SENECA_PORT": str(free_port()), name: value}
     assert name in one_line(seneca("serve", "--data", tmp_path, env=os.environ | given))

@@ -86,7 +86,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "asked", "rule"), BAD, ids=range(len(BAD)))
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_invalid_input(server: Server, alice: Person, field: str, asked, rule: str):
     before = counts(server)
     problem = refused(alice.put(PATH, asked), 400, "invalid-input", field)

@@ -94,7 +94,7 @@ def test_an_admin_gets_the_one_of_equal_ids_that_started_first(tara: Person, ali
 
 
 @pytest.mark.parametrize("session_id", ["x", "1", UNKNOWN[:-1], f"{UNKNOWN}0", UNKNOWN.replace("-", ""), "%00", "%FF"])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(alice: Person, tara: Person, session_id: str):
     for person in (alice, tara):
         problem = refused(person.get(f"/session/{session_id}"), 400, "invalid-input", "sessionId")

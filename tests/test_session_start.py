@@ -227,7 +227,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "members", "rule"), BAD, ids=range(len(BAD)))
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_invalid_input(server: Server, alice: Person, field: str, members, rule: str):
     before = counts(server)
     asked = {"courseIdentifier": UNKNOWN, "topic": "Algebra"} | members

@@ -213,7 +213,7 @@ BAD_SCORES = [
 
 
 @pytest.mark.parametrize(("score", "rule"), BAD_SCORES, ids=[s[0][:20] for s in BAD_SCORES])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_scores(server: Server, alice: Person, course, score: str, rule: str):
     session_id = new_session(alice, course, module("M", quiz=1))
     before = stored(server, session_id)

@@ -85,7 +85,7 @@ def test_where_there_is_no_database_none_is_made_and_nothing_overwritten(tmp_pat
     assert file.read_text() == "yesterday's\n"
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("content", [b"", b"something else" * 1000], ids=["empty", "something else"])
 @pytest.mark.parametrize("command", [("stats", "verify"), ("backup", FILE)], ids=name)
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path, command: tuple[str, ...], content: bytes):
@@ -154,7 +154,7 @@ def test_a_data_directory_that_is_a_file_is_one_clear_line(tmp_path: Path, comma
     assert f"The data directory {data} is a file" in one_line(done)
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", COMMANDS, ids=name)
 def test_a_database_that_cannot_be_opened_is_one_clear_line(tmp_path: Path, command: tuple[str, ...]):
     data = tmp_path / "data"
@@ -168,7 +168,7 @@ def test_a_database_that_cannot_be_opened_is_one_clear_line(tmp_path: Path, comm
     )
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_data_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
     data = tmp_path / "file" / "data"
@@ -207,7 +207,7 @@ def test_help_is_plain_english(command: tuple[str, ...]):
 # -- one default directory ---------------------------------------------------------------------
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_the_default_directory_is_of_the_place_where_one_is(tmp_path: Path):
     done = seneca("migrate", cwd=tmp_path)
     assert f"Database: {tmp_path}/seneca-data/seneca.db (created)\n" in done.stderr
@@ -217,7 +217,7 @@ def test_the_default_directory_is_of_the_place_where_one_is(tmp_path: Path):
 # -- backups -----------------------------------------------------------------------------------
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_backup_replaces_an_older_one_of_the_same_database_only(shell: Shell, tmp_path: Path):
     other = Shell(tmp_path / "other")
     other.data.mkdir()
@@ -235,7 +235,7 @@ def test_a_backup_replaces_an_older_one_of_the_same_database_only(shell: Shell, 
     assert seneca("backup", file, "--data", shell.data).returncode == 1
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_restored_database_goes_on_with_its_backups(shell: Shell, tmp_path: Path):
     file = tmp_path / "backup"
     assert seneca("backup", file, "--data", shell.data).returncode == 0
@@ -243,7 +243,7 @@ def test_a_restored_database_goes_on_with_its_backups(shell: Shell, tmp_path: Pa
     assert seneca("backup", file, "--data", tmp_path / "new").returncode == 0
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("content", [b"a thesis", b"SQLite format 3\0" + b"torn" * 1000], ids=["text", "torn"])
 def test_a_backup_replaces_no_other_file(shell: Shell, tmp_path: Path, content: bytes):
     file = tmp_path / "file"
@@ -254,7 +254,7 @@ def test_a_backup_replaces_no_other_file(shell: Shell, tmp_path: Path, content: 
     assert seneca("backup", file, "--data", shell.data).returncode == 0
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 @pytest.mark.parametrize("option", [(), ("--force",)], ids=name)
 def test_a_backup_never_replaces_a_database_in_use(shell: Shell, tmp_path: Path, option: tuple[str, ...]):
     file = tmp_path / "backup"
@@ -264,7 +264,7 @@ def test_a_backup_never_replaces_a_database_in_use(shell: Shell, tmp_path: Path,
         assert "is a database in use" in said
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_backup_leaves_an_older_schema_as_it_is(shell: Shell, tmp_path: Path):
     engine().change(shell.data, "DELETE FROM migrations WHERE number > 1")  # as a database before an upgrade
     file = tmp_path / "backup"
@@ -280,7 +280,7 @@ def test_a_backup_leaves_an_older_schema_as_it_is(shell: Shell, tmp_path: Path):
 # -- a copy of a live database -----------------------------------------------------------------
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_plain_copy_of_a_live_database_is_restored_only_by_who_says_so(tmp_path: Path):
     copy, data = tmp_path / "copied.db", tmp_path / "data"
     with running(tmp_path / "live") as server:
@@ -294,7 +294,7 @@ def test_a_plain_copy_of_a_live_database_is_restored_only_by_who_says_so(tmp_pat
     assert seneca("restore", tmp_path / "backup", "--data", tmp_path / "new", stdin=subprocess.DEVNULL).returncode == 0
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_a_torn_copy_of_a_live_database_is_refused_with_its_likely_cause(shell: Shell, tmp_path: Path):
     copy = tmp_path / "copied.db"
     copy.write_bytes((shell.data / "seneca.db").read_bytes()[:-8192])
@@ -302,7 +302,7 @@ def test_a_torn_copy_of_a_live_database_is_refused_with_its_likely_cause(shell: 
     assert re.search(r"copied.db is damaged: .*\. It looks like a plain copy of a live seneca.db", said)
 
 
-@pytest.mark.embedded
+@pytest.mark.sqlite
 def test_options_have_environment_variables(tmp_path: Path):
     done = seneca("migrate", env=os.environ | {"SENECA_DATA": str(tmp_path / "data")})
     assert f"Database: {tmp_path}/data/seneca.db (created)\n" in done.stderr

@@ -76,7 +76,7 @@ def test_equal_ids_of_several_learners(tara: Person, alice: Person, charlie: Per
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00", "%FF", UNKNOWN.replace("-", "")])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(tara: Person, alice: Person, course, bad: str):
     session_id = alice.start(course)
     for person in (alice, tara):

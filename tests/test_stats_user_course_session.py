@@ -49,7 +49,7 @@ def test_refuses_what_does_not_exist(tara: Person, alice: Person, course):
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00"])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(alice: Person, course, bad: str):
     refused(alice.get(path(course, bad)), 400, "invalid-input", "sessionId")
     refused(alice.get(path({"id": bad}, UNKNOWN)), 400, "invalid-input", "courseId")

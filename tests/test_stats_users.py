@@ -74,7 +74,7 @@ def test_refuses_what_does_not_exist(tara: Person, alice: Person, course):
 
 
 @pytest.mark.parametrize("bad", ["x", UNKNOWN[:-1], "%00", "%FF"])
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(tara: Person, alice: Person, course, bad: str):
     for path in ("", f"/courses/{course['id']}", "/sessions"):
         refused(tara.get(f"/stats/users/{bad}{path}"), 400, "invalid-input", "userId")

@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
-from seneca.auth.access_tokens import SigningKey, SigningKeys, load_keys
+from seneca.auth.signing_keys import SigningKey, SigningKeys, load_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
@@ -192,11 +192,11 @@ def test_the_key_is_made_once_and_private(server: Server, tmp_path: Path):
     path = server.data / "secret-key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text().strip()) == 64  # 256 bits
-    first = load_keys(Settings(data=tmp_path / "new"))
+    first = load_signing_keys(Settings(data=tmp_path / "new"))
     text = (tmp_path / "new" / "secret-key").read_text()
     assert stat.S_IMODE((tmp_path / "new" / "secret-key").stat().st_mode) == 0o600
-    token = first.issue(account_id="a", role="user", sign_in="s", now=int(time.time() * 1000))
-    assert load_keys(Settings(data=tmp_path / "new")).verify(token, 64).caller.id == "a"
+    token = access_tokens.issue(first, account_id="a", role="user", sign_in="s", now=int(time.time() * 1000))
+    assert access_tokens.verify(load_signing_keys(Settings(data=tmp_path / "new")), token, 64).caller.id == "a"
     assert (tmp_path / "new" / "secret-key").read_text() == text
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["secret-key"]
 
@@ -222,37 +222,37 @@ WEAK = [
 @pytest.mark.parametrize("weak", WEAK)
 def test_weak_keys_are_refused(tmp_path: Path, weak: str):
     with pytest.raises(CommandError, match="32 characters") as refusal:
-        load_keys(Settings(data=tmp_path, secret_key=weak))
+        load_signing_keys(Settings(data=tmp_path, secret_key=weak))
     assert weak not in refusal.value.detail
 
 
 @pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe], ids=["hex", "urlsafe"])
 @pytest.mark.parametrize("size", [24, 32, 48])
 def test_random_keys_are_accepted(tmp_path: Path, make: Callable[[int], str], size: int):
-    load_keys(Settings(data=tmp_path, secret_key=",".join(make(size) for _ in range(20))))
+    load_signing_keys(Settings(data=tmp_path, secret_key=",".join(make(size) for _ in range(20))))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o666])
 def test_a_key_file_that_others_may_use_is_refused(tmp_path: Path, mode: int):
-    load_keys(Settings(data=tmp_path))
+    load_signing_keys(Settings(data=tmp_path))
     (tmp_path / "secret-key").chmod(mode)
     with pytest.raises(CommandError, match=f"secret-key has mode {mode:04o}.*chmod 600"):
-        load_keys(Settings(data=tmp_path))
+        load_signing_keys(Settings(data=tmp_path))
     (tmp_path / "secret-key").chmod(0o400)
-    load_keys(Settings(data=tmp_path))
+    load_signing_keys(Settings(data=tmp_path))
 
 
 def test_a_weak_key_file_is_refused(tmp_path: Path):
     (tmp_path / "secret-key").write_text("\n")
     (tmp_path / "secret-key").chmod(0o600)
     with pytest.raises(CommandError):
-        load_keys(Settings(data=tmp_path))
+        load_signing_keys(Settings(data=tmp_path))
 
 
 def test_a_key_file_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandError, match="file/secret-key"):
-        load_keys(Settings(data=tmp_path / "file"))
+        load_signing_keys(Settings(data=tmp_path / "file"))
 
 
 def test_serve_refuses_a_weak_key_in_one_line(tmp_path: Path):
@@ -267,15 +267,17 @@ def test_serve_refuses_a_weak_key_in_one_line(tmp_path: Path):
 
 def test_keys_verify_what_they_issued():
     keys, now = SigningKeys([SigningKey.of(A)]), int(time.time())
-    token = keys.issue(account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999, generation="g")
-    verified = keys.verify(token, 64)
+    token = access_tokens.issue(
+        keys, account_id="account", role="admin", sign_in="sign-in", now=now * 1000 + 999, generation="g"
+    )
+    verified = access_tokens.verify(keys, token, 64)
     caller = verified.caller
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
     assert verified.generation == "g"
     assert verified.expires == now + access_tokens.ACCESS_TOKEN_TTL_SECONDS == now + 3600
     with pytest.raises(Unauthenticated):
-        SigningKeys([SigningKey.of(B)]).verify(token, 64)
+        access_tokens.verify(SigningKeys([SigningKey.of(B)]), token, 64)
     assert A not in token
 
 
@@ -296,10 +298,10 @@ def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
         watch = asyncio.create_task(sign_ins.run())
         await asyncio.sleep(0.1)
         database._reader = None  # mended
-        looked = sign_ins._looked
+        fresh_at = sign_ins._fresh_at
         await asyncio.sleep(0.1)
         watch.cancel()
-        return sign_ins._looked > looked
+        return sign_ins._fresh_at > fresh_at
 
     assert asyncio.run(looks_again())
     database.close()

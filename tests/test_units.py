@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seneca.common import text_types, units
+from seneca.common import scores, text_types
+from seneca.common.ids import bucket_of, new_id, parse_uuid
+from seneca.common.times import EARLIEST_MS, LATEST_MS, from_iso, to_iso, to_ms
 from seneca.http.responses import encode
 
 pytestmark = pytest.mark.no_database  # it asks none
 
-MOMENTS = st.integers(units.EARLIEST, units.LATEST)
+MOMENTS = st.integers(EARLIEST_MS, LATEST_MS)
 
 
 @pytest.mark.parametrize(
@@ -23,33 +25,33 @@ MOMENTS = st.integers(units.EARLIEST, units.LATEST)
         (0, "1970-01-01T00:00:00.000Z"),
         (1_795_441_375_919, "2026-11-23T13:42:55.919Z"),
         (-1, "1969-12-31T23:59:59.999Z"),
-        (units.EARLIEST, "0001-01-01T00:00:00.000Z"),
-        (units.LATEST, "9999-12-31T23:59:59.999Z"),
+        (EARLIEST_MS, "0001-01-01T00:00:00.000Z"),
+        (LATEST_MS, "9999-12-31T23:59:59.999Z"),
         (1_000, "1970-01-01T00:00:01.000Z"),
         (1_010, "1970-01-01T00:00:01.010Z"),
     ],
 )
 def test_iso(milliseconds: int, iso: str):
-    assert units.iso(milliseconds) == iso
-    assert units.from_iso(iso) == milliseconds
+    assert to_iso(milliseconds) == iso
+    assert from_iso(iso) == milliseconds
 
 
 @given(MOMENTS)
 def test_iso_and_back(milliseconds: int):
-    written = units.iso(milliseconds)
+    written = to_iso(milliseconds)
     assert len(written) == 24
-    assert units.milliseconds(datetime.fromisoformat(written)) == milliseconds
-    assert units.from_iso(written) == milliseconds
+    assert to_ms(datetime.fromisoformat(written)) == milliseconds
+    assert from_iso(written) == milliseconds
 
 
 @given(MOMENTS, MOMENTS)
 def test_iso_sorts_as_time_does(one: int, other: int):
-    assert (units.iso(one) < units.iso(other)) == (one < other)
+    assert (to_iso(one) < to_iso(other)) == (one < other)
 
 
 def test_milliseconds_are_cut_and_zones_heeded():
-    assert units.milliseconds(datetime(1970, 1, 1, microsecond=1_999, tzinfo=UTC)) == 1
-    assert units.milliseconds(datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == 0
+    assert to_ms(datetime(1970, 1, 1, microsecond=1_999, tzinfo=UTC)) == 1
+    assert to_ms(datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == 0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_milliseconds_are_cut_and_zones_heeded():
     ],
 )
 def test_from_iso(iso: str, milliseconds: int):
-    assert units.from_iso(iso) == milliseconds
+    assert from_iso(iso) == milliseconds
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_from_iso(iso: str, milliseconds: int):
 )
 def test_from_iso_refuses(iso: str):
     with pytest.raises(ValueError, match="must"):
-        units.from_iso(iso)
+        from_iso(iso)
 
 
 # -- scores ------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ def test_from_iso_refuses(iso: str):
     ],
 )
 def test_thousandths(score: object, thousandths: int):
-    assert units.thousandths(score) == thousandths
+    assert scores.to_thousandths(score) == thousandths
 
 
 @pytest.mark.parametrize(
@@ -148,12 +150,12 @@ def test_thousandths(score: object, thousandths: int):
 )
 def test_thousandths_refuses(score: object):
     with pytest.raises(ValueError, match="must"):
-        units.thousandths(score)
+        scores.to_thousandths(score)
 
 
 @given(st.integers(-(10**15), 10**15))
 def test_points_are_exact_and_whole_where_whole(thousandths: int):
-    shown = units.points(thousandths)
+    shown = scores.to_points(thousandths)
     assert Fraction(shown) == Fraction(thousandths, 1000)
     assert isinstance(shown, int) == (thousandths % 1000 == 0)
     assert Fraction(encode(shown).decode()) == Fraction(thousandths, 1000)
@@ -172,35 +174,35 @@ def test_points_are_exact_and_whole_where_whole(thousandths: int):
     ],
 )
 def test_points_as_json(thousandths: int, written: bytes):
-    assert encode(units.points(thousandths)) == written
+    assert encode(scores.to_points(thousandths)) == written
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(1, 10**9))
 def test_the_mean_is_the_double_nearest_to_the_exact_value(thousandths: int, results: int):
-    shown = units.mean(thousandths, results)
+    shown = scores.mean(thousandths, results)
     assert shown == float(Fraction(thousandths, 2000 * results))
     assert isinstance(shown, int) == float(shown).is_integer()
 
 
 def test_the_mean_of_nothing_is_zero():
-    assert encode(units.mean(0, 0)) == b"0"
-    assert encode(units.mean(397_000, 5)) == b"39.7"
-    assert encode(units.mean(400_000, 5)) == b"40"
-    assert encode(units.mean(-1, 1)) == b"-0.0005"
+    assert encode(scores.mean(0, 0)) == b"0"
+    assert encode(scores.mean(397_000, 5)) == b"39.7"
+    assert encode(scores.mean(400_000, 5)) == b"40"
+    assert encode(scores.mean(-1, 1)) == b"-0.0005"
 
 
 # -- identifiers -------------------------------------------------------------------------------
 
 
 def test_new_ids_are_uuids_of_version_7_that_sort_by_creation():
-    ids = [units.new_id() for _ in range(1000)]
+    ids = [new_id() for _ in range(1000)]
     assert sorted(set(ids)) == ids
-    assert all(id_[14] == "7" and id_[19] in "89ab" and units.identifier(id_) == id_ for id_ in ids)
+    assert all(id_[14] == "7" and id_[19] in "89ab" and parse_uuid(id_) == id_ for id_ in ids)
 
 
 @given(st.uuids())
 def test_identifiers_have_one_stored_form(uuid):
-    assert units.identifier(str(uuid)) == units.identifier(str(uuid).upper()) == str(uuid)
+    assert parse_uuid(str(uuid)) == parse_uuid(str(uuid).upper()) == str(uuid)
 
 
 @pytest.mark.parametrize(
@@ -219,20 +221,20 @@ def test_identifiers_have_one_stored_form(uuid):
     ],
 )
 def test_what_is_no_identifier(no_id: str):
-    assert units.identifier(no_id) is None
+    assert parse_uuid(no_id) is None
 
 
 def test_buckets_are_fixed_for_ever():
     # what is stored would be lost sight of if these ever changed
-    assert units.bucket_of("f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f", 64) == 58
-    assert units.bucket_of("00000000-0000-0000-0000-000000000000", 64) == 9
-    assert units.bucket_of("f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f", 256) == 250
+    assert bucket_of("f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f", 64) == 58
+    assert bucket_of("00000000-0000-0000-0000-000000000000", 64) == 9
+    assert bucket_of("f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f", 256) == 250
 
 
 def test_buckets_are_even():
     counts = [0] * 64
     for _ in range(6400):
-        counts[units.bucket_of(units.new_id(), 64)] += 1
+        counts[bucket_of(new_id(), 64)] += 1
     assert min(counts) > 40
     assert max(counts) < 180
 

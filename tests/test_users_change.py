@@ -11,7 +11,8 @@ import pytest
 
 from seneca import accounts
 from seneca.auth import passwords
-from seneca.common import units
+from seneca.common.ids import new_id
+from seneca.common.times import to_iso
 from seneca.database import open_database
 from seneca.errors import LastAdministrator
 from tests.conftest import PASSWORD, Person, Server, refused, running, sign_in, sign_up, start_server
@@ -47,7 +48,7 @@ def test_changes_the_role_and_ends_the_sign_ins(server: Server, tara: Person, al
         "username": alice.username,
         "email": alice.email,
         "role": "admin",
-        "createdAt": units.iso(created),
+        "createdAt": to_iso(created),
     }
     role, password_hash = stored(server, alice)
     assert role == "admin"
@@ -252,7 +253,7 @@ def test_refusals_and_their_order(server: Server, nobody: Person, alice: Person,
     refused(tara.patch(path + "?x=1", content=large, headers=plain), 413, "payload-too-large")
     refused(tara.patch(path + "?x=1", content=b"{", headers=plain), 415, "unsupported-media-type")
     refused(tara.patch(path, content=b"{", headers={"Content-Type": "application/json"}), 400, "malformed-json")
-    unknown = f"/users/{units.new_id()}"
+    unknown = f"/users/{new_id()}"
     refused(tara.patch(unknown + "?x=1", good), 400, "invalid-input", "x")
     refused(tara.patch("/users/no-uuid", good), 400, "invalid-input", "userId")
     refused(tara.patch(unknown, {}), 400, "invalid-input", "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from seneca.common import units
+from seneca.common.ids import new_id
 from tests.conftest import (
     PASSWORD,
     Person,
@@ -180,5 +180,5 @@ def test_refusals(nobody: Person, alice: Person, tara: Person):
     refuses_query(tara, "DELETE", path)
     refused(tara.delete("/users/no-uuid"), 400, "invalid-input", "userId")
     refused(tara.delete(f"/users/{UNKNOWN}"), 404, "account-not-found")
-    refused(tara.delete(f"/users/{units.new_id()}"), 404, "account-not-found")
+    refused(tara.delete(f"/users/{new_id()}"), 404, "account-not-found")
     assert alice.get("/auth/me").status_code == 200

@@ -1,6 +1,6 @@
 """GET /users/{userId}/export."""
 
-from seneca.common import units
+from seneca.common.ids import new_id
 from tests.conftest import Person, Server, refused
 from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query
 
@@ -30,6 +30,6 @@ def test_refusals(server: Server, nobody: Person, alice: Person, tara: Person):
     refuses_callers(nobody, "GET", path, but=tara, wrong_role=alice)
     refuses_query(tara, "GET", path)
     refused(tara.get("/users/no-uuid/export"), 400, "invalid-input", "userId")
-    for unknown in (UNKNOWN, units.new_id()):
+    for unknown in (UNKNOWN, new_id()):
         refused(tara.get(f"/users/{unknown}/export"), 404, "account-not-found")
     assert server.rows("SELECT count(*) FROM audit") == before

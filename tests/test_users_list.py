@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca.common import units
+from seneca.common.times import to_iso
 from tests.conftest import PASSWORD, Person, Server, refused, sign_up, unique
 from tests.engines import engine
 
@@ -50,7 +50,7 @@ def test_lists_every_account_by_creation(server: Server, tara: Person, alice: Pe
     (page,) = follow(tara, PATH + "?limit=1000")
     stored = server.rows("SELECT id, username, email, role, created_at FROM accounts ORDER BY created_at, id")
     assert page == [
-        {"id": row[0], "username": row[1], "email": row[2], "role": row[3], "createdAt": units.iso(row[4])}
+        {"id": row[0], "username": row[1], "email": row[2], "role": row[3], "createdAt": to_iso(row[4])}
         for row in stored
     ]
     assert {"alice", "tara"} <= {account["username"].partition("-")[0] for account in page}
@@ -133,7 +133,7 @@ def test_q_that_nothing_contains_and_an_empty_one(tara: Person, alice: Person):
         ("limit=5&page=2", "page"),
     ],
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_a_bad_query(tara: Person, query: str, field: str):
     refused(tara.get(f"{PATH}?{query}"), 400, "invalid-input", field)
 

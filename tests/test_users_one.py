@@ -2,7 +2,8 @@
 
 import pytest
 
-from seneca.common import units
+from seneca.common.ids import new_id
+from seneca.common.times import to_iso
 from tests.conftest import Person, Server, refused
 
 
@@ -15,7 +16,7 @@ def test_answers_an_account(server: Server, tara: Person, alice: Person):
         "username": alice.username,
         "email": alice.email,
         "role": "user",
-        "createdAt": units.iso(created),
+        "createdAt": to_iso(created),
     }
     assert tara.get(f"/users/{alice.id.upper()}").json() == answer.json()
     assert tara.get(f"/users/{tara.id}").json()["role"] == "admin"
@@ -24,7 +25,7 @@ def test_answers_an_account(server: Server, tara: Person, alice: Person):
 @pytest.mark.parametrize(
     "id_", ["1", "me", "%00", "%FF", "0" * 36, "a" * 5000, "f0e1c82a6c234b7fb2a735776e22fc3f", "{{{id}}}", "{id}%20"]
 )
-@pytest.mark.door
+@pytest.mark.http
 def test_refuses_what_is_no_uuid(tara: Person, alice: Person, id_: str):
     body = refused(tara.get(f"/users/{id_.format(id=alice.id)}"), 400, "invalid-input", "userId")
     assert body["errors"] == [{"field": "userId", "message": "must be a UUID"}]
@@ -36,9 +37,9 @@ def test_refusals_and_their_order(nobody: Person, alice: Person, charlie: Person
     for learner in (alice, charlie):
         refused(learner.get(path), 403, "forbidden")
         refused(learner.get("/users/no-uuid?x=1"), 403, "forbidden")
-        refused(learner.get(f"/users/{units.new_id()}"), 403, "forbidden")
-    refused(tara.get(f"/users/{units.new_id()}?x=1"), 400, "invalid-input", "x")
-    refused(tara.get(f"/users/{units.new_id()}"), 404, "account-not-found")
+        refused(learner.get(f"/users/{new_id()}"), 403, "forbidden")
+    refused(tara.get(f"/users/{new_id()}?x=1"), 400, "invalid-input", "x")
+    refused(tara.get(f"/users/{new_id()}"), 404, "account-not-found")
     for method in ("POST", "PUT"):
         answer = nobody.request(method, path)
         refused(answer, 405, "method-not-allowed")

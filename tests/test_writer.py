@@ -11,10 +11,10 @@ import pytest
 
 from seneca.database import UniqueViolation, open_database
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
-from seneca.database.sqlite.writer import MOST_WAITING
+from seneca.database.sqlite.writer import MAX_QUEUED
 from seneca.errors import CourseNotFound, ServiceUnavailable
 
-pytestmark = pytest.mark.embedded  # about the file
+pytestmark = pytest.mark.sqlite  # about the file
 
 Work = Callable[[SqliteTransaction], Any]
 MEGABYTE = 1024 * 1024
@@ -366,7 +366,7 @@ def test_too_many_waiting_writes_are_refused_at_once(database: Sqlite):
     async def run() -> None:
         hold = Hold()
         held = await hold.begin(database)
-        tasks = await waiting(database, *(put(str(n)) for n in range(MOST_WAITING)))
+        tasks = await waiting(database, *(put(str(n)) for n in range(MAX_QUEUED)))
         with pytest.raises(ServiceUnavailable) as refusal:
             await database.write(put("too many"))
         assert int(refusal.value.headers["Retry-After"]) > 0
@@ -374,7 +374,7 @@ def test_too_many_waiting_writes_are_refused_at_once(database: Sqlite):
         await asyncio.gather(held, *tasks)
 
     asyncio.run(run())
-    assert len(stored(database)) == MOST_WAITING
+    assert len(stored(database)) == MAX_QUEUED
 
 
 def test_stopping_commits_what_waits_and_refuses_what_comes_after(database: Sqlite):

@@ -1,4 +1,4 @@
-"""Who people are: accounts, their names and roles, and how the first administrator comes to be."""
+"""Accounts: their names and roles, and the registration of the first administrator."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -7,18 +7,13 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca.auth import password_hashes, password_policy, passwords
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
+from seneca.common.pages import Page
 from seneca.common.text_types import Email, Username
-from seneca.common.units import Moment
+from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import PendingResult, Row, Transaction
-from seneca.errors import (
-    AccountNotFound,
-    FieldError,
-    InvalidInput,
-    LastAdministrator,
-    NameTaken,
-    RegistrationClosed,
-)
+from seneca.errors import AccountNotFound, FieldError, InvalidInput, LastAdministrator, NameTaken, RegistrationClosed
 
 Role = Annotated[
     Literal["user", "admin"],
@@ -27,7 +22,7 @@ Role = Annotated[
 
 
 class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request for an account."""
+    """The body of a request to register an account."""
 
     username: Username
     email: Email
@@ -35,24 +30,24 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     role: Role = "user"
 
     def find_errors(self) -> Iterator[FieldError]:
-        """What types cannot say: what a name may look like, an address's syntax, passwords that are easily guessed."""
+        """Check what the types cannot express: the form of the name, the syntax of the address, weak passwords."""
         yield from name_errors(self.username, self.email)
         if isinstance(self.password, str):
             try:
                 password_policy.DEFAULT.check(self.password, self.username or "", self.email or "")
-            except InvalidInput as invalid:
-                yield from invalid.errors
+            except InvalidInput as error:
+                yield from error.errors
 
 
 class AccountChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A change to an account, by an administrator: what is left out stays."""
+    """An administrator's change to an account. Omitted members stay unchanged."""
 
     role: Role | UnsetType = UNSET
     password: passwords.NewPassword | UnsetType = UNSET
 
 
 class Account(Struct, frozen=True, rename="camel"):
-    """An account, as it is shown."""
+    """An account, as clients see it."""
 
     id: str
     username: str
@@ -62,14 +57,14 @@ class Account(Struct, frozen=True, rename="camel"):
 
 
 class Learner(Struct, frozen=True):
-    """An account as the one who studies: whose sessions and figures are meant."""
+    """An account as the owner of sessions and totals."""
 
     id: str
     bucket: int
 
 
 class Credentials(Struct, frozen=True):
-    """What signing in needs to know of an account."""
+    """The columns of an account that signing in needs."""
 
     id: str
     bucket: int
@@ -78,14 +73,14 @@ class Credentials(Struct, frozen=True):
 
 
 def name_errors(username: str | UnsetType, email: str | UnsetType) -> Iterator[FieldError]:
-    """What types cannot say of an account's names. What is UNSET is passed over."""
+    """Check what the types of the names cannot express, skipping those that are UNSET."""
     if username is not UNSET and (rule := text_types.username_rule(username, None if email is UNSET else email)):
         yield FieldError("username", rule)
     if email is not UNSET and (rule := text_types.email_rule(email)):
         yield FieldError("email", rule)
 
 
-# -- making accounts ---------------------------------------------------------------------------
+# -- creating ----------------------------------------------------------------------------------
 
 INSERT_ACCOUNT = """
 INSERT INTO accounts (id, bucket, username, email, role, created_at)
@@ -93,7 +88,7 @@ VALUES (:id, :bucket, :username, :email, :role, :created_at)
 """
 INSERT_NAME = "INSERT INTO account_names (name_key, account_id) VALUES (:key, :id)"
 NAMES_TAKEN = "SELECT 1 FROM account_names WHERE name_key IN (:values)"
-CLAIM_FIRST = """
+RECORD_ADMINISTRATOR = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', :id) ON CONFLICT (name) DO NOTHING
 """
 
@@ -109,25 +104,25 @@ def create(
     created_at: int,
     first_administrator: bool = False,
 ) -> None:
-    """Make an account.
+    """Create an account.
 
     Args:
         tx: the transaction.
         id: its identifier.
-        username: unique, in one namespace with addresses, as ``text_response.key`` compares them.
+        username: unique among all usernames and addresses, which ``text_types.key`` compares.
         email: likewise.
         role: ``user`` or ``admin``.
-        password_hash: None where it cannot sign in yet.
+        password_hash: None if the account cannot sign in yet.
         created_at: milliseconds since 1970.
-        first_administrator: it may be made only if no administrator has ever existed.
+        first_administrator: create the account only if no administrator has ever existed.
 
     Raises:
-        NameTaken: the name or the address is in use.
-        RegistrationClosed: an administrator has existed, so this cannot be the first.
+        NameTaken: the username or the address is in use.
+        RegistrationClosed: ``first_administrator``, and an administrator has existed.
 
     """
-    bucket = units.bucket_of(id, tx.buckets)
-    keys = sorted({text_types.key(username), text_types.key(email)})  # in one order, or two could wait for each other
+    bucket = bucket_of(id, tx.buckets)
+    keys = sorted({text_types.key(username), text_types.key(email)})  # in a fixed order, to avoid deadlocks
     if tx.send(NAMES_TAKEN, values=keys).fetchone() is not None:
         raise NameTaken
     tx.execute_later(
@@ -139,14 +134,14 @@ def create(
         role=role,
         created_at=created_at,
     )
-    if role == "admin":  # after the account: an import locks all accounts, and then claims this
-        claimed = tx.execute(CLAIM_FIRST, id=id)
-        if first_administrator and not claimed:
+    if role == "admin":  # after the account, in the order of an import, which locks all accounts first
+        is_first = tx.execute(RECORD_ADMINISTRATOR, id=id)
+        if first_administrator and not is_first:
             raise RegistrationClosed
     if password_hash is not None:
         password_hashes.put(tx, id, password_hash)
-    # Who takes a name at the same moment breaks this constraint: the transaction runs again and finds the name. ON CONFLICT would
-    # tell at once, but on Citus it locks the table of accounts, of which racing registrations hold a part: a deadlock.
+    # A race for the same name violates this unique constraint: the transaction is retried, and the check above finds the name.
+    # ON CONFLICT would report it at once, but on Citus it locks the whole accounts table, and racing registrations deadlock.
     tx.insert_many_later(INSERT_NAME, [{"key": key, "id": id} for key in keys])
 
 
@@ -158,7 +153,7 @@ def administrator_existed(tx: Transaction) -> bool:
     return tx.fetch_one(ADMINISTRATOR_EXISTED) is not None
 
 
-# -- finding them ------------------------------------------------------------------------------
+# -- reading -----------------------------------------------------------------------------------
 
 CREDENTIALS = """
 SELECT a.id, a.bucket, a.role, p.hash
@@ -170,13 +165,13 @@ WHERE n.name_key = :key
 
 
 def credentials(tx: Transaction, name: str) -> Credentials | None:
-    """What signing in as this username or address takes, or None."""
+    """Find an account by its username or address."""
     row = send_credentials(tx, name).fetchone()
     return None if row is None else Credentials(*row)
 
 
 def send_credentials(tx: Transaction, name: str) -> PendingResult:
-    """Ask for the fields of ``credentials``."""
+    """Send the query of ``credentials``. Its row holds the fields of ``Credentials``."""
     return tx.send(CREDENTIALS, key=text_types.key(name))
 
 
@@ -189,7 +184,7 @@ WHERE a.id = :id AND a.erased_at IS NULL
 
 
 def credentials_of(tx: Transaction, id: str) -> Credentials | None:
-    """What proving to be this account takes, or None: it is gone."""
+    """Find an account by its id. None: it does not exist, or is being erased."""
     row = tx.fetch_one(CREDENTIALS_OF, id=id)
     return None if row is None else Credentials(*row)
 
@@ -198,26 +193,26 @@ ROLE = "SELECT role FROM accounts WHERE id = :id AND erased_at IS NULL"
 
 
 def role(tx: Transaction, id: str) -> Role | None:
-    """An account's role, or None: it is gone."""
+    """Read an account's role. None: it does not exist, or is being erased."""
     row = tx.fetch_one(ROLE, id=id)
     return None if row is None else row[0]
 
 
 ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id AND erased_at IS NULL"
-"""One that is being erased exists for nobody."""
+"""An account that is being erased no longer exists for anybody."""
 
 
 def account_of(row: Row) -> Account:
-    """The account of a row that ``ACCOUNT`` found."""
+    """Make the account of a row of ``ACCOUNT``."""
     id_, username, email, role, created_at = row
-    return Account(id_, username, email, role, units.iso(created_at))
+    return Account(id_, username, email, role, to_iso(created_at))
 
 
 def get(tx: Transaction, id: str) -> Account:
-    """One account.
+    """Read an account.
 
     Raises:
-        AccountNotFound: there is none with this id.
+        AccountNotFound: no account has this id, or it is being erased.
 
     """
     row = tx.fetch_one(ACCOUNT, id=id)
@@ -227,8 +222,8 @@ def get(tx: Transaction, id: str) -> Account:
 
 
 def learner(tx: Transaction, id: str) -> Learner:
-    """An account as a learner. Raises AccountNotFound."""
-    return Learner(get(tx, id).id, units.bucket_of(id, tx.buckets))
+    """Check that an account exists, and return it as a learner. Raises AccountNotFound."""
+    return Learner(get(tx, id).id, bucket_of(id, tx.buckets))
 
 
 PAGE = """
@@ -240,35 +235,22 @@ ORDER BY created_at, id
 LIMIT :limit
 """
 
-Place = tuple[Moment, text_types.CursorText]
-"""Where a page of accounts ends: creation, id."""
-BEGINNING: Place = (units.EARLIEST, "")
+Cursor = tuple[TimeMs, text_types.CursorText]
+"""The creation time and id of the last account of a page."""
+FIRST_PAGE: Cursor = (EARLIEST_MS, "")
 
 
-class Page(Struct, frozen=True):
-    """Some accounts, and the place after which there are more (None: these are the last)."""
-
-    accounts: list[Account]
-    more_after: Place | None
-
-
-def page(tx: Transaction, *, query: str, after: Place, limit: int) -> Page:
-    """Accounts by creation, then id; those whose name or address contains ``query``."""
-    rows = tx.fetch_all(
-        PAGE,
-        pattern=text_types.like(query),
-        after_time=after[0],
-        after_id=after[1],
-        limit=limit + 1,
-    )
-    shown = rows[:limit]
+def page(tx: Transaction, *, query: str, after: Cursor, limit: int) -> Page[Account, Cursor]:
+    """List the accounts whose name or address contains ``query``, by creation time, then id."""
+    rows = tx.fetch_all(PAGE, pattern=text_types.like(query), after_time=after[0], after_id=after[1], limit=limit + 1)
+    page_rows = rows[:limit]
     return Page(
-        [account_of(row) for row in shown],
-        (shown[-1][4], shown[-1][0]) if len(rows) > limit else None,
+        [account_of(row) for row in page_rows],
+        (page_rows[-1][4], page_rows[-1][0]) if len(rows) > limit else None,
     )
 
 
-# -- changing them -----------------------------------------------------------------------------
+# -- changing ----------------------------------------------------------------------------------
 
 SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
 ADMINISTRATORS = "SELECT id FROM accounts WHERE role = 'admin' ORDER BY id"
@@ -276,17 +258,17 @@ ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :
 
 
 def lock_if_administrator(tx: Transaction, id: str) -> None:
-    """Lock every administrator, in order, if this account is one: two must not demote or erase each other."""
+    """If this account is an administrator, lock all administrators in order, so that two cannot demote or erase each other."""
     if role(tx, id) == "admin":
         tx.select_for_update(ADMINISTRATORS)
 
 
 def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:
-    """Change an account's role, its password, or both (None: stays).
+    """Change an account's role, its password, or both. None leaves the value unchanged.
 
     Raises:
-        AccountNotFound: there is none with this id.
-        LastAdministrator: the role cannot be taken from the only administrator.
+        AccountNotFound: no account has this id, or it is being erased.
+        LastAdministrator: this is the only administrator, who cannot be demoted.
 
     """
     if role == "user":
@@ -297,9 +279,9 @@ def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | 
     account = account_of(row)
     if role is not None and role != account.role:
         if role == "admin":
-            tx.execute(CLAIM_FIRST, id=id)
+            tx.execute(RECORD_ADMINISTRATOR, id=id)
         else:
-            tx.select_for_update(ADMINISTRATORS)  # again, for one that became an administrator just now
+            tx.select_for_update(ADMINISTRATORS)  # again, for those who have become administrators since
             if tx.fetch_one(ANOTHER_ADMINISTRATOR, id=id) is None:
                 raise LastAdministrator
         tx.execute(SET_ROLE, id=id, role=role)

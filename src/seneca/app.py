@@ -20,11 +20,11 @@ from seneca import logs, settings
 from seneca.api import accounts, audit, auth, courses, health, privacy, sessions, stats
 from seneca.api.docs import docs_routes
 from seneca.auth import password_policy
-from seneca.auth.access_tokens import load_keys
 from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
+from seneca.auth.signing_keys import load_signing_keys
 from seneca.auth.token_verifier import TokenVerifier
-from seneca.database import MAX_EXPORTS_AT_ONCE, MAX_LISTS_AT_ONCE, open_database
+from seneca.database import MAX_CONCURRENT_EXPORTS, MAX_CONCURRENT_LISTS, open_database
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import AppState
@@ -87,7 +87,7 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
 
     """
     database = open_database(told.database, told.database_connections)
-    sign_ins = TokenVerifier(database, load_keys(told), database.buckets)
+    sign_ins = TokenVerifier(database, load_signing_keys(told), database.buckets)
     sign_ins.load_revocations()
     shared = AppState(
         settings=told,
@@ -98,8 +98,8 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
         sign_in_slots=FairSlots(max(1, told.database_connections // 2)),
         erasure_worker=ErasureWorker(database, told.data / erasure_log.FILE, told.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
-        list_slots=FairSlots(MAX_LISTS_AT_ONCE),
-        export_slots=FairSlots(MAX_EXPORTS_AT_ONCE),
+        list_slots=FairSlots(MAX_CONCURRENT_LISTS),
+        export_slots=FairSlots(MAX_CONCURRENT_EXPORTS),
         started=started,
     )
 

@@ -1,7 +1,7 @@
-"""Who did what to whom: an entry for every administrative act, written in the transaction that does it.
+"""The audit log: one entry for each administrative action, written in the transaction that performs the action.
 
-Entries hold identifiers, roles and counts, never a name, an address, a password or a title: what is erased must not live
-on here.
+Entries hold identifiers, roles, counts and times, never a name, an address, a password or a title, so that nothing of an
+erased account remains here.
 """
 
 from typing import Annotated, Final, Literal
@@ -9,9 +9,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
+from seneca.common.pages import Page
 from seneca.common.text_types import CursorText
-from seneca.common.units import Moment
+from seneca.common.times import LATEST_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
 
 Action = Literal[
@@ -34,60 +35,60 @@ Action = Literal[
     "sessions.retained",
 ]
 Detail = int | str
-"""A count, a role, an identifier, a time."""
+"""A count, a role, an identifier or a time."""
 
 WHOLE_DATABASE: Final = ""
-"""The subject of what concerns the whole database."""
+"""The target of an action that concerns the whole database."""
 
 
-class AuditEntry(Struct, frozen=True, rename="camel"):
-    """An act, as it is shown."""
+class AuditEntry(Struct, frozen=True, rename={"action": "act", "target": "subject", "details": "facts"}):
+    """An audit entry, as clients see it."""
 
     id: str
     at: str
-    actor: Annotated[str | None, Meta(description="Who did it, an account's id; `null`: from the shell.")]
-    act: Action
-    subject: Annotated[
-        str | None, Meta(description="To whom or what, an account's or a course's id; `null`: the whole database.")
+    actor: Annotated[str | None, Meta(description="The id of the acting account; `null`: the command line.")]
+    action: Action
+    target: Annotated[
+        str | None, Meta(description="The id of the affected account or course; `null`: the whole database.")
     ]
-    facts: Annotated[dict[str, Detail], Meta(description="Roles, counts, times.")]
+    details: Annotated[dict[str, Detail], Meta(description="Roles, counts, times.")]
 
 
 PUT = """
 INSERT INTO audit (bucket, id, at, actor, act, subject, facts)
-VALUES (:bucket, :id, :now, :actor, :act, :subject, :facts)
+VALUES (:bucket, :id, :now, :actor, :action, :target, :details)
 ON CONFLICT (bucket, id) DO UPDATE SET facts = excluded.facts
 """
 
 
 def record(
-    tx: Transaction, actor: str | None, act: Action, subject: str, now: int, *, entry: str = "", **facts: Detail
+    tx: Transaction, actor: str | None, action: Action, target: str, now: int, *, entry: str = "", **details: Detail
 ) -> str:
-    """Record an act.
+    """Record an action.
 
     Args:
-        tx: the transaction that does it.
-        actor: who does it, an account's id; None: whoever is at the shell.
-        act: what is done.
-        subject: to whom or to what, an account's or a course's id, or ``WHOLE_DATABASE``.
+        tx: the transaction that performs it.
+        actor: the id of the acting account; None: the command line.
+        action: its name.
+        target: the id of the affected account or course, or ``WHOLE_DATABASE``.
         now: milliseconds since 1970.
-        entry: of an act that takes several transactions, the entry that its first one made: its facts become these.
-        facts: counts, roles, times, identifiers. Nothing that a person is called.
+        entry: for an action of several transactions, the id that the first call returned: that entry's details are replaced.
+        details: counts, roles, times, identifiers; never a name.
 
     Returns:
         The entry's id.
 
     """
-    id_ = entry or units.new_id()
+    id_ = entry or new_id()
     tx.execute_later(
         PUT,
-        bucket=units.bucket_of(subject, tx.buckets),
+        bucket=bucket_of(target, tx.buckets),
         id=id_,
         now=now,
         actor=actor,
-        act=act,
-        subject=subject,
-        facts=msgspec.json.encode(facts).decode(),
+        action=action,
+        target=target,
+        details=msgspec.json.encode(details).decode(),
     )
     return id_
 
@@ -101,30 +102,24 @@ LIMIT :limit
 """
 ABOUT = f"SELECT {COLUMNS} FROM audit WHERE subject = :id OR actor = :id ORDER BY at, id"
 
-Place = tuple[Moment, CursorText]
-"""Where a page of entries ends: time, id."""
-NEWEST: Final[Place] = (units.LATEST, "~")
+Cursor = tuple[TimeMs, CursorText]
+"""The time and id of the last entry of a page."""
+FIRST_PAGE: Final[Cursor] = (LATEST_MS, "~")
 
 
-class Page(Struct, frozen=True):
-    """Some entries, and the place after which there are more (None: these are the last)."""
-
-    entries: list[AuditEntry]
-    more_after: Place | None
-
-
-def page(tx: Transaction, after: Place, limit: int) -> Page:
-    """Entries, the newest first."""
+def page(tx: Transaction, after: Cursor, limit: int) -> Page[AuditEntry, Cursor]:
+    """List entries, newest first."""
     rows = tx.fetch_all(PAGE, before_time=after[0], before_id=after[1], limit=limit + 1)
-    shown = rows[:limit]
-    return Page([_entry(row) for row in shown], (shown[-1][1], shown[-1][0]) if len(rows) > limit else None)
+    page_rows = rows[:limit]
+    cursor = (page_rows[-1][1], page_rows[-1][0]) if len(rows) > limit else None
+    return Page([_entry(row) for row in page_rows], cursor)
 
 
 def about(tx: Transaction, account_id: str) -> list[AuditEntry]:
-    """What was done by an account or to it, the oldest first."""
+    """List the entries of which an account is the actor or the target, oldest first."""
     return [_entry(row) for row in tx.stream(ABOUT, id=account_id)]
 
 
 def _entry(row: Row) -> AuditEntry:
-    id_, at, actor, act, subject, facts = row
-    return AuditEntry(id_, units.iso(at), actor, act, subject or None, msgspec.json.decode(facts))
+    id_, at, actor, action, target, details = row
+    return AuditEntry(id_, to_iso(at), actor, action, target or None, msgspec.json.decode(details))

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from seneca import audit
-from seneca.auth import access_tokens, sign_ins
+from seneca.auth import sign_ins, signing_keys
 from seneca.database import Database, Progress, Row, Transaction
 from seneca.database.sqlite import backup
 from seneca.errors import CommandError
@@ -76,7 +76,7 @@ def write(database: Database, path: Path, progress: Progress, *, force: bool = F
 def check_backup(path: Path) -> str | None:
     """Why a file, though it may be a whole database, is perhaps not all that it should be."""
     try:
-        return backup.MISSING_LOG if backup.is_live_copy(path) else None
+        return backup.MISSING_WAL if backup.is_live_copy(path) else None
     except OSError:
         return None  # ``restore`` says it
 
@@ -190,8 +190,8 @@ def finish(tx: Transaction, again: int, now: int) -> None:
         now: milliseconds since 1970.
 
     """
-    sign_ins.end_everybodys(tx)
-    access_tokens.reset_signing_keys(tx)
+    sign_ins.end_all_sign_ins(tx)
+    signing_keys.reset_signing_keys(tx)
     tx.execute(CLOSE)
     tx.execute(FORGET_SETUP_TOKEN)
     audit.record(tx, None, "data.restored", audit.WHOLE_DATABASE, now, erased=again)
@@ -217,8 +217,8 @@ NOBODYS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (
 
 def carry_keys(old: Transaction, new: Transaction) -> None:
     """Let the servers that run, and their likes, go on with the signing keys that they know."""
-    for (ids,) in old.fetch_all(access_tokens.KNOWN):
-        new.execute(access_tokens.PUT_KNOWN, ids=ids)
+    for (ids,) in old.fetch_all(signing_keys.KEY_IDS):
+        new.execute(signing_keys.PUT_KEY_IDS, ids=ids)
 
 
 def carry_name_changes(old: Transaction, new: Transaction) -> None:

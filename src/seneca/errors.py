@@ -1,7 +1,7 @@
-"""Every refusal that Seneca can utter. Each owns its status and its stable code.
+"""Every error that Seneca reports to a client or at the command line. Each class owns its HTTP status and its stable code.
 
-A refusal is an answer, not a fault: the doors render it (``api.problems`` as problem details,
-the shell as one line and an exit status). Anything else that is raised is a bug.
+``http.problem_details`` renders an ``ApiError`` as problem details, the command line as one line and an exit status. Any
+other exception is a bug. A class has a docstring where its title does not say everything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,27 +9,27 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from seneca.common import units
+from seneca.common.times import to_iso
 
-MAX_ERRORS = 20  # a body of repeated names would get an answer fifty times its size
-MAX_FIELD_CHARACTERS = 200  # a field may end with a member name of the client's
-MAX_RULE_CHARACTERS = 500
+MAX_ERRORS: Final = 20  # the errors of a body of repeated names would be fifty times its size
+MAX_FIELD_CHARACTERS: Final = 200  # a field may end with a member name from the client
+MAX_RULE_CHARACTERS: Final = 500
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with the input: the field's path (``moduleStats[2].quiz.score``) and the rule."""
+    """One error in the input: the path of the field (``moduleStats[2].quiz.score``) and the rule that it breaks."""
 
     field: str
     message: str
 
 
 class ApiError(Exception):
-    """Something that was asked for and is not done. Subclasses say what and why.
+    """Base class of all errors that are reported rather than logged as bugs.
 
     Args:
-        detail: one sentence for people, which may say how to go on.
-        members: further facts, added to the answer as they are.
-        headers: HTTP headers that belong to the answer.
+        detail: one sentence for people, which may say what to do.
+        members: additional members of the response body.
+        headers: HTTP headers of the response.
 
     """
 
@@ -37,7 +37,7 @@ class ApiError(Exception):
     code: str
     title: str
     account: str | None = None
-    """The id of the account that it concerns, where that is known: for the log only, never in the answer."""
+    """The id of the account concerned, if known. It is logged, but never sent."""
 
     def __init__(
         self,
@@ -53,21 +53,16 @@ class ApiError(Exception):
 
     @classmethod
     def titles(cls) -> Mapping[str, str]:
-        """Every code that it can have, with its title."""
+        """Map each code that this class can have to its title."""
         return {cls.code: cls.title}
 
 
-# -- 400 ---------------------------------------------------------------------------------------
-
-
 class MalformedJson(ApiError):
-    """The body is not JSON text that can be read."""
-
     status, code, title = 400, "malformed-json", "The body is not valid JSON"
 
 
 class InvalidInput(ApiError):
-    """The input breaks rules; every entry of ``errors`` names a field and a rule (the first twenty of them)."""
+    """The input breaks rules. ``errors`` holds the first ``MAX_ERRORS`` of them."""
 
     status, code, title = 400, "invalid-input", "The input is not valid"
 
@@ -83,50 +78,47 @@ class InvalidInput(ApiError):
 
     @classmethod
     def field(cls, field: str, message: str) -> "InvalidInput":
-        """The refusal of one field."""
+        """Make the error of a single field."""
         return cls([FieldError(field, message)])
 
 
 def _excerpt(text: str, characters: int) -> str:
-    """The beginning of a text that a client may have sent, as valid Unicode."""
+    """Truncate a text that may come from a client, and make it valid Unicode."""
     if len(text) > characters:
         text = text[: characters - 1] + "…"
     return text.encode(errors="replace").decode()
 
 
-# -- 401, 403 ----------------------------------------------------------------------------------
-
-
 TokenProblem = Literal["token-missing", "token-invalid", "token-expired", "signed-out"]
 TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
-    "token-missing": ("A bearer token is needed", "Send a bearer token in the header Authorization: Bearer TOKEN."),
+    "token-missing": ("A bearer token is required", "Send a bearer token in the header Authorization: Bearer TOKEN."),
     "token-invalid": ("The token is not valid", "The token is not valid. Sign in again."),
     "token-expired": ("The token has expired", "The token has expired. Refresh it, or sign in again."),
     "signed-out": ("This sign-in has ended", "This sign-in has ended. Sign in again."),
 }
-"""The title and the usual detail of each code."""
+"""The title and the default detail of each code."""
 
 
 class Unauthenticated(ApiError):
-    """No token, or one that is not good (any more); the code says what to do. The account: whose genuine token it is."""
+    """The token is missing or not valid. ``code`` says why; ``account`` is the account of a genuine token."""
 
     status, code, title = 401, "token-invalid", "The token is not valid"
 
     def __init__(self, code: TokenProblem, detail: str | None = None, *, account: str | None = None) -> None:
         self.code = code
-        self.title, usual_detail = TOKEN_PROBLEMS[code]
+        self.title, default_detail = TOKEN_PROBLEMS[code]
         self.account = account
         challenge = 'Bearer realm="seneca"' + ("" if code == "token-missing" else ', error="invalid_token"')
-        super().__init__(detail or usual_detail, headers={"WWW-Authenticate": challenge})
+        super().__init__(detail or default_detail, headers={"WWW-Authenticate": challenge})
 
     @classmethod
     def titles(cls) -> Mapping[str, str]:
-        """The four codes."""
+        """Map each code that this class can have to its title."""
         return {code: title for code, (title, _) in TOKEN_PROBLEMS.items()}
 
 
 class InvalidCredentials(ApiError):
-    """No such name, or not its password: which of the two is never said."""
+    """The name is unknown or the password is wrong. The response never says which."""
 
     status, code, title = 401, "invalid-credentials", "Invalid credentials"
 
@@ -136,70 +128,47 @@ class InvalidCredentials(ApiError):
 
 
 class Forbidden(ApiError):
-    """The caller's role may not do this."""
-
-    status, code, title = 403, "forbidden", "This role may not do that"
+    status, code, title = 403, "forbidden", "Your role does not permit this"
 
 
 class RegistrationClosed(ApiError):
-    """Only an administrator may register this account."""
-
     status, code, title = 403, "registration-closed", "Only an administrator may register this account"
 
 
-# -- 404, 405 ----------------------------------------------------------------------------------
-
-
 class RouteNotFound(ApiError):
-    """Nothing lives at this path."""
-
-    status, code, title = 404, "route-not-found", "There is nothing at this path"
+    status, code, title = 404, "route-not-found", "There is no resource at this path"
 
 
 class CourseNotFound(ApiError):
-    """No course has this id or title."""
-
     status, code, title = 404, "course-not-found", "There is no such course"
 
 
 class TopicNotFound(ApiError):
-    """The course has no topic of this name."""
-
     status, code, title = 404, "topic-not-found", "The course has no such topic"
 
 
 class SessionNotFound(ApiError):
-    """No session has this id, or it is another learner's: the two look alike."""
+    """No session has this id, or it belongs to another learner. The two look alike."""
 
     status, code, title = 404, "session-not-found", "There is no such session"
 
 
 class AccountNotFound(ApiError):
-    """No account has this id."""
-
     status, code, title = 404, "account-not-found", "There is no such account"
 
 
 class MethodNotAllowed(ApiError):
-    """The path exists, but not with this method."""
-
-    status, code, title = 405, "method-not-allowed", "This path does not take that method"
-
-
-# -- 408 ---------------------------------------------------------------------------------------
+    status, code, title = 405, "method-not-allowed", "The path does not support this method"
 
 
 class RequestTimeout(ApiError):
-    """The body did not arrive in time; nothing of it was stored."""
+    """The body did not arrive in time. Nothing of it was stored."""
 
     status, code, title = 408, "request-timeout", "The body did not arrive in time"
 
 
-# -- 409 ---------------------------------------------------------------------------------------
-
-
 class NameTaken(ApiError):
-    """A username or an address is in use; which, is never said."""
+    """The username or the e-mail address is in use. The response never says which."""
 
     status, code, title = 409, "name-taken", "Username or email already in use"
 
@@ -208,118 +177,96 @@ class NameTaken(ApiError):
 
 
 class TitleTaken(ApiError):
-    """Another course has this title."""
-
-    status, code, title = 409, "title-taken", "A course with this title exists already"
+    status, code, title = 409, "title-taken", "A course with this title already exists"
 
 
 class CourseInUse(ApiError):
-    """Sessions refer to the course."""
-
     status, code, title = 409, "course-in-use", "Study sessions refer to this course"
 
 
 class SessionIdTaken(ApiError):
-    """The id that the client brought names something else already."""
+    """The client chose a session id that is already in use."""
 
     status, code, title = 409, "session-id-taken", "This session id is in use for something else"
 
 
 class SessionEnded(ApiError):
-    """The session has ended; nothing can be added to it."""
-
     status, code, title = 409, "session-ended", "The session has ended"
 
     def __init__(self, ended_at: int) -> None:
         self.ended_at = ended_at
-        end = units.iso(ended_at)
+        end = to_iso(ended_at)
         super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
 
 
 class SessionFull(ApiError):
-    """The session would hold more than a session may."""
-
     status, code, title = 409, "session-full", "The session is full"
 
 
 class TooManyLearnerNames(ApiError):
-    """One learner would have results under more module names than they may have in one course."""
-
     status, code, title = 409, "too-many-learner-names", "Too many module names of one learner in one course"
 
 
 class TooManyNames(ApiError):
-    """The learners of a course would together have results under more module names than it may have."""
-
     status, code, title = 409, "too-many-names", "Too many module names in one course"
 
 
 class OwnAccount(ApiError):
-    """An administrator's own account changes only by routes that ask for the current password."""
+    """Administrators change their own account only by routes that ask for the current password."""
 
     status, code, title = 409, "own-account", "This is your own account"
 
 
 class LastAdministrator(ApiError):
-    """The last administrator can be neither demoted nor erased."""
-
     status, code, title = 409, "last-administrator", "This is the last administrator"
 
 
-# -- 412, 413, 415 -----------------------------------------------------------------------------
-
-
 class PreconditionFailed(ApiError):
-    """``If-Match`` names a version that is not the stored one."""
+    """``If-Match`` names another version than the stored one."""
 
     status, code, title = 412, "precondition-failed", "It has changed since you read it"
 
 
 class PayloadTooLarge(ApiError):
-    """The body is larger than this request may be."""
-
     status, code, title = 413, "payload-too-large", "The body is too large"
 
 
 class UnsupportedMediaType(ApiError):
-    """The body is announced as something other than JSON."""
-
     status, code, title = 415, "unsupported-media-type", "The body must be application/json"
 
 
-# -- 429 ---------------------------------------------------------------------------------------
-
-
 class TooManyRequests(ApiError):
-    """Too many tries have failed, or too many accounts were registered, to try again at once."""
+    """Too many sign-ins or registrations from one address, or sign-ins to one account. ``Retry-After`` says how long to wait."""
 
-    status, code, title = 429, "too-many-requests", "Too many tries: wait before the next"
+    status, code, title = 429, "too-many-requests", "Too many attempts: wait before the next one"
 
     def __init__(self, milliseconds: int) -> None:
-        super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})
+        super().__init__(headers={"Retry-After": str(_whole_seconds(milliseconds))})
+
+
+def _whole_seconds(milliseconds: int) -> int:
+    """Round up, so that a client that waits as long as ``Retry-After`` says never comes too early."""
+    return -(-milliseconds // 1000)
 
 
 class QuotaExceeded(ApiError):
-    """The learner has stored as much as one learner may in an hour."""
+    """The learner has used up the hourly quota of writes or bytes."""
 
-    status, code, title = 429, "quota-exceeded", "Too much was stored in this hour"
+    status, code, title = 429, "quota-exceeded", "The hourly quota is used up"
 
     def __init__(self, rule: str, milliseconds: int) -> None:
-        seconds = -(-milliseconds // 1000)
+        seconds = _whole_seconds(milliseconds)
         super().__init__(f"{rule} Try again in {seconds:,} seconds.", headers={"Retry-After": str(seconds)})
 
 
-# -- 503 ---------------------------------------------------------------------------------------
-
-
 class ServiceUnavailable(ApiError):
-    """It cannot be done now; the same request may be sent again.
+    """A temporary failure: the client may retry the same request.
 
-    Nothing of it was stored, unless the connection to the database broke at COMMIT: then all of it was, or nothing, and
-    nobody knows which (docs/reliability.md says what may be sent again without counting twice).
+    Nothing was stored, with one exception: if the connection to the database broke during COMMIT, either everything or
+    nothing was stored, and the server cannot tell which (docs/reliability.md says which requests are safe to retry).
     """
 
-    status, code, title = 503, "service-unavailable", "The service cannot do this right now"
+    status, code, title = 503, "service-unavailable", "The service is temporarily unavailable"
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1, account: str | None = None) -> None:
         self.account = account
@@ -327,27 +274,28 @@ class ServiceUnavailable(ApiError):
 
 
 class Busy(ServiceUnavailable):
-    """Another transaction holds what this one needs; nothing of it was stored."""
+    """Another transaction holds a required lock. Nothing was stored."""
 
     def __init__(self) -> None:
         super().__init__("The database is busy with another write. Try again.", retry_after=5)
 
 
-# -- what only the shell meets (the status is never sent) --------------------------------------
-
-
 class CommandError(ApiError):
-    """A setting, file or database that Seneca cannot work with. Met in the shell only."""
+    """A setting, file or database cannot be used. Raised only at start and by commands; its status is never sent."""
 
-    status, code, title = 500, "command-failed", "Seneca cannot work with this"
+    status, code, title = 500, "command-failed", "The command failed"
+
+
+class ConfigurationError(CommandError):
+    """A setting, a key file or a database URL is not valid."""
 
 
 def reason(error: Exception) -> str:
-    """What an error says, without the number and the file name that Python puts around what the system says."""
+    """Return an error's message, of an OSError without the number and the file name."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 class TotalsMismatch(ApiError):
-    """Kept figures are not what the recorded rows say."""
+    """Stored totals differ from the recorded rows. Raised only by a command; its status is never sent."""
 
-    status, code, title = 500, "totals-differ", "Figures differ from the recorded rows"
+    status, code, title = 500, "totals-differ", "Totals differ from the recorded rows"

@@ -1,4 +1,4 @@
-"""Log lines: structured, one for each request, with ids and route templates but never what a pupil wrote."""
+"""Structured logging: one line for each request, with ids and route templates, never the content of a request."""
 
 import asyncio
 import atexit
@@ -18,22 +18,22 @@ FLUSH_SECONDS: Final = 0.05
 
 
 class BufferedLogger:
-    """A logger that writes lines together, a moment later, while an event loop runs; else at once.
+    """A logger that buffers lines for ``FLUSH_SECONDS`` while an event loop runs, and otherwise writes them at once.
 
-    Writing each line by itself costs a tenth of a short request (docs/performance.md).
+    Writing each line separately costs a tenth of a short request (docs/performance.md).
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._waiting: list[bytes] = []
+        self._buffer: list[bytes] = []
         self._lock = threading.Lock()
         atexit.register(self.flush)
 
     def msg(self, line: bytes) -> None:
-        """Take a line; it is written soon."""
+        """Buffer a line."""
         with self._lock:
-            self._waiting.append(line)
-            if len(self._waiting) > 1:
+            self._buffer.append(line)
+            if len(self._buffer) > 1:
                 return
         try:
             asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
@@ -43,26 +43,26 @@ class BufferedLogger:
     info = warning = error = msg
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered lines."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
-        text = b"".join(waiting)
+            lines, self._buffer = self._buffer, []
+        text = b"".join(lines)
         while text:
             text = text[os.write(self._descriptor, text) :]
 
 
-Form = Literal["auto", "json", "text"]
+LogFormat = Literal["auto", "json", "text"]
 
 
-def configure(form: Form) -> Callable[[], None]:
-    """Write log lines to standard error: as JSON, as text, or (auto) as text where a person looks on.
+def configure(log_format: LogFormat) -> Callable[[], None]:
+    """Configure logging to standard error: as JSON, as text, or with ``auto`` as text on a terminal and JSON elsewhere.
 
     Returns:
-        What a worker calls last: it writes the lines that still wait.
+        A function that writes the buffered lines. A worker calls it before it exits.
 
     """
     flush: Callable[[], None] = sys.stderr.flush
-    if is_text(form):
+    if is_text(log_format):
         processors: list[Any] = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -82,26 +82,26 @@ def configure(form: Form) -> Callable[[], None]:
     return flush
 
 
-def is_text(form: Form) -> bool:
+def is_text(log_format: LogFormat) -> bool:
     """Whether log lines are text."""
-    return form == "text" or (form == "auto" and sys.stderr.isatty())
+    return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
 
 
 def console_renderer() -> structlog.dev.ConsoleRenderer:
-    """What makes a line of text."""
-    plainly = structlog.dev.plain_traceback  # the others show local variables: passwords, answers
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plainly)
+    """Make the renderer of text lines."""
+    formatter = structlog.dev.plain_traceback  # the others show local variables: passwords, answers
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=formatter)
 
 
 class Formatter(logging.Formatter):
-    """Give lines of the standard library's loggers the shape of ours."""
+    """Render records of the standard library's loggers like structlog's events."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, log_format: LogFormat) -> None:
         super().__init__()
-        self._console = console_renderer() if is_text(form) else None
+        self._console = console_renderer() if is_text(log_format) else None
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Render a record as one line, without the line end."""
         event: dict[str, Any] = {"event": record.getMessage(), "logger": record.name}
         if record.exc_info:
             event["exc_info"] = record.exc_info
@@ -112,17 +112,17 @@ class Formatter(logging.Formatter):
         return str(self._console(None, level, event))
 
 
-def iso(moment: datetime) -> str:
-    """A time as structlog writes it."""
-    return moment.isoformat().replace("+00:00", "Z")
+def iso(time: datetime) -> str:
+    """Format a time as structlog does."""
+    return time.isoformat().replace("+00:00", "Z")
 
 
-def standard_library(form: Form) -> dict[str, Any]:
-    """A configuration of the standard library's logging: Granian's lines, warnings, and whatever else there is."""
+def standard_library(log_format: LogFormat) -> dict[str, Any]:
+    """Make the configuration of the standard library's logging, which Granian and Python's warnings use."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"ours": {"()": Formatter, "form": form}},
+        "formatters": {"ours": {"()": Formatter, "log_format": log_format}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}},
         "loggers": {"_granian": {"level": "INFO"}},
         "root": {"handlers": ["console"], "level": "WARNING"},
@@ -136,7 +136,7 @@ _tracebacks: Final = structlog.processors.ExceptionRenderer(
 
 
 def render(logger: Any, level: str, event: Any) -> bytes:
-    """A line of JSON: in one step, since every request pays for it."""
+    """Render an event as a line of JSON, in a single step because every request does this."""
     if "exc_info" in event:
         event = _tracebacks(logger, level, event)
     event["level"] = level

@@ -1,4 +1,4 @@
-"""Every setting: its variable, meaning, unit and default. Read once, at start, and frozen."""
+"""The settings: name, meaning, unit and default of each. They are read once, at start."""
 
 import os
 import re
@@ -11,19 +11,19 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 PREFIX = "SENECA_"
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")  # RFC 6454, 6.2
 Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
-"""The variable that tells a worker when its server started, by ``time.monotonic()``: a new one makes no new server."""
+"""The environment variable that tells a worker, also a restarted one, its server's start time by ``time.monotonic()``."""
 MAX_DEFAULT_WORKERS: Final = 4
-"""Workers that nobody asked for: each takes memory and, of PostgreSQL's 100 connections, twelve (docs/scaling.md)."""
+"""The limit without SENECA_WORKERS: each takes memory, and twelve of PostgreSQL's 100 connections (docs/scaling.md)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one running Seneca was told. ``SENECA_`` and the upper-case name is the variable."""
+    """The settings of one installation. The environment variable of each is ``SENECA_`` and its upper-case name."""
 
     data: Annotated[
         Path,
@@ -40,21 +40,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100,
-            description="Connections of each worker to PostgreSQL for writes, and as many for reads; besides them three for "
-            "lists and exports and one to check for ended sign-ins.",
+            description="Connections of each worker to PostgreSQL for writes, and the same number for reads; in addition three for "
+            "lists and exports, and one to poll for ended sign-ins.",
         ),
     ] = 4
-    host: Annotated[str, Meta(description="Address or name of this machine to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0: one that is free.")] = 3000
+    host: Annotated[str, Meta(description="Address or host name to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0: any free port.")] = 3000
     workers: Annotated[
         int,
-        Meta(ge=0, le=64, description="Processes that answer requests; 0: one to each usable core, at most four."),
+        Meta(ge=0, le=64, description="Worker processes; 0: one for each usable core, at most four."),
     ] = 0
     secret_key: Annotated[
         str,
         Meta(
             description="Signing keys of 32 characters or more, comma-separated: the first signs, all verify; "
-            "empty: one is made in the data directory."
+            "empty: one is created in the data directory."
         ),
     ] = ""
     registration: Annotated[
@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     password_words: Annotated[
         str,
         Meta(
-            description="File of words that passwords must not be built from, one to a line: the school's name, its town; "
+            description="File of words that passwords must not be built from, one per line: the school's name, its town; "
             "empty: none."
         ),
     ] = ""
@@ -72,8 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            description="Sign-ins that may fail from one address in ten minutes, where it is not familiar to the account; "
-            "then they are slowed.",
+            description="Failed sign-ins that one address may have in ten minutes, not counting accounts to which it is familiar; "
+            "further attempts are slowed down.",
         ),
     ] = 60
     max_registrations: Annotated[
@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            description="Bytes of results that one learner may store in an hour: names and parts as they are stored.",
+            description="Bytes of results that one learner may store in an hour: names and parts, as stored.",
         ),
     ] = 268_435_456
     cors_origins: Annotated[
@@ -96,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         str,
         Meta(
-            description="Reverse proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated; "
+            description="Reverse proxies whose X-Forwarded-For is trusted: addresses or networks, comma-separated; "
             "empty: none."
         ),
     ] = ""
@@ -104,8 +104,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="Seconds between two times that SQLite's file is rewritten because somebody was erased; where nobody "
-            "erased had a session, 144 times as long.",
+            description="Minimum seconds between rewrites of SQLite's file after erasures; 144 times as long if no erased account "
+            "had a session.",
         ),
     ] = 600
     log_format: Annotated[
@@ -115,27 +115,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def database(self) -> str:
-        """The database's URL, spelled out."""
+        """The database's URL, with the default filled in."""
         return self.database_url or f"sqlite:///{self.data / 'seneca.db'}"
 
     @property
     def processes(self) -> int:
-        """How many processes answer requests."""
+        """The number of worker processes."""
         return self.workers or min(usable_cores(), MAX_DEFAULT_WORKERS)
 
     @property
     def cores_each(self) -> int:
-        """How many cores each of them has for itself, at least one."""
+        """The number of cores for each worker process, at least one."""
         return max(1, usable_cores() // self.processes)
 
     @property
     def origins(self) -> list[str]:
-        """The origins that CORS admits. Raises CommandError."""
+        """The origins that CORS allows. Raises ConfigurationError."""
         return _origins(self.cors_origins)
 
     @property
     def proxy_networks(self) -> tuple[Network, ...]:
-        """The networks of the reverse proxies. Raises CommandError."""
+        """The networks of the trusted reverse proxies. Raises ConfigurationError."""
         return _networks(self.trusted_proxies)
 
     def variables(self) -> dict[str, str]:
@@ -144,7 +144,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on; a container's share of their time is not looked at."""
+    """Count the cores that this process may run on. A container's CPU quota is ignored."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -154,7 +154,7 @@ def _origins(text: str) -> list[str]:
     origins = [origin.strip().lower() for origin in text.split(",") if origin.strip()]
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise CommandError(
+            raise ConfigurationError(
                 f"SENECA_CORS_ORIGINS: {origin!r} is not an origin. "
                 "Write scheme, host and port as a browser sends them, without a path: https://app.school.example"
             )
@@ -164,9 +164,9 @@ def _origins(text: str) -> list[str]:
 @cache
 def _networks(proxies: str) -> tuple[Network, ...]:
     try:
-        return tuple(ip_network(one.strip()) for one in proxies.split(",") if one.strip())
+        return tuple(ip_network(proxy.strip()) for proxy in proxies.split(",") if proxy.strip())
     except ValueError as error:
-        raise CommandError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
+        raise ConfigurationError(f"SENECA_TRUSTED_PROXIES: {error}.") from None
 
 
 def variable(name: str) -> str:
@@ -174,31 +174,31 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def read(environment: Mapping[str, str] | None = None, **given: object) -> Settings:
-    """The settings from the environment, overridden by what is given (None is: not given).
+def read(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings from the environment. ``overrides`` that are not None take precedence.
 
     Raises:
-        CommandError: a variable is unknown or has a value that it cannot have; it is named.
+        ConfigurationError: a variable is unknown or has an invalid value; the message names it.
 
     """
     environment = os.environ if environment is None else environment
     known = {variable(name): name for name in Settings.__struct_fields__}
     if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
-        raise CommandError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
+        raise ConfigurationError(f"Unknown setting {unknown[0]}. Known: {', '.join(sorted(known))}.")
     values: dict[str, object] = {known[name]: text for name, text in environment.items() if name in known}
-    values |= {name: value for name, value in given.items() if value is not None}
-    settings = {}
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    fields = {}
     for field in msgspec.structs.fields(Settings):
         if field.name in values:
             try:
-                settings[field.name] = msgspec.convert(
+                fields[field.name] = msgspec.convert(
                     values[field.name],
                     field.type,
                     strict=False,
                     dec_hook=lambda kind, value: kind(value),
                 )
             except (msgspec.ValidationError, TypeError) as error:
-                raise CommandError(f"{variable(field.name)}: {error}.") from None
-    told = Settings(**settings)
-    _ = told.proxy_networks, told.origins
-    return told
+                raise ConfigurationError(f"{variable(field.name)}: {error}.") from None
+    settings = Settings(**fields)
+    _ = settings.proxy_networks, settings.origins  # raise ConfigurationError if invalid
+    return settings

@@ -10,7 +10,7 @@ from seneca.accounts import Account, AccountChange, Registration
 from seneca.api.registration import check_may_register
 from seneca.auth import login_throttle, password_policy, setup_token, sign_ins
 from seneca.auth.access_tokens import Caller
-from seneca.common import units
+from seneca.common.ids import new_id
 from seneca.database import Transaction
 from seneca.errors import (
     AccountNotFound,
@@ -75,7 +75,7 @@ async def register(request: AnyRequest) -> Response:
         limit = state.settings.max_registrations
         await state.database.write(login_throttle.reserve_registration, client_address(request), limit, now_ms())
     password_hash = await state.password_hashers.hash(registration.password, client_address(request))
-    user_id = units.new_id()
+    user_id = new_id()
     # A learner's own registration is not an administrative action: it has no actor.
     actor = administrator.id if administrator else user_id if registration.role == "admin" else None
 
@@ -150,9 +150,9 @@ async def page(request: AnyRequest) -> Response:
     With `q`, list those whose username or email address contains it (case-insensitive).
     """
     params = pagination.page_params(request)
-    after = params.after(accounts.Place, accounts.BEGINNING)
+    after = params.after(accounts.Cursor, accounts.FIRST_PAGE)
     result = await scan(request, accounts.page, query=params.query, after=after, limit=params.limit)
-    return json_response(result.accounts, headers=params.link(result.more_after))
+    return json_response(result.items, headers=params.link(result.next_cursor))
 
 
 @get(
@@ -213,7 +213,7 @@ async def change(request: AnyRequest) -> Response:
             audit.record(tx, caller.id, "account.password-set", user_id, now)
         return account, sign_ins.end_all(tx, user_id, now)
 
-    account, revoked_sign_ins = await write_as_admin(request, caller, work, subject=user_id)
+    account, revoked_sign_ins = await write_as_admin(request, caller, work, target=user_id)
     state.token_verifier.revoke(revoked_sign_ins)
     return json_response(account)
 

@@ -30,9 +30,9 @@ async def page(request: Request[Any, Any, Any]) -> Response:
     It has every administrative action, with actor and subject as ids only.
     """
     params = pagination.page_params(request)
-    after = params.after(audit.Place, audit.NEWEST)
+    after = params.after(audit.Cursor, audit.FIRST_PAGE)
     result = await scan(request, audit.page, after, params.limit)
-    return json_response(result.entries, headers=params.link(result.more_after))
+    return json_response(result.items, headers=params.link(result.next_cursor))
 
 
 ROUTES = [page]

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from seneca import accounts
 from seneca.accounts import Credentials
-from seneca.auth import login_throttle, passwords, sign_ins
+from seneca.auth import access_tokens, login_throttle, passwords, sign_ins
 from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
@@ -82,7 +82,7 @@ async def authenticate_by_password(request: AnyRequest, name: str, password: str
         request: the request.
         name: a username or an email address.
         password: the password to verify.
-        work: takes the account's credentials, the login attempt, which it must take back, and a slot to hash in. It returns None
+        work: takes the account's credentials, the login attempt, which it must withdraw, and a slot to hash in. It returns None
             if the password has changed since it was verified; it is then verified again.
 
     Raises:
@@ -100,7 +100,7 @@ async def authenticate_by_password(request: AnyRequest, name: str, password: str
             with state.password_hashers.slot(address, text_types.key(name)) as slot:
                 result = await _verify_and_run(state, attempt, password, slot, work)
         except ApiError:  # the password was right, or could not be verified
-            await _take_back(state, attempt)
+            await _withdraw_attempt(state, attempt)
             raise
     except TooManyRequests as error:
         _log_failure(request, error.account, address, error.code)
@@ -121,16 +121,16 @@ async def _reserve_attempt(state: AppState, name: str, address: str) -> LoginAtt
         TooManyRequests: the name must wait, or too many attempts at it are being counted.
 
     """
-    with state.password_hashers.turn(address, text_types.key(name)):
+    with state.password_hashers.permit(address, text_types.key(name)):
         async with state.sign_in_slots.slot(address):
             return await state.database.write(
                 login_throttle.reserve, name, address, state.settings.max_login_failures, now_ms()
             )
 
 
-async def _take_back(state: AppState, attempt: LoginAttempt) -> None:
+async def _withdraw_attempt(state: AppState, attempt: LoginAttempt) -> None:
     with suppress(ServiceUnavailable):  # the attempt then stays counted as a failure
-        await state.database.write(login_throttle.take_back, attempt)
+        await state.database.write(login_throttle.withdraw, attempt)
 
 
 async def _verify_and_run(
@@ -222,7 +222,7 @@ async def refresh(request: AnyRequest) -> Response:
     A refresh token is valid once. Within ten seconds of its first use, while the new one is unused, sending it again returns the same
     new one, in case the first response was lost. Any other reuse ends the sign-in, since the token may have been stolen.
     """
-    token = RefreshToken.read((await read_body(request, RefreshRequest)).refresh_token)
+    token = RefreshToken.parse((await read_body(request, RefreshRequest)).refresh_token)
     state = app_state(request)
     result = [] if token is None else await state.database.write(sign_ins.refresh, token, now_ms())
     if isinstance(result, list):
@@ -237,7 +237,8 @@ async def refresh(request: AnyRequest) -> Response:
 def token_response(state: AppState, role: accounts.Role, refresh_token: RefreshToken, generation: str) -> Response:
     """Issue an access token, and respond with it and the refresh token."""
     state.token_verifier.accept_generation(generation)
-    access_token = state.token_verifier.keys.issue(
+    access_token = access_tokens.issue(
+        state.token_verifier.keys,
         account_id=refresh_token.account_id,
         role=role,
         sign_in=refresh_token.sign_in,

@@ -94,7 +94,7 @@ async def page(request: Request[Any, Any, Any]) -> Response:
     params = pagination.page_params(request)
     after = params.after(CursorText, "")
     result = await scan(request, courses.page, query=params.query, after=after, limit=params.limit)
-    return json_response(result.courses, headers=params.link(result.more_after))
+    return json_response(result.items, headers=params.link(result.next_cursor))
 
 
 @put(

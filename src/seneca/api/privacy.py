@@ -106,7 +106,7 @@ async def erase_own(request: AnyRequest) -> Response:
             raise AccountNotFound
 
         def work(tx: Transaction) -> erasure.Erased | None:
-            login_throttle.take_back(tx, attempt)
+            login_throttle.withdraw(tx, attempt)
             return erasure.erase_self(tx, caller, credentials, now)
 
         return await state.database.write(work)
@@ -140,7 +140,7 @@ async def erase_another(request: AnyRequest) -> Response:
     def erase(tx: Transaction, _: int) -> erasure.Erased:
         return erasure.erase(tx, caller.id, user_id, now)
 
-    result = await write_as_admin(request, caller, erase, subject=user_id)
+    result = await write_as_admin(request, caller, erase, target=user_id)
     state.token_verifier.revoke(result.sign_ins)
     await state.erasure_worker.of(user_id, now, is_complete=result.is_complete)
     return empty_response()

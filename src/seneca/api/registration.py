@@ -49,7 +49,7 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
         raise RegistrationClosed("Sign in as an administrator to register another.")
     token = request.headers.get("x-setup-token")
     if token is not None:
-        if await state.database.read(setup_token.is_token, token):
+        if await state.database.read(setup_token.matches, token):
             return True
     elif await is_local(request):
         return True

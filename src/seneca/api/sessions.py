@@ -6,7 +6,8 @@ from typing import Any
 from litestar import Request, get, post, put
 from msgspec import Struct
 
-from seneca.common import units
+from seneca.common import scores
+from seneca.common.times import to_iso
 from seneca.errors import (
     CourseNotFound,
     QuotaExceeded,
@@ -113,7 +114,7 @@ async def update(request: Request[Any, Any, Any]) -> Response:
         UpdateSessionResponse(
             "Session updated successfully",
             session_id,
-            units.points(updated_session.points),
+            scores.to_points(updated_session.points),
             updated_session.modules,
         )
     )
@@ -136,7 +137,7 @@ async def end(request: Request[Any, Any, Any]) -> Response:
     learner, state, now = current_learner(request), app_state(request), now_ms()
     async with state.quotas.charge(learner, 0, now):
         ended_at = await state.database.write(commands.end, learner, session_id, now)
-    return json_response(EndSessionResponse("Session ended successfully", session_id, units.iso(ended_at)))
+    return json_response(EndSessionResponse("Session ended successfully", session_id, to_iso(ended_at)))
 
 
 @get(

@@ -17,7 +17,7 @@ from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
 from seneca.http.responses import AsgiResponse, Response, json_response
 from seneca.sessions import queries as session_queries
-from seneca.stats import queries as stats_queries
+from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import SessionStatistics, Statistics
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,9 +44,9 @@ async def sessions_of_course(request: AnyRequest) -> Response:
     If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
     """
     params = pagination.page_params(request)
-    after = params.after(session_queries.Place, session_queries.BEGINNING)
+    after = params.after(session_queries.Cursor, session_queries.FIRST_PAGE)
     page = await scan(request, session_queries.page_of_course_or_id, path_uuid(request, "id"), after, params.limit)
-    return json_response(page.sessions, headers=params.link(page.more_after))
+    return json_response(page.items, headers=params.link(page.next_cursor))
 
 
 @get(
@@ -58,8 +58,8 @@ async def course(request: AnyRequest) -> AsgiResponse:
     caller = current_caller(request)
     course_id = path_uuid(request, "courseId")
     if caller.role == "admin":
-        return await respond(request, stats_queries.of_course, course_id)
-    return await respond(request, stats_queries.of_learner_in_course, caller.id, course_id)
+        return await respond(request, statistics_queries.of_course, course_id)
+    return await respond(request, statistics_queries.of_learner_in_course, caller.id, course_id)
 
 
 @get(
@@ -89,7 +89,7 @@ async def own_sessions(request: AnyRequest) -> Response:
 @get("/stats/user", opt=operation(tag=TAG, requires="user", responses=[STATISTICS_RESPONSE]))
 async def own(request: AnyRequest) -> AsgiResponse:
     """Get the caller's statistics over all courses."""
-    return await respond(request, stats_queries.of_learner, current_caller(request).id)
+    return await respond(request, statistics_queries.of_learner, current_caller(request).id)
 
 
 @get(
@@ -99,7 +99,7 @@ async def own(request: AnyRequest) -> AsgiResponse:
 async def own_course(request: AnyRequest) -> AsgiResponse:
     """Get the caller's statistics of a course."""
     course_id = path_uuid(request, "courseId")
-    return await respond(request, stats_queries.of_learner_in_course, current_caller(request).id, course_id)
+    return await respond(request, statistics_queries.of_learner_in_course, current_caller(request).id, course_id)
 
 
 @get(
@@ -125,7 +125,7 @@ async def account(request: AnyRequest) -> AsgiResponse:
     user_id = path_uuid(request, "userId")
 
     def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return stats_queries.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
+        return statistics_queries.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
 
     return await respond(request, read)
 
@@ -142,7 +142,7 @@ async def account_course(request: AnyRequest) -> AsgiResponse:
     )
 
     def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return stats_queries.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
+        return statistics_queries.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
 
     return await respond(request, read)
 
@@ -162,9 +162,9 @@ async def account_sessions(request: AnyRequest) -> Response:
 
 async def _sessions_of(request: AnyRequest, learner: Learner) -> Response:
     params = pagination.page_params(request)
-    after = params.after(session_queries.Place, session_queries.BEGINNING)
+    after = params.after(session_queries.Cursor, session_queries.FIRST_PAGE)
     page = await scan(request, session_queries.page_of_learner, learner, after, params.limit)
-    return json_response(page.sessions, headers=params.link(page.more_after))
+    return json_response(page.items, headers=params.link(page.next_cursor))
 
 
 async def _session(request: AnyRequest, learner: Learner | None) -> Response:
@@ -173,7 +173,7 @@ async def _session(request: AnyRequest, learner: Learner | None) -> Response:
         path_uuid(request, "sessionId"),
     )
     return json_response(
-        await app_state(request).database.read(stats_queries.of_session, learner, course_id, session_id)
+        await app_state(request).database.read(statistics_queries.of_session, learner, course_id, session_id)
     )
 
 

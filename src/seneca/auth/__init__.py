@@ -1,1 +1,1 @@
-"""Who somebody is, and what they may do: passwords, sign-ins, tokens, throttles."""
+"""Authentication and authorisation: passwords, sign-ins, tokens and rate limits."""

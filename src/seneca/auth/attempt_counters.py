@@ -1,81 +1,83 @@
-"""Counters of attempts: one row of the table throttles for each key.
+"""Counters of attempts: one row of the table ``throttles`` for each key.
 
-An account's counters lie in the account's bucket, under keys that start with its id. Names that belong to nobody, and
-network addresses, are kept as hashes.
+An account's counters are in the account's bucket, and their keys start with its id. The keys of unknown names and of network
+addresses are hashes.
 """
 
 import hashlib
 
 from msgspec import Struct
 
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.database import PendingResult, Row, Transaction
 
 
 class Counter(Struct, frozen=True):
-    """Where a counter is kept."""
+    """The primary key of a counter."""
 
     bucket: int
     key: str
 
 
 def of_account(account_id: str, buckets: int) -> Counter:
-    """The counter of an account, for all addresses that are not familiar to it."""
-    return Counter(units.bucket_of(account_id, buckets), f"account {account_id}")
+    """The counter of an account for all unfamiliar addresses."""
+    return Counter(bucket_of(account_id, buckets), f"account {account_id}")
 
 
 def of_account_at(account_id: str, address: str, buckets: int) -> Counter:
-    """The counter of an account at an address that is familiar to it."""
-    return Counter(units.bucket_of(account_id, buckets), f"account {account_id} {hash_of(address)}")
+    """The counter of an account for one familiar address."""
+    return Counter(bucket_of(account_id, buckets), f"account {account_id} {sha256_hex(address)}")
 
 
 def of_name(name: str, buckets: int) -> Counter:
-    """The counter of a name that belongs to no account."""
+    """The counter of a name that no account has."""
     return _hashed(f"name {text_types.key(name)}", buckets)
 
 
 def of_address(purpose: str, address: str, buckets: int) -> Counter:
-    """A counter of a network address, for one purpose."""
+    """The counter of a network address, for one purpose."""
     return _hashed(f"{purpose} {address}", buckets)
 
 
-def hash_of(what: str) -> str:
-    """SHA-256, hexadecimal."""
-    return hashlib.sha256(what.encode()).hexdigest()
+def sha256_hex(text: str) -> str:
+    """Compute a SHA-256, hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _hashed(what: str, buckets: int) -> Counter:
-    key = hash_of(what)
-    return Counter(units.bucket_of(key, buckets), key)
+def _hashed(text: str, buckets: int) -> Counter:
+    key = sha256_hex(text)
+    return Counter(bucket_of(key, buckets), key)
 
 
-ADD = """
+INSERT = """
 INSERT INTO throttles (bucket, key, tries, tried_at) VALUES (:bucket, :key, 0, :now) ON CONFLICT (bucket, key) DO NOTHING
 """
-READ = "SELECT tries, tried_at FROM throttles WHERE bucket = :bucket AND key = :key"
+COUNTER = "SELECT tries, tried_at FROM throttles WHERE bucket = :bucket AND key = :key"
 SET = "UPDATE throttles SET tries = :tries, tried_at = :tried_at WHERE bucket = :bucket AND key = :key"
 
 
 def select_for_update(tx: Transaction, counter: Counter, now: int) -> PendingResult:
-    """Lock a counter until the end of the transaction, so that attempts at the same time see each other.
+    """Create a counter if necessary, and lock it until the end of the transaction, so that concurrent attempts are counted.
 
     Returns:
-        Its row: how many attempts, and a time (of an account or a name the last attempt's, of an address the first's).
+        The pending row: the number of attempts and a time, for an account or a name that of the last attempt, for an
+        address that of the first.
 
     """
-    tx.execute_later(ADD, bucket=counter.bucket, key=counter.key, now=now)
-    return tx.select_for_update(READ, bucket=counter.bucket, key=counter.key)
+    tx.execute_later(INSERT, bucket=counter.bucket, key=counter.key, now=now)
+    return tx.select_for_update(COUNTER, bucket=counter.bucket, key=counter.key)
 
 
-def row_of(answer: PendingResult) -> Row:
-    """The row of a counter that was selected for update."""
-    row = answer.fetchone()
+def fetch_row(result: PendingResult) -> Row:
+    """Fetch the row of a counter that was selected for update."""
+    row = result.fetchone()
     assert row is not None
     return row
 
 
 def put(tx: Transaction, counter: Counter, *, tries: int, tried_at: int) -> None:
-    """Set a counter that was selected for update."""
+    """Update a counter that was selected for update."""
     tx.execute_later(SET, bucket=counter.bucket, key=counter.key, tries=tries, tried_at=tried_at)
 
 
@@ -88,7 +90,7 @@ DELETE_OF_ACCOUNT = "DELETE FROM throttles WHERE bucket = :bucket AND key >= :fi
 
 
 def decrement(tx: Transaction, counter: Counter, since: int | None = None) -> None:
-    """Take an attempt back; with ``since``, only if the counter's time is still that one."""
+    """Subtract an attempt. With ``since``, do so only if the counter's time is unchanged."""
     if since is None:
         tx.execute_later(DECREMENT, bucket=counter.bucket, key=counter.key)
         tx.execute_later(DELETE_IF_ZERO, bucket=counter.bucket, key=counter.key)
@@ -97,16 +99,16 @@ def decrement(tx: Transaction, counter: Counter, since: int | None = None) -> No
 
 
 def delete(tx: Transaction, counter: Counter) -> None:
-    """Delete a counter."""
+    """Delete a counter, which resets it."""
     tx.execute_later(DELETE, bucket=counter.bucket, key=counter.key)
 
 
 def delete_old(tx: Transaction, bucket: int, oldest: int) -> None:
-    """Delete a bucket's counters whose time is before ``oldest``."""
+    """Delete a bucket's counters whose time is before ``oldest`` (milliseconds since 1970)."""
     tx.execute_later(DELETE_OLD, bucket=bucket, oldest=oldest)
 
 
 def delete_of_account(tx: Transaction, account_id: str) -> None:
-    """Delete every counter of an account: nobody has to wait for it any more."""
-    key = of_account(account_id, tx.buckets)
-    tx.execute_later(DELETE_OF_ACCOUNT, bucket=key.bucket, first=key.key, end=key.key + "!")
+    """Delete all counters of an account, which ends every wait."""
+    counter = of_account(account_id, tx.buckets)
+    tx.execute_later(DELETE_OF_ACCOUNT, bucket=counter.bucket, first=counter.key, end=counter.key + "!")

@@ -1,4 +1,4 @@
-"""Whether a caller may still do what their token allowed when the request came: asked in the transaction that does it."""
+"""Authorisation inside the transaction of an action, because the caller may have lost a role or been signed out since."""
 
 from typing import Final
 
@@ -8,31 +8,31 @@ from seneca.auth.access_tokens import Caller
 from seneca.database import Transaction
 from seneca.errors import Forbidden, Unauthenticated
 
-SIGN_IN: Final = "SELECT 1 FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id"
+LIVE_SIGN_IN: Final = "SELECT 1 FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id = :id"
 
 
-def authorise(tx: Transaction, caller: Caller, role: Role | None = None, *, subject: str | None = None) -> None:
-    """Check that the caller's sign-in goes on and that they still have a role.
+def authorise(tx: Transaction, caller: Caller, role: Role | None = None, *, target: str | None = None) -> None:
+    """Check that the caller is still signed in and still has a role.
 
-    The account and the sign-in are locked until the transaction ends: whatever would end either has come first, and is seen
-    here, or comes after all that this transaction does.
+    The account and the sign-in stay locked until the transaction ends. A transaction that ends either of them therefore
+    commits before this check, or after this transaction.
 
     Args:
         tx: the transaction.
-        caller: who asks, as their token says.
-        role: the role that they need; None: any.
-        subject: the account that they are about to change. If it is an administrator's, all administrators are locked first, in
-            order, or two who change each other would wait for each other.
+        caller: the caller, according to the access token.
+        role: the required role; None: any.
+        target: the id of the account that the caller is about to change. If it is an administrator, all administrators are
+            locked first, in order, so that two who change each other do not deadlock.
 
     Raises:
         Unauthenticated: the sign-in has ended.
-        Forbidden: the account has another role by now.
+        Forbidden: the account now has another role.
 
     """
-    if subject is not None:
-        accounts.lock_if_administrator(tx, subject)
+    if target is not None:
+        accounts.lock_if_administrator(tx, target)
     account = tx.select_for_update(accounts.ROLE, id=caller.id)
-    sign_in = tx.select_for_update(SIGN_IN, bucket=caller.bucket, account_id=caller.id, id=caller.sign_in)
+    sign_in = tx.select_for_update(LIVE_SIGN_IN, bucket=caller.bucket, account_id=caller.id, id=caller.sign_in)
     row = account.fetchone()
     if row is None or sign_in.fetchone() is None:
         raise Unauthenticated("signed-out", account=caller.id)

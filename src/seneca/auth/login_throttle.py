@@ -1,7 +1,7 @@
-"""Who must wait before another attempt at a password: accounts and names that are guessed at, addresses that guess.
+"""Rate limits of sign-ins and registrations: for each account or name, and for each network address.
 
-Every attempt is counted before its password is verified, and taken back if that is right: of a hundred at once each sees
-those before it (docs/security.md, docs/decisions/0008-login-throttle.md).
+Every sign-in attempt is counted as a failure before its password is verified, and subtracted if the password is correct, so
+that concurrent attempts cannot bypass the limit (docs/security.md, docs/decisions/0008-login-throttle.md).
 """
 
 from typing import Final
@@ -12,38 +12,41 @@ from seneca import accounts
 from seneca.accounts import Credentials
 from seneca.auth import attempt_counters, password_hashes, passwords
 from seneca.auth.attempt_counters import Counter
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.database import PendingResult, Row, Transaction
 from seneca.errors import TooManyRequests
 
-FREE_FAILURES: Final = 5  # of an account, or of a name that is nobody's
+FREE_FAILURES: Final = 5  # of an account, or of an unknown name, before the first wait
 FIRST_WAIT_MS: Final = 1000  # each further failure doubles it
 MAX_WAIT_MS: Final = 15 * 60 * 1000
 FORGET_AFTER_MS: Final = 24 * 60 * 60 * 1000  # without an attempt
-WINDOW_MS: Final = 10 * 60 * 1000  # in which an address's attempts are counted
-SLOW_INTERVAL_MS: Final = 250  # between two attempts from an address that is over its limit
+WINDOW_MS: Final = 10 * 60 * 1000  # for counting the attempts of an address
+SLOW_INTERVAL_MS: Final = 250  # between attempts from an address that is over its limit
 MAX_SLOW_QUEUE_MS: Final = 8000
 FAMILIAR_FOR_MS: Final = 400 * 24 * 60 * 60 * 1000  # longer than from one school year to the next
-MAX_CLOCK_SKEW_MS: Final = 5 * 60 * 1000  # between servers; a time further ahead says that a clock was set back
+MAX_CLOCK_SKEW_MS: Final = (
+    5 * 60 * 1000
+)  # between servers; a time further in the future means that a clock was set back
 
 
 class LoginAttempt(Struct, frozen=True):
-    """An attempt at a password that may be made, and has been counted as a failure until it succeeds."""
+    """An admitted sign-in attempt, counted as a failure until it succeeds."""
 
     name: str
     address: str
     account: Credentials | None
-    """Whose the name is, if anybody's."""
+    """The account that has this name, if any."""
     is_familiar: bool
-    """The account has been used from this address before."""
+    """Whether the account has been used from this address before."""
     counter: Counter
-    """Of the account (at this address, if that is familiar) or of the name."""
+    """The counter of the account (for this address, if it is familiar) or of the unknown name."""
     window_start: int | None
-    """When the counter of the address began, if the attempt was counted there."""
+    """The start of the address's window, if the attempt was counted there."""
     delay_ms: int
-    """How long it must wait before its password is verified."""
+    """The delay before the password may be verified."""
     failure_step_ms: int
-    """A failure takes a multiple of this."""
+    """The response to a failure is delayed to a multiple of this."""
 
 
 FAMILIAR_SINCE = """
@@ -56,36 +59,36 @@ WHERE n.name_key = :key AND f.address_key = :address_key
 
 
 def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: int) -> LoginAttempt:
-    """Count an attempt at the password of a name, before it is verified.
+    """Count a sign-in attempt, before its password is verified.
 
     Args:
         tx: the transaction.
-        name: the name, in any form.
+        name: the username or e-mail address, as sent.
         address: the client's network address.
-        max_failures: of one address in ten minutes; from then on its attempts are slowed.
+        max_failures: of one address in ten minutes; its further attempts are slowed down.
         now: milliseconds since 1970.
 
     Raises:
-        TooManyRequests: not yet.
+        TooManyRequests: the account, name or address must wait.
 
     """
-    answer = accounts.send_credentials(tx, name)
-    seen = tx.send(FAMILIAR_SINCE, key=text_types.key(name), address_key=attempt_counters.hash_of(address))
+    credentials = accounts.send_credentials(tx, name)
+    seen = tx.send(FAMILIAR_SINCE, key=text_types.key(name), address_key=attempt_counters.sha256_hex(address))
     step = tx.send(password_hashes.FAILURE_STEP)
-    row, seen_row, step_row = answer.fetchone(), seen.fetchone(), step.fetchone()
+    row, seen_row, step_row = credentials.fetchone(), seen.fetchone(), step.fetchone()
     account = None if row is None else Credentials(*row)
     is_familiar = account is not None and seen_row is not None and seen_row[0] >= now - FAMILIAR_FOR_MS
     counter = _counter(tx, account, name, address, is_familiar=is_familiar)
-    counted = attempt_counters.select_for_update(tx, counter, now)
-    of_address = None
+    counter_row = attempt_counters.select_for_update(tx, counter, now)
+    address_row = None
     if not is_familiar:
-        of_address = attempt_counters.select_for_update(tx, _of_address(tx, address), now)
+        address_row = attempt_counters.select_for_update(tx, _address_counter(tx, address), now)
     try:
-        failures = _failures(attempt_counters.row_of(counted), now)
+        failures = _failures(attempt_counters.fetch_row(counter_row), now)
         window_start, delay_ms = None, 0
-        if of_address is not None:
+        if address_row is not None:
             window_start, delay_ms = _count_address(
-                tx, address, of_address, failures, max_failures=max_failures, now=now
+                tx, address, address_row, failures, max_failures=max_failures, now=now
             )
     except TooManyRequests as error:
         error.account = account.id if account else None
@@ -112,12 +115,12 @@ def _counter(tx: Transaction, account: Credentials | None, name: str, address: s
     return attempt_counters.of_account(account.id, tx.buckets)
 
 
-def _of_address(tx: Transaction, address: str) -> Counter:
+def _address_counter(tx: Transaction, address: str) -> Counter:
     return attempt_counters.of_address("failures", address, tx.buckets)
 
 
 def _failures(row: Row, now: int) -> int:
-    """How many failures a counter has. Raises TooManyRequests while the last one's wait lasts."""
+    """Return a counter's number of failures. Raises TooManyRequests during the wait after the last one."""
     tries: int
     tries, tried_at = row
     elapsed = now - tried_at
@@ -130,32 +133,32 @@ def _failures(row: Row, now: int) -> int:
 
 
 def _count_address(
-    tx: Transaction, address: str, of_address: PendingResult, failures: int, *, max_failures: int, now: int
+    tx: Transaction, address: str, address_row: PendingResult, failures: int, *, max_failures: int, now: int
 ) -> tuple[int, int]:
-    """Count an attempt for its address; over the limit it must have few failures of its own, and is slowed.
+    """Count an attempt for its address. Over the limit, attempts at a name with few failures are slowed down.
 
     Returns:
-        When the counter of the address began, and for how many milliseconds the attempt must wait.
+        The start of the address's window, and the attempt's delay in milliseconds.
 
     Raises:
-        TooManyRequests: the limit is reached, and too many attempts have failed for the same name, or are being slowed.
+        TooManyRequests: the limit is reached, and either this name has too many failures or the queue is full.
 
     """
-    tries, started_at = _window(attempt_counters.row_of(of_address), now)
+    tries, started_at = _window(attempt_counters.fetch_row(address_row), now)
     delay_ms = 0
     if tries >= max_failures:
         if failures >= FREE_FAILURES:
             raise TooManyRequests(started_at + WINDOW_MS - now)
         delay_ms = _slow_down(tx, address, now)
-    attempt_counters.put(tx, _of_address(tx, address), tries=tries + 1, tried_at=started_at)
+    attempt_counters.put(tx, _address_counter(tx, address), tries=tries + 1, tried_at=started_at)
     return started_at, delay_ms
 
 
 def _slow_down(tx: Transaction, address: str, now: int) -> int:
-    """Queue an attempt behind the others of its address; returns its wait in milliseconds. Raises TooManyRequests."""
+    """Queue an attempt behind the others of its address; returns its delay in milliseconds. Raises TooManyRequests."""
     counter = attempt_counters.of_address("slowed", address, tx.buckets)
-    _, last = attempt_counters.row_of(attempt_counters.select_for_update(tx, counter, now - SLOW_INTERVAL_MS))
-    is_plausible = last <= now + MAX_SLOW_QUEUE_MS + MAX_CLOCK_SKEW_MS  # else the clock was set back
+    _, last = attempt_counters.fetch_row(attempt_counters.select_for_update(tx, counter, now - SLOW_INTERVAL_MS))
+    is_plausible = last <= now + MAX_SLOW_QUEUE_MS + MAX_CLOCK_SKEW_MS  # otherwise the clock was set back
     next_at = max(now, last + SLOW_INTERVAL_MS) if is_plausible else now
     if next_at - now > MAX_SLOW_QUEUE_MS:
         raise TooManyRequests(next_at - now - MAX_SLOW_QUEUE_MS)
@@ -164,23 +167,23 @@ def _slow_down(tx: Transaction, address: str, now: int) -> int:
 
 
 def _window(row: Row, now: int) -> tuple[int, int]:
-    """How many attempts an address has made in its window, and when that began."""
+    """Return the number of attempts in an address's current window, and the window's start."""
     tries, started_at = row
     if not -MAX_CLOCK_SKEW_MS <= now - started_at < WINDOW_MS:
         return 0, now
     return tries, started_at
 
 
-def take_back(tx: Transaction, attempt: LoginAttempt) -> None:
-    """Take back an attempt that succeeded, or whose password was not verified."""
+def withdraw(tx: Transaction, attempt: LoginAttempt) -> None:
+    """Subtract an attempt that succeeded, or whose password was not verified."""
     attempt_counters.decrement(tx, attempt.counter)
     if attempt.window_start is not None:
-        attempt_counters.decrement(tx, _of_address(tx, attempt.address), since=attempt.window_start)
+        attempt_counters.decrement(tx, _address_counter(tx, attempt.address), since=attempt.window_start)
 
 
 def record_success(tx: Transaction, account: Credentials, attempt: LoginAttempt, now: int) -> None:
-    """Take back an attempt that succeeded; its address is familiar from now on."""
-    take_back(tx, attempt)
+    """Subtract an attempt that succeeded, and remember its address as familiar."""
+    withdraw(tx, attempt)
     if attempt.is_familiar:
         attempt_counters.delete(tx, attempt.counter)
     trust_address(tx, account.id, attempt.address, now)
@@ -197,16 +200,16 @@ DELETE FROM familiar_addresses WHERE bucket = :bucket AND account_id = :account_
 
 
 def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> None:
-    """Remember that an account was used, or registered by its owner, from this address."""
-    of_account = {"bucket": units.bucket_of(account_id, tx.buckets), "account_id": account_id}
-    tx.execute_later(TRUST, address_key=attempt_counters.hash_of(address), now=now, **of_account)
-    tx.execute_later(DELETE_UNSEEN, oldest=now - FAMILIAR_FOR_MS, **of_account)
+    """Remember an address from which an account was used, or registered by its owner."""
+    key = {"bucket": bucket_of(account_id, tx.buckets), "account_id": account_id}
+    tx.execute_later(TRUST, address_key=attempt_counters.sha256_hex(address), now=now, **key)
+    tx.execute_later(DELETE_UNSEEN, oldest=now - FAMILIAR_FOR_MS, **key)
 
 
 def reserve_registration(tx: Transaction, address: str, limit: int, now: int) -> None:
-    """Count a registration from an address, of which there may be ``cutoff`` in ten minutes. Raises TooManyRequests."""
+    """Count a registration from an address, which may make ``limit`` in ten minutes. Raises TooManyRequests."""
     counter = attempt_counters.of_address("registrations", address, tx.buckets)
-    tries, started_at = _window(attempt_counters.row_of(attempt_counters.select_for_update(tx, counter, now)), now)
+    tries, started_at = _window(attempt_counters.fetch_row(attempt_counters.select_for_update(tx, counter, now)), now)
     if tries >= limit:
         raise TooManyRequests(started_at + WINDOW_MS - now)
     attempt_counters.put(tx, counter, tries=tries + 1, tried_at=started_at)
@@ -216,8 +219,8 @@ DELETE_ADDRESSES = "DELETE FROM familiar_addresses WHERE bucket = :bucket AND ac
 
 
 def erase(tx: Transaction, account_id: str, names: list[str]) -> None:
-    """Delete what is kept of an account, and of its names before they were its own."""
-    bucket = units.bucket_of(account_id, tx.buckets)
+    """Delete an account's counters and addresses, and the counters of its names from before it had them."""
+    bucket = bucket_of(account_id, tx.buckets)
     tx.execute_later(DELETE_ADDRESSES, bucket=bucket, account_id=account_id)
     attempt_counters.delete_of_account(tx, account_id)
     for name in names:

@@ -1,6 +1,7 @@
-"""The threads on which a worker hashes passwords, and the bounded, fair queue before them.
+"""A worker's pool of threads that hash passwords, with a bounded, fair queue.
 
-Addresses take turns, and so do the accounts of one address: whoever sends many sign-ins waits behind their own.
+The queue serves addresses in round-robin order, and the accounts of one address too: a client that sends many sign-ins delays
+only its own.
 """
 
 import asyncio
@@ -20,13 +21,13 @@ K = TypeVar("K", bound=Hashable)
 MAX_THREADS: Final = 2
 MAX_WAITING: Final = 256
 MAX_OF_ACCOUNT: Final = 4  # at one address
-MAX_OF_ADDRESS: Final = MAX_WAITING // 2  # several classes behind one address, and room for everybody else
-MAX_HASHES_OF_ADDRESS: Final = MAX_WAITING // 4  # of new passwords: with its sign-ins it does not fill the queue
+MAX_OF_ADDRESS: Final = MAX_WAITING // 2  # enough for several classes behind one address; half stays for all others
+MAX_HASHES_OF_ADDRESS: Final = MAX_WAITING // 4  # of new passwords: together with sign-ins they do not fill the queue
 RETRY_MS: Final = 1000
 
 
 class FairQueue:
-    """Jobs that wait, each of an account at an address: addresses take turns, and so do the accounts of one."""
+    """Queued jobs, served round-robin by address, and within an address round-robin by account."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, dict[str, deque[Any]]] = {}
@@ -35,11 +36,11 @@ class FairQueue:
         return bool(self._addresses)
 
     def push(self, address: str, account: str, job: object) -> None:
-        """Add a job, behind the others of its account."""
+        """Append a job to the queue of its account."""
         self._addresses.setdefault(address, {}).setdefault(account, deque()).append(job)
 
     def pop(self) -> Any:
-        """Take the next job; its account, and its address, are the last to be served again."""
+        """Remove and return the next job; its account and its address move to the end of the order."""
         address = next(iter(self._addresses))
         accounts = self._addresses.pop(address)
         account = next(iter(accounts))
@@ -56,7 +57,7 @@ class PasswordHasherPool:
     """Hashes and verifies passwords on threads.
 
     Args:
-        threads: how many. Each takes a core, and 19 MiB.
+        threads: their number. A busy thread uses a core and 19 MiB.
 
     """
 
@@ -66,23 +67,23 @@ class PasswordHasherPool:
         self._queue = FairQueue()
         self._waiting = 0
         self._of_account: Counter[tuple[str, str]] = Counter()
-        """At each address: who floods an account from elsewhere must not take its owner's slots."""
+        """Counted for each address, so that a flood from elsewhere cannot take the owner's slots."""
         self._of_address: Counter[str] = Counter()
-        self._turns: Counter[tuple[str, str]] = Counter()
+        self._permits: Counter[tuple[str, str]] = Counter()
         self._hashes: Counter[str] = Counter()
         self._dummy_hash = passwords.hash_password("nobody's")
 
     @contextmanager
     def slot(self, address: str, account: str) -> Iterator["HashingSlot"]:
-        """Reserve a slot for a sign-in that may verify its password.
+        """Reserve a slot for a sign-in whose password is to be verified.
 
         Args:
             address: the client's network address.
-            account: whose password is verified: the name's key.
+            account: the comparison key of the name.
 
         Raises:
-            TooManyRequests: too many of this account at this address, or of this address, are in progress.
-            ServiceUnavailable: too many are in progress.
+            TooManyRequests: too many sign-ins of this account at this address, or of this address, are in progress.
+            ServiceUnavailable: too many sign-ins are in progress in all.
 
         """
         if self._of_account[address, account] >= MAX_OF_ACCOUNT or self._of_address[address] >= MAX_OF_ADDRESS:
@@ -91,33 +92,33 @@ class PasswordHasherPool:
             yield HashingSlot(self, address, account)
 
     @contextmanager
-    def turn(self, address: str, account: str) -> Iterator[None]:
-        """Let a sign-in be counted, which comes before its slot: few of an account at once, or each costs the database a look.
+    def permit(self, address: str, account: str) -> Iterator[None]:
+        """Limit how many sign-ins of an account at an address the database counts at the same time, before they get a slot.
 
-        However many of an address come at once, none is refused here for another account's: it waits.
+        The accounts of one address do not affect each other here.
 
         Raises:
-            TooManyRequests: too many of this account at this address are being counted.
+            TooManyRequests: too many sign-ins of this account at this address are being counted.
 
         """
-        if self._turns[address, account] >= MAX_OF_ACCOUNT:
+        if self._permits[address, account] >= MAX_OF_ACCOUNT:
             raise TooManyRequests(RETRY_MS)
-        _change(self._turns, (address, account), 1)
+        _change(self._permits, (address, account), 1)
         try:
             yield
         finally:
-            _change(self._turns, (address, account), -1)
+            _change(self._permits, (address, account), -1)
 
     async def hash(self, password: str, address: str = "", account: str = "") -> str:
-        """As ``passwords.hash_password``, on a thread, for a new password.
+        """Hash a new password on a thread.
 
         Raises:
-            ServiceUnavailable: too many wait, of this address or in all.
+            ServiceUnavailable: too many are waiting, of this address or in all.
 
         """
         self._check_waiting()
         if self._hashes[address] >= MAX_HASHES_OF_ADDRESS:
-            raise ServiceUnavailable("Too many new passwords of this address are waiting. Try again.", retry_after=5)
+            raise ServiceUnavailable("Too many new passwords from this address are waiting. Try again.", retry_after=5)
         self._waiting += 1
         _change(self._hashes, address, 1)
         try:
@@ -127,12 +128,12 @@ class PasswordHasherPool:
             _change(self._hashes, address, -1)
 
     async def verify(self, address: str, account: str, stored: str | None, password: str) -> bool:
-        """As ``passwords.verify``, on a thread. Without a stored hash it takes as long and says no."""
+        """Verify a password on a thread. Without a stored hash, take as long and return False."""
         matches = await self.run(address, account, passwords.verify, stored or self._dummy_hash, password)
         return matches and stored is not None
 
     async def run(self, address: str, account: str, work: Callable[..., T], *args: str) -> T:
-        """Run work on a thread, in its turn."""
+        """Queue a function call, and run it on a thread."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.push(address, account, (future, work, args))
         self._start_next()
@@ -141,7 +142,7 @@ class PasswordHasherPool:
     def _start_next(self) -> None:
         while self._idle and self._queue:
             future, work, args = self._queue.pop()
-            if future.done():  # the client has gone
+            if future.done():  # the client has disconnected
                 continue
             self._idle -= 1
             running = future.get_loop().run_in_executor(self._threads, work, *args)
@@ -177,7 +178,7 @@ class PasswordHasherPool:
         _change(self._of_address, address, number)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._threads.shutdown(cancel_futures=True)
 
 
@@ -188,7 +189,7 @@ def _change(counter: "Counter[K]", key: K, number: int) -> None:
 
 
 class HashingSlot:
-    """A slot in a ``PasswordHasherPool``, for one thing after the other."""
+    """A reserved slot of a ``PasswordHasherPool``, for one call at a time."""
 
     def __init__(self, pool: PasswordHasherPool, address: str, account: str) -> None:
         self._pool = pool
@@ -196,9 +197,9 @@ class HashingSlot:
         self._account = account
 
     async def hash(self, password: str) -> str:
-        """As ``passwords.hash_password``, on a thread."""
+        """Hash a password on a thread."""
         return await self._pool.run(self._address, self._account, passwords.hash_password, password)
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """As ``PasswordHasherPool.verify``."""
+        """Verify a password, as ``PasswordHasherPool.verify`` does."""
         return await self._pool.verify(self._address, self._account, stored, password)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from seneca.auth import attempt_counters, passwords
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.database import Transaction
 
 PUT = """
@@ -19,20 +19,23 @@ WHERE CAST(properties.value AS INTEGER) < CAST(excluded.value AS INTEGER)
 
 
 def put(tx: Transaction, account_id: str, password_hash: str) -> None:
-    """Set an account's password; nobody has to wait for earlier failures any more."""
-    renew(tx, account_id, password_hash)
+    """Set an account's password, and end every wait that its failed sign-ins have caused."""
+    replace(tx, account_id, password_hash)
     raise_failure_step(tx, [password_hash])
     attempt_counters.delete_of_account(tx, account_id)
 
 
-def renew(tx: Transaction, account_id: str, password_hash: str) -> None:
-    """Replace the hash of a password that stays the same."""
-    tx.execute_later(PUT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
+def replace(tx: Transaction, account_id: str, password_hash: str) -> None:
+    """Replace an account's password hash only, because the same password was hashed again."""
+    tx.execute_later(PUT, bucket=bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
 
 
 def raise_failure_step(tx: Transaction, hashes: Iterable[str]) -> None:
-    """Let every failed sign-in take as long as the costliest of these hashes, or their accounts could be told by the time."""
-    costly = (stored for stored in hashes if not passwords.is_current(stored))
-    step = max(map(passwords.failure_step_ms, costly), default=0)
+    """Make failed sign-ins take at least as long as verifying the most expensive of these hashes.
+
+    Otherwise the response time would reveal which names have an account.
+    """
+    imported = (stored for stored in hashes if not passwords.is_current(stored))
+    step = max(map(passwords.failure_step_ms, imported), default=0)
     if step > passwords.FAILURE_STEP_MS:
         tx.execute_later(RAISE_FAILURE_STEP, step=str(step))

@@ -1,7 +1,7 @@
-"""Passwords: how they are hashed, how a hash is verified and renewed.
+"""Hashing and verification of passwords.
 
-Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Sheet). Hashes that the
-reference service made are bcrypt; they verify as they did there and are renewed at the next sign-in.
+New hashes are Argon2id with 19 MiB, two passes and one lane (OWASP Password Storage Cheat Sheet). The reference service's
+hashes are bcrypt; they verify as they did there, and are replaced at the next sign-in.
 """
 
 import re
@@ -28,12 +28,12 @@ SentPassword = Annotated[
     Meta(max_length=1024, pattern=text_types.NO_NUL, extra_json_schema={"format": "password"}),
 ]
 
-MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; the least that OWASP knows of is five times that
+MIN_KIBIBYTES_TIMES_PASSES: Final = 7 * 1024  # of imported hashes; OWASP's minimum is five times that
 MAX_KIBIBYTES: Final = 64 * 1024
 MAX_PASSES: Final = 5
 MAX_LANES: Final = 16
 MAX_ROUNDS: Final = 14
-BCRYPT_BYTES: Final = 72  # bcrypt never looked further; the library now refuses instead
+BCRYPT_BYTES: Final = 72  # bcrypt ignores further bytes, but the library now rejects them
 
 _ARGON2: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 _ARGON2ID: Final = re.compile(
@@ -43,12 +43,12 @@ _BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z
 
 
 def hash_password(password: str) -> str:
-    """A new Argon2id hash, in the PHC string format."""
+    """Hash a password with Argon2id, in the PHC string format."""
     return _ARGON2.hash(password)
 
 
 def verify(stored: str, password: str) -> bool:
-    """Whether the password is the one that was hashed."""
+    """Whether a password matches a stored hash."""
     if _BCRYPT.fullmatch(stored):
         return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], stored.encode())
     try:
@@ -58,15 +58,15 @@ def verify(stored: str, password: str) -> bool:
 
 
 def is_current(stored: str) -> bool:
-    """Whether the hash was made as we make them today."""
+    """Whether a hash has the current algorithm and parameters."""
     return stored.startswith("$argon2id$") and not _ARGON2.check_needs_rehash(stored)
 
 
 def check_hash(stored: str) -> None:
-    """Refuse a hash that is not ours to verify, or that would cost too much to.
+    """Check that an imported hash has a supported algorithm, and neither too weak nor too expensive parameters.
 
     Raises:
-        ValueError: with the rule that was broken.
+        ValueError: the broken rule.
 
     """
     if match := _BCRYPT.fullmatch(stored):
@@ -84,20 +84,20 @@ def check_hash(stored: str) -> None:
         raise ValueError(f"argon2id may use at most {MAX_LANES} lanes")
 
 
-FAILURE_STEP_MS: Final = 250  # failed sign-ins take a multiple of this, whatever they did
-MS_PER_MEBIBYTE_PASS: Final = 0.82  # argon2id, on the machine of docs/performance.md
-BCRYPT_10_MS: Final = 70
-MARGIN: Final = 1.5
+FAILURE_STEP_MS: Final = 250  # the time of a failed sign-in is rounded up to a multiple of this
+ARGON2_MS_PER_MEBIBYTE_PASS: Final = 0.82  # on the machine of docs/performance.md
+BCRYPT_COST_10_MS: Final = 70
+SAFETY_FACTOR: Final = 1.5
 
 
 def failure_step_ms(stored: str) -> int:
-    """Of what time failed sign-ins must take a multiple, so that verifying this hash takes less than one."""
+    """Choose the step for the time of failed sign-ins, so that verifying this hash takes less than one step."""
     if match := _BCRYPT.fullmatch(stored):
-        milliseconds = BCRYPT_10_MS * 2.0 ** (int(match[1]) - 10)
+        milliseconds = BCRYPT_COST_10_MS * 2.0 ** (int(match[1]) - 10)
     else:
         parameters = extract_parameters(stored)
-        milliseconds = MS_PER_MEBIBYTE_PASS * parameters.memory_cost * parameters.time_cost / 1024
+        milliseconds = ARGON2_MS_PER_MEBIBYTE_PASS * parameters.memory_cost * parameters.time_cost / 1024
     step = FAILURE_STEP_MS
-    while step < milliseconds * MARGIN:
+    while step < milliseconds * SAFETY_FACTOR:
         step *= 2
     return step

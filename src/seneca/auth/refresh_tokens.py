@@ -1,8 +1,8 @@
-"""Refresh tokens: what one is made of, and what is stored of it.
+"""The format of refresh tokens, and their derivation.
 
-Every token of a sign-in carries the same family secret, which shows that it is one of ours however old, and a secret of
-its own. The next one's is derived from it with a salt that is stored (HMAC-SHA256): so the same token can be answered
-twice with the same child, though of both only hashes are kept, and nobody can make the child without the salt.
+All tokens of a sign-in carry the same family secret, which proves that even an old one is genuine, and a secret of their own.
+The secret of the next token is derived from the current one with a stored salt (HMAC-SHA256). So a repeated refresh can return
+the same next token although the database holds only hashes, and nobody can derive the next token without the salt.
 """
 
 import base64
@@ -15,54 +15,54 @@ from typing import Final
 
 from msgspec import Struct
 
-FAMILY: Final = 16  # bytes
-TURN: Final = 32
-UUID: Final = 16
-LENGTH: Final = 2 * UUID + FAMILY + TURN
+FAMILY_BYTES: Final = 16
+SECRET_BYTES: Final = 32
+UUID_BYTES: Final = 16
+TOKEN_BYTES: Final = 2 * UUID_BYTES + FAMILY_BYTES + SECRET_BYTES
 
 
 class RefreshToken(Struct, frozen=True):
-    """A token that is exchanged for the next, once."""
+    """A token that can be exchanged once, for the next one."""
 
     account_id: str
     sign_in: str
     family: bytes
-    turn: bytes
+    secret: bytes
 
     @classmethod
     def first(cls, account_id: str, sign_in: str) -> "RefreshToken":
-        """The first token of a new sign-in."""
-        return cls(account_id, sign_in, secrets.token_bytes(FAMILY), secrets.token_bytes(TURN))
+        """Create the first token of a new sign-in."""
+        return cls(account_id, sign_in, secrets.token_bytes(FAMILY_BYTES), secrets.token_bytes(SECRET_BYTES))
 
     @classmethod
-    def read(cls, text: str) -> "RefreshToken | None":
-        """The token that this text is, or None."""
+    def parse(cls, text: str) -> "RefreshToken | None":
+        """Parse a token's text. None: it is not a refresh token."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
-        if len(raw) != LENGTH:
+        if len(raw) != TOKEN_BYTES:
             return None
-        account, sign_in = (str(uuid.UUID(bytes=raw[at : at + UUID])) for at in (0, UUID))
-        return cls(account, sign_in, raw[2 * UUID : 2 * UUID + FAMILY], raw[-TURN:])
+        account_id, sign_in = (str(uuid.UUID(bytes=raw[at : at + UUID_BYTES])) for at in (0, UUID_BYTES))
+        return cls(account_id, sign_in, raw[2 * UUID_BYTES : -SECRET_BYTES], raw[-SECRET_BYTES:])
 
     @property
     def text(self) -> str:
-        """The token as its holder keeps it."""
+        """The token as the client holds it: URL-safe Base64."""
         ids = uuid.UUID(self.account_id).bytes + uuid.UUID(self.sign_in).bytes
-        return base64.urlsafe_b64encode(ids + self.family + self.turn).decode().rstrip("=")
+        return base64.urlsafe_b64encode(ids + self.family + self.secret).decode().rstrip("=")
 
     @property
     def family_hash(self) -> str:
-        """What is stored of the family's secret."""
+        """The stored hash of the family secret."""
         return hashlib.sha256(self.family).hexdigest()
 
     @property
-    def turn_hash(self) -> str:
-        """What is stored of this token's own secret."""
-        return hashlib.sha256(self.turn).hexdigest()
+    def secret_hash(self) -> str:
+        """The stored hash of this token's own secret."""
+        return hashlib.sha256(self.secret).hexdigest()
 
-    def child(self, salt: str) -> "RefreshToken":
-        """The token that follows this one."""
-        turn = hmac.digest(self.turn, salt.encode(), "sha256")
-        return RefreshToken(self.account_id, self.sign_in, self.family, turn)
+    def next(self, salt: str) -> "RefreshToken":
+        """Derive the token that follows this one."""
+        secret = hmac.digest(self.secret, salt.encode(), "sha256")
+        return RefreshToken(self.account_id, self.sign_in, self.family, secret)

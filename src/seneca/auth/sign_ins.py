@@ -1,4 +1,4 @@
-"""The rows of sign-ins: how one starts, goes on, and ends."""
+"""Sign-ins in the database: start, refresh, end and revocation."""
 
 import hmac
 import secrets
@@ -13,83 +13,83 @@ from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.authorisation import authorise
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
-from seneca.common import units
+from seneca.common.ids import bucket_of, new_id
 from seneca.database import Row, Transaction
 
-DAY_MS: Final = 86_400_000  # milliseconds
+DAY_MS: Final = 86_400_000
 MAX_IDLE_MS: Final = 14 * DAY_MS
 MAX_AGE_MS: Final = 30 * DAY_MS
-MAX_SIGN_INS: Final = 50  # of one account: the oldest ends when another begins
-REUSE_GRACE_MS: Final = 10_000  # milliseconds in which a token that was used answers again, if the answer was lost
-ACCESS_TOKEN_TTL_MS: Final = ACCESS_TOKEN_TTL_SECONDS * 1000  # milliseconds, of an access token
+MAX_SIGN_INS: Final = 50  # of one account: the oldest ends when another one starts
+REUSE_GRACE_MS: Final = 10_000  # during which a used refresh token works again, in case the response was lost
+ACCESS_TOKEN_TTL_MS: Final = ACCESS_TOKEN_TTL_SECONDS * 1000
 
 START = """
 INSERT INTO sign_ins (bucket, account_id, id, started_at, family_hash, live_hash, used_hash, salt, refreshed_at)
 VALUES (:bucket, :account_id, :id, :now, :family_hash, :live_hash, '', '', :now)
 """
-BEYOND = """
+OLDEST = """
 SELECT id, refreshed_at FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id
 ORDER BY started_at DESC, id DESC LIMIT 1000000 OFFSET :kept
 """
-END_THESE = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id IN (:values)"
-FORGET_EXPIRED = """
+END_OLDEST = "DELETE FROM sign_ins WHERE bucket = :bucket AND account_id = :account_id AND id IN (:values)"
+DELETE_EXPIRED = """
 DELETE FROM sign_ins
 WHERE bucket = :bucket AND account_id = :account_id AND (started_at < :oldest OR refreshed_at < :longest_idle)
 """
 
 
 class NewSignIn(Struct, frozen=True):
-    """A sign-in that has just begun."""
+    """A sign-in that has just started."""
 
     account: Credentials
     refresh_token: RefreshToken
     generation: str
-    """What its tokens carry: see ``end_everybodys``."""
+    """The token generation: see ``end_all_sign_ins``."""
     ended: list[str]
-    """The oldest sign-ins of the account, which had too many: for ``TokenVerifier.revoke``."""
+    """The account's oldest sign-ins, ended because there were too many: for ``TokenVerifier.revoke``."""
 
 
 def start(
     tx: Transaction, verified: Credentials, new_hash: str | None, attempt: LoginAttempt, now: int
 ) -> NewSignIn | None:
-    """Record a sign-in whose password was verified a moment ago.
+    """Start a sign-in after its password was verified.
 
     Args:
         tx: the transaction.
         verified: the credentials against which the password was verified.
-        new_hash: the password's renewed hash, where the stored one is of an older kind.
-        attempt: the attempt, as it was counted.
+        new_hash: a new hash of the password, if the stored one is outdated.
+        attempt: the counted attempt.
         now: milliseconds since 1970.
 
     Returns:
-        None if meanwhile the password was changed, its hash renewed, or the name is gone: verify again.
+        None if the password, its hash or the name has changed since the verification: the caller must verify again.
 
     """
     generation = tx.send(GENERATION)
-    of_account = {"bucket": verified.bucket, "account_id": verified.id}
-    tx.select_for_update(accounts.ACCOUNT, id=verified.id)  # whoever changes it ends the sign-ins that are there
-    oldest = tx.send(BEYOND, kept=MAX_SIGN_INS - 1, **of_account)
+    key = {"bucket": verified.bucket, "account_id": verified.id}
+    tx.select_for_update(accounts.ACCOUNT, id=verified.id)  # a change of the account ends only existing sign-ins
+    oldest = tx.send(OLDEST, kept=MAX_SIGN_INS - 1, **key)
     current = accounts.credentials(tx, attempt.name)
     if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
         return None
     ended = oldest.fetchall()
     if new_hash is not None:
-        password_hashes.renew(tx, current.id, new_hash)
+        password_hashes.replace(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
     tx.execute_later(
-        FORGET_EXPIRED, oldest=now - MAX_AGE_MS - ACCESS_TOKEN_TTL_MS, longest_idle=now - MAX_IDLE_MS, **of_account
+        DELETE_EXPIRED, oldest=now - MAX_AGE_MS - ACCESS_TOKEN_TTL_MS, longest_idle=now - MAX_IDLE_MS, **key
     )
-    token = RefreshToken.first(current.id, units.new_id())
+    token = RefreshToken.first(current.id, new_id())
     tx.execute_later(
-        START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.turn_hash, now=now, **of_account
+        START, id=token.sign_in, family_hash=token.family_hash, live_hash=token.secret_hash, now=now, **key
     )
     if ended:
-        tx.execute_later(END_THESE, values=[id_ for id_, _ in ended], **of_account)
+        tx.execute_later(END_OLDEST, values=[id_ for id_, _ in ended], **key)
         _revoke(tx, current.bucket, ended, now)
     return NewSignIn(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
 
 
-# -- going on ----------------------------------------------------------------------------------
+# -- refreshing --------------------------------------------------------------------------------
 
 SIGN_IN = """
 SELECT family_hash, live_hash, used_hash, salt, started_at, refreshed_at FROM sign_ins
@@ -102,43 +102,44 @@ WHERE bucket = :bucket AND account_id = :account_id AND id = :id
 
 
 class RefreshedSignIn(Struct, frozen=True):
-    """A sign-in that goes on."""
+    """A sign-in that was refreshed."""
 
     role: Role
     token: RefreshToken
     generation: str
 
 
-def refresh(tx: Transaction, given: RefreshToken, now: int) -> RefreshedSignIn | list[str]:
+def refresh(tx: Transaction, token: RefreshToken, now: int) -> RefreshedSignIn | list[str]:
     """Exchange a refresh token for the next one (RFC 9700, 4.14.2).
 
-    A token that was used before is answered once more as it was, within ten seconds and while its child is unused: the
-    answer may have been lost. Used at any other time, it was stolen, by whoever used it first or by whoever does now.
+    Within ten seconds, and as long as the next token is unused, a repeated exchange returns the same next token, because the
+    first response may have been lost. Any other reuse means that either the first or this user stole the token: it ends the
+    sign-in.
 
     Returns:
-        The sign-in as it goes on; else the sign-ins that this has ended, for ``TokenVerifier.revoke``: it was not good.
+        The refreshed sign-in; if the token was rejected, the ids of the sign-ins that this ended, for ``TokenVerifier.revoke``.
 
     """
-    key = {"bucket": units.bucket_of(given.account_id, tx.buckets), "account_id": given.account_id}
-    asked = tx.send(GENERATION)
-    row = tx.select_for_update(SIGN_IN, id=given.sign_in, **key).fetchone()
-    generation = _generation(asked.fetchone())
-    if row is None or not hmac.compare_digest(row[0], given.family_hash):
+    key = {"bucket": bucket_of(token.account_id, tx.buckets), "account_id": token.account_id}
+    generation_row = tx.send(GENERATION)
+    row = tx.select_for_update(SIGN_IN, id=token.sign_in, **key).fetchone()
+    generation = _generation(generation_row.fetchone())
+    if row is None or not hmac.compare_digest(row[0], token.family_hash):
         return []
     _, live_hash, used_hash, salt, started_at, refreshed_at = row
-    role = accounts.role(tx, given.account_id)
-    fresh = now - started_at <= MAX_AGE_MS and now - refreshed_at <= MAX_IDLE_MS
-    if role is not None and fresh and hmac.compare_digest(live_hash, given.turn_hash):
+    role = accounts.role(tx, token.account_id)
+    is_alive = now - started_at <= MAX_AGE_MS and now - refreshed_at <= MAX_IDLE_MS
+    if role is not None and is_alive and hmac.compare_digest(live_hash, token.secret_hash):
         salt = secrets.token_hex(16)
-        child = given.child(salt)
-        hashes = {"live_hash": child.turn_hash, "used_hash": given.turn_hash}
-        tx.execute_later(REFRESH, id=given.sign_in, salt=salt, now=now, **hashes, **key)
-        return RefreshedSignIn(role, child, generation)
-    repeated = abs(now - refreshed_at) <= REUSE_GRACE_MS  # clocks of several servers differ
-    if role is not None and repeated and hmac.compare_digest(used_hash, given.turn_hash):
-        return RefreshedSignIn(role, given.child(salt), generation)
-    end(tx, given.account_id, given.sign_in, now)
-    return [given.sign_in]
+        next_token = token.next(salt)
+        hashes = {"live_hash": next_token.secret_hash, "used_hash": token.secret_hash}
+        tx.execute_later(REFRESH, id=token.sign_in, salt=salt, now=now, **hashes, **key)
+        return RefreshedSignIn(role, next_token, generation)
+    is_repeated = abs(now - refreshed_at) <= REUSE_GRACE_MS  # the servers' clocks may differ
+    if role is not None and is_repeated and hmac.compare_digest(used_hash, token.secret_hash):
+        return RefreshedSignIn(role, token.next(salt), generation)
+    end(tx, token.account_id, token.sign_in, now)
+    return [token.sign_in]
 
 
 # -- ending ------------------------------------------------------------------------------------
@@ -153,36 +154,37 @@ REVOKE = """
 INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)
 ON CONFLICT (bucket, sign_in) DO NOTHING
 """
-FORGET_REVOKED = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < :oldest"
+DELETE_OLD_REVOCATIONS = "DELETE FROM revocations WHERE bucket = :bucket AND ended_at < :oldest"
 
 
 def end(tx: Transaction, account_id: str, sign_in: str, now: int) -> None:
-    """End a sign-in: none of its tokens is good any more."""
-    bucket = units.bucket_of(account_id, tx.buckets)
-    found = tx.fetch_all(END, bucket=bucket, account_id=account_id, id=sign_in)
-    _revoke(tx, bucket, found or [(sign_in, now)], now)
+    """End a sign-in and revoke its tokens."""
+    bucket = bucket_of(account_id, tx.buckets)
+    ended = tx.fetch_all(END, bucket=bucket, account_id=account_id, id=sign_in)
+    _revoke(tx, bucket, ended or [(sign_in, now)], now)
 
 
 def end_all(tx: Transaction, account_id: str, now: int, but: str = "") -> list[str]:
-    """End every sign-in of an account but this one; returns their ids, for ``TokenVerifier.revoke``."""
-    bucket = units.bucket_of(account_id, tx.buckets)
+    """End all sign-ins of an account except ``but``; returns their ids, for ``TokenVerifier.revoke``."""
+    bucket = bucket_of(account_id, tx.buckets)
     ended = tx.fetch_all(END_ALL, bucket=bucket, account_id=account_id, but=but)
     _revoke(tx, bucket, ended, now)
     return [row[0] for row in ended]
 
 
 def _revoke(tx: Transaction, bucket: int, sign_ins: list[Row], now: int) -> None:
-    """Refuse the tokens of these sign-ins, of which each was refreshed at that time, as long as any can be good.
+    """Store revocations of sign-ins (id, last refresh), to be kept until their last access token has expired.
 
-    That is counted from the later of both: the clock may have been set back since the last token was issued.
+    Each counts from its last refresh if that is later than ``now``: the clock may have been set back since.
     """
-    tx.execute_later(FORGET_REVOKED, bucket=bucket, oldest=now - 2 * ACCESS_TOKEN_TTL_MS)
-    ended = [{"bucket": bucket, "sign_in": id_, "ended_at": max(now, last)} for id_, last in sorted(sign_ins)]
-    tx.insert_many_later(REVOKE, ended)
+    tx.execute_later(DELETE_OLD_REVOCATIONS, bucket=bucket, oldest=now - 2 * ACCESS_TOKEN_TTL_MS)
+    tx.insert_many_later(
+        REVOKE, [{"bucket": bucket, "sign_in": id_, "ended_at": max(now, last)} for id_, last in sorted(sign_ins)]
+    )
 
 
 def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
-    """End the caller's sign-in. Raises Unauthenticated if it has ended already."""
+    """End the caller's sign-in. Raises Unauthenticated if it has already ended."""
     authorise(tx, caller)
     end(tx, caller.id, caller.sign_in, now)
 
@@ -190,10 +192,10 @@ def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
 def change_password(
     tx: Transaction, caller: Caller, verified: Credentials, attempt: LoginAttempt, *, new_hash: str, now: int
 ) -> list[str] | None:
-    """Set the caller's password, which was verified a moment ago; every other sign-in of theirs ends.
+    """Change the caller's password after the current one was verified, and end the caller's other sign-ins.
 
     Returns:
-        The sign-ins that ended; None if meanwhile the password was changed: verify again.
+        The ids of the ended sign-ins; None if the password has changed since the verification: the caller must verify again.
 
     Raises:
         Unauthenticated: the caller's sign-in has ended.
@@ -203,41 +205,39 @@ def change_password(
     current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
         return None
-    login_throttle.take_back(tx, attempt)
+    login_throttle.withdraw(tx, attempt)
     password_hashes.put(tx, current.id, new_hash)
     audit.record(tx, caller.id, "account.password-changed", caller.id, now)
     return end_all(tx, current.id, now, but=caller.sign_in)
 
 
 ENDED = "SELECT sign_in FROM revocations WHERE ended_at >= :since"
-
-
 GENERATION = "SELECT value FROM properties WHERE name = 'token-generation'"
 PUT_GENERATION = """
 INSERT INTO properties (name, value) VALUES ('token-generation', :generation)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
-END_EVERYBODYS = "DELETE FROM sign_ins"
+END_ALL_SIGN_INS = "DELETE FROM sign_ins"
 
 
 def ended(tx: Transaction, since: int) -> tuple[set[str], str]:
-    """The sign-ins that have ended since then (milliseconds since 1970), and the generation whose tokens are good."""
+    """Read the sign-ins that ended since a time (milliseconds since 1970), and the current token generation."""
     return {row[0] for row in tx.fetch_all(ENDED, since=since)}, _generation(tx.fetch_one(GENERATION))
 
 
-def ended_in_all(tx: Transaction, since: int) -> tuple[set[str], str]:
-    """As ``ended``, for ``Database.scan``: of very many rows, one after the other."""
+def stream_ended(tx: Transaction, since: int) -> tuple[set[str], str]:
+    """Do what ``ended`` does by streaming a large number of rows, for ``Database.scan``."""
     return {row[0] for row in tx.stream(ENDED, since=since)}, _generation(tx.fetch_one(GENERATION))
 
 
-def end_everybodys(tx: Transaction) -> None:
-    """End every sign-in there is, and those that this database does not know of (any more).
+def end_all_sign_ins(tx: Transaction) -> None:
+    """End all sign-ins of all accounts, including those that are not, or no longer, in this database.
 
-    Each token carries the generation that the database had when its sign-in began or was refreshed, read in that transaction.
-    A new generation makes all earlier tokens bad, whatever any clock said when they were issued, and none that comes later.
+    Each token carries the database's generation, which was read in the transaction that started or refreshed its sign-in. A new
+    generation therefore invalidates exactly the tokens that were issued before, whatever the clocks said.
     """
-    tx.execute(END_EVERYBODYS)
-    tx.execute(PUT_GENERATION, generation=units.new_id())
+    tx.execute(END_ALL_SIGN_INS)
+    tx.execute(PUT_GENERATION, generation=new_id())
 
 
 def _generation(row: Row | None) -> str:
@@ -248,6 +248,6 @@ REVOCATIONS = "SELECT bucket, sign_in, ended_at FROM revocations"
 
 
 def carry_revocations(old: Transaction, new: Transaction) -> None:
-    """Keep refusing the tokens that another database, which this one replaces, refuses."""
+    """Copy the revocations of the database that this one replaces."""
     columns = ("bucket", "sign_in", "ended_at")
     new.insert_many_later(REVOKE, [dict(zip(columns, row, strict=True)) for row in old.stream(REVOCATIONS)])

@@ -9,10 +9,11 @@ import typer
 
 from seneca import accounts, audit
 from seneca.accounts import Registration
-from seneca.auth import passwords, setup_token, sign_ins
+from seneca.auth import passwords, setup_token, sign_ins, signing_keys
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, connect, now, write
-from seneca.common import json_decoding, units
+from seneca.common import json_decoding
+from seneca.common.ids import new_id
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound
 
@@ -37,7 +38,7 @@ def create(
         given = {"username": name, "email": email, "password": password, "role": "admin"}
         json_decoding.convert(given, Registration)
         PasswordPolicy.load(told.password_words).check(password, name, email)
-        account_id = units.new_id()
+        account_id = new_id()
         password_hash = passwords.hash_password(password)
 
         def create_administrator(tx: Transaction, now: int) -> None:
@@ -85,10 +86,9 @@ def set_password(
 @app.command("reset-keys")
 def reset_keys(data: Data = None, url: Url = None) -> None:
     """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
-    from seneca.auth import access_tokens  # 20 ms that no other command of these needs
 
     def forget(tx: Transaction, now: int) -> None:
-        access_tokens.reset_signing_keys(tx)
+        signing_keys.reset_signing_keys(tx)
         audit.record(tx, None, "keys.forgotten", audit.WHOLE_DATABASE, now)
 
     with connect(data, url, create=False) as (_, database):

@@ -9,8 +9,9 @@ import typer
 
 from seneca import accounts
 from seneca.cli.options import Data, Url, connect, now, steps, write
-from seneca.common import units
+from seneca.common.ids import bucket_of, parse_uuid
 from seneca.common.text_types import printable
+from seneca.common.times import to_iso
 from seneca.database import Database, Transaction
 from seneca.errors import AccountNotFound, CommandError, ServiceUnavailable
 from seneca.privacy import erasure, erasure_log, retention
@@ -46,7 +47,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
     """Show whom it concerns, ask, and erase. Raises AccountNotFound, LastAdministrator."""
     with database.read_transaction() as tx:
         account = find(tx, name)
-        counted = tx.fetch_one(erasure.SESSIONS_OF, bucket=units.bucket_of(account.id, tx.buckets), id=account.id)
+        counted = tx.fetch_one(erasure.SESSIONS_OF, bucket=bucket_of(account.id, tx.buckets), id=account.id)
     sessions = 0 if counted is None else counted[0]
     described = f"{account.username} <{account.email}>, {account.role}, {account.id}: {sessions:,} sessions"
     print(printable(described), file=sys.stderr)
@@ -64,7 +65,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
 
 def find(tx: Transaction, name: str) -> accounts.Account:
     """The account of this id, name or address. Raises AccountNotFound."""
-    if id_ := units.identifier(name):
+    if id_ := parse_uuid(name):
         return accounts.get(tx, id_)
     found = accounts.credentials(tx, name)
     if found is None:
@@ -92,7 +93,7 @@ def prune(
                 old = asyncio.run(run)
             finish(told, database)
     done = "would be removed" if dry_run else "removed"
-    print(f"{old.sessions:,} sessions of {old.learners:,} learners, from before {units.iso(before)}, {done}.")
+    print(f"{old.sessions:,} sessions of {old.learners:,} learners, from before {to_iso(before)}, {done}.")
 
 
 def vacuum(data: Data = None, url: Url = None) -> None:

@@ -1,1 +1,1 @@
-"""What knows nothing of Seneca's domain, or only its smallest values."""
+"""Helpers that do not depend on the domain: identifiers, times, scores, text, JSON, files."""

@@ -1,4 +1,4 @@
-"""Decode JSON into types that check themselves, and say what is wrong with it: the field and the rule."""
+"""Decode JSON into types that validate themselves; errors name the field and the rule."""
 
 from codecs import BOM_UTF8
 from decimal import Decimal, InvalidOperation
@@ -13,33 +13,33 @@ from seneca.errors import FieldError, InvalidInput, MalformedJson
 T = TypeVar("T")
 
 MAX_CONTAINERS: Final = 20_000
-"""Lists and objects in a bad text, of which more than the first problem is told. No good one has as many."""
+"""In an invalid text with more lists and objects, only the first error is reported. No valid text has as many."""
 
 
 def decode(raw: bytes, kind: type[T], what: str = "The body") -> T:
-    """JSON text as this type, with every rule checked. Raises as ``decode_types`` and ``check`` do."""
+    """Decode JSON as a type, and check every rule. Raises as ``decode_types`` and ``check`` do."""
     value = decode_types(raw, kind, what)
     check(value, raw, kind)
     return value
 
 
 def decode_types(raw: bytes, kind: type[T], what: str = "The body") -> T:
-    """JSON text as this type. What types cannot say is not checked yet, unless the text breaks other rules.
+    """Decode JSON as a type. If that succeeds, the rules that types cannot express remain for ``check``.
 
     Args:
         raw: the text, in UTF-8.
         kind: the type.
-        what: what the text is, as an error calls it.
+        what: the name of the text in errors.
 
     Raises:
-        MalformedJson: it is not JSON text.
-        InvalidInput: it is not of this type; every problem that was found is named, in the order of the text.
+        MalformedJson: the text is not JSON.
+        InvalidInput: the text does not fit the type. All errors that were found are listed, in the order of the text.
 
     """
     try:
         value: T = decoder(cast("Any", kind)).decode(raw)
     except msgspec.ValidationError as error:
-        raise InvalidInput(_problems(raw, kind) or [json_errors.explain(error)]) from None
+        raise InvalidInput(_find_errors(raw, kind) or [json_errors.parse_validation_error(error)]) from None
     except RecursionError:
         raise MalformedJson(f"{what} is nested too deeply.") from None
     except UnicodeDecodeError:
@@ -47,17 +47,22 @@ def decode_types(raw: bytes, kind: type[T], what: str = "The body") -> T:
     except msgspec.DecodeError as error:
         if raw.startswith(BOM_UTF8):
             raise MalformedJson(f"{what} must not start with a byte order mark.") from None
-        if errors := _problems(raw, kind):
+        if errors := _find_errors(raw, kind):
             raise InvalidInput(errors) from None
         raise MalformedJson(f"{what} is not valid JSON: {error}.") from None
     return value
 
 
 def check(value: object, raw: bytes, kind: Any) -> None:
-    """Check what types cannot say of a value from ``decode_types``: a struct's own ``find_errors``, NUL, names given twice.
+    """Check the rules that types cannot express: a struct's own ``find_errors``, NUL characters, repeated member names.
+
+    Args:
+        value: the result of ``decode_types``.
+        raw: the text it was decoded from.
+        kind: the type.
 
     Raises:
-        InvalidInput: every problem that was found is named, in the order of the text.
+        InvalidInput: all errors that were found are listed, in the order of the text.
 
     """
     errors = json_errors.own_errors(value)
@@ -70,13 +75,13 @@ def check(value: object, raw: bytes, kind: Any) -> None:
         if document.has_repeated_names or b"\\u0000" in raw:
             errors = json_errors.list_errors(document.value, kind, errors)
         elif errors:
-            errors = json_errors.in_order(document.value, errors)
+            errors = json_errors.sort_errors(document.value, errors)
     if errors:
         raise InvalidInput(errors)
 
 
-def _problems(raw: bytes, kind: Any) -> list[FieldError]:
-    """Everything that a second, lenient look at a text finds; nothing where it cannot be read even so, or has too many parts."""
+def _find_errors(raw: bytes, kind: Any) -> list[FieldError]:
+    """Parse the text again, leniently, and list all errors; none if even that fails, or if the text has too many containers."""
     if raw.count(b"[") + raw.count(b"{") > MAX_CONTAINERS:
         return []
     try:
@@ -86,11 +91,13 @@ def _problems(raw: bytes, kind: Any) -> list[FieldError]:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """A value that did not come as JSON, as this type, as ``decode`` does. Raises InvalidInput."""
+    """Convert a value that was not JSON to a type, with the checks of ``decode``. Raises InvalidInput."""
     try:
         result = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise InvalidInput(json_errors.list_errors(value, kind) or [json_errors.explain(error)]) from None
+        raise InvalidInput(
+            json_errors.list_errors(value, kind) or [json_errors.parse_validation_error(error)]
+        ) from None
     if errors := json_errors.own_errors(result):
         raise InvalidInput(errors)
     return result
@@ -98,7 +105,7 @@ def convert(value: object, kind: type[T]) -> T:
 
 @cache
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder of a type. Numbers with a fraction or an exponent stay exact where the type leaves them open."""
+    """Return the cached decoder of a type. Where the type is open, numbers with a fraction or an exponent become ``Decimal``."""
     return msgspec.json.Decoder(kind, float_hook=_exact)
 
 

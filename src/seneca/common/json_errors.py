@@ -1,9 +1,9 @@
-"""List the problems of a JSON text that does not fit its type: each field and the rule it breaks, in the order of the text.
+"""List the errors of a JSON text that does not fit its type: each field and the rule it breaks, in the order of the text.
 
-Only bad input comes here, so it must be cheap for every text that a stranger can think of. The text is parsed once more by a
-lenient parser, then compared with the type from the outside in: what fits is passed over by compiled code, and only the
-members that the type declares, and as many entries as a list may have, are looked at one by one. No path grows longer than
-the type is deep, and the search ends at ``MAX_ERRORS``.
+All input here is invalid and may be hostile, so the cost must be bounded for every text. A lenient parser parses the text
+again, and the result is compared with the type from the outside in. Compiled code skips the values that fit; only members that
+the type declares, and as many entries as a list may have, are visited one by one. No path gets deeper than the type, and
+the search ends at ``MAX_ERRORS``.
 """
 
 import re
@@ -22,40 +22,40 @@ from seneca.common.text_types import NO_NUL, RULES, FieldRuleError
 from seneca.errors import MAX_ERRORS, FieldError
 
 Position = tuple[int, ...]
-"""Where a value stands: its index among the members or entries, on each level. Sorts in the order of the text."""
+"""The position of a value: its index among the members or entries, on each level. Sorts in the order of the text."""
 
 
-# -- the problems ------------------------------------------------------------------------------
+# -- the search --------------------------------------------------------------------------------
 
 
-class _FullError(Exception):
-    """``MAX_ERRORS`` problems are found: enough."""
+class _LimitReached(Exception):
+    """``MAX_ERRORS`` errors have been found: stop the search."""
 
 
 def own_errors(value: object) -> list[FieldError]:
-    """What a struct's own ``find_errors`` has to say. It may be asked with members UNSET: those are wrong by their type."""
+    """Call a struct's own ``find_errors``, if it has one. Members with a wrong type are UNSET there."""
     find_errors: Callable[[], Iterator[FieldError]] | None = getattr(value, "find_errors", None)
     return list(find_errors()) if find_errors else []
 
 
-def in_order(document: object, errors: Sequence[FieldError]) -> list[FieldError]:
-    """These problems in the order of the document."""
+def sort_errors(document: object, errors: Sequence[FieldError]) -> list[FieldError]:
+    """Sort errors by their position in the document."""
     return [error for _, error in sorted(_located(document, errors), key=itemgetter(0))]
 
 
 def list_errors(document: object, kind: Any, own: Sequence[FieldError] | None = None) -> list[FieldError]:
-    """The problems of a parsed document that should have been of this type; none where only the text itself was bad.
+    """List the errors of a parsed document that does not fit a type; none if only the text itself was malformed.
 
     Args:
         document: from ``lenient_json.parse``.
         kind: the type.
-        own: the struct's ``own_errors``, where they are known already.
+        own: the struct's ``own_errors``, if already known.
 
     """
     search = _Search()
     try:
         value = search.value(document, kind, "", ())
-    except _FullError:
+    except _LimitReached:
         return [error for _, error in search.errors]
     fields = {error.field for _, error in search.errors}
     own = [error for error in (own_errors(value) if own is None else own) if error.field not in fields]
@@ -63,7 +63,7 @@ def list_errors(document: object, kind: Any, own: Sequence[FieldError] | None = 
 
 
 class _Search:
-    """A comparison of a document with a type."""
+    """The comparison of a document with a type, and the errors found so far."""
 
     def __init__(self) -> None:
         self.errors: list[tuple[Position, FieldError]] = []
@@ -71,19 +71,19 @@ class _Search:
     def add(self, position: Position, field: str, rule: str) -> None:
         self.errors.append((position, FieldError(field, rule)))
         if len(self.errors) == MAX_ERRORS:
-            raise _FullError
+            raise _LimitReached
 
     def value(self, value: object, kind: Any, path: str, position: Position) -> object:
-        """A value as its type; what is wrong is noted and, in the result, UNSET."""
+        """Convert a value to its type. Each wrong part is recorded as an error, and is UNSET in the result."""
         try:
             result = msgspec.convert(value, kind)
             encoded = msgspec.json.encode(result)  # NaN and lone surrogates fail, which a type lets through
             if b"\\u0000" not in encoded or not _NUL.search(encoded):
                 return result
-            problem = None
+            conversion_error = None
         except (ValidationError, TypeError, UnicodeEncodeError) as error:
-            problem = error
-        before = len(self.errors)
+            conversion_error = error
+        count_before = len(self.errors)
         if isinstance(value, RepeatedMembers):
             positions = {name: index for index, name in enumerate(value.members)}
             for name in value.names():
@@ -97,15 +97,14 @@ class _Search:
             result = self.entries(value, narrowed, meta, path, position)
         elif rule := _text_rule(value):
             self.add(position, path, rule)
-        if len(self.errors) == before and isinstance(problem, ValidationError):
-            found = explain(problem)
-            self.add(
-                position, _joined(path, found.field) if found.field else path, _literals(narrowed) or found.message
-            )
+        if len(self.errors) == count_before and isinstance(conversion_error, ValidationError):
+            error_of_type = parse_validation_error(conversion_error)
+            field = _joined(path, error_of_type.field) if error_of_type.field else path
+            self.add(position, field, _literals(narrowed) or error_of_type.message)
         return result
 
     def members(self, value: dict[str, object], kind: type[Struct], path: str, position: Position) -> object:
-        """An object as a struct, in which members that are wrong or missing are UNSET."""
+        """Convert an object to a struct, in which wrong and missing members are UNSET."""
         fields = _fields(kind)
         config = kind.__struct_config__
         members: dict[str, object] = {}
@@ -125,7 +124,7 @@ class _Search:
             return UNSET
 
     def entries(self, value: list[object], kind: Any, meta: Meta, path: str, position: Position) -> object:
-        """A list, as many entries as it may have; each that is wrong is UNSET."""
+        """Convert at most as many entries of a list as it may have. Wrong entries are UNSET."""
         (entry_kind,) = get_args(kind)
         if meta.min_length is not None and len(value) < meta.min_length:
             self.add(position, path, _length_rule("array", ">=", meta.min_length))
@@ -141,7 +140,7 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def _text_rule(value: object) -> str | None:
-    """What is wrong with a value of whatever type."""
+    """Return the rule that a value breaks whatever its type, if any."""
     if isinstance(value, NonFinite):
         return f"must be a finite number, not {value.literal}"
     if isinstance(value, str):
@@ -160,7 +159,7 @@ def _fields(kind: type[Struct]) -> dict[str, msgspec.structs.FieldInfo]:
 
 
 def _narrowed(kind: Any, value: object) -> tuple[Any, Meta]:
-    """Of a declared type what a value of this kind of JSON was meant to be, and the bounds that are declared with it."""
+    """Narrow a declared type to the alternative that the JSON value was meant to be; return it with its declared bounds."""
     meta = Meta()
     while get_origin(kind) is Annotated:
         kind, *declared = get_args(kind)
@@ -174,7 +173,7 @@ def _narrowed(kind: Any, value: object) -> tuple[Any, Meta]:
 
 
 def _may_be(kind: Any, value: dict[str, object]) -> bool:
-    """Whether an object was meant to be of this struct: its tag says so, or there is none."""
+    """Whether an object can be meant as this struct: its tag matches, or the struct has none."""
     if not (isinstance(kind, type) and issubclass(kind, Struct)):
         return False
     config = kind.__struct_config__
@@ -189,7 +188,7 @@ _STEP: Final = re.compile(r"[^.\[\]]+")
 
 
 def _located(document: object, errors: Sequence[FieldError]) -> list[tuple[Position, FieldError]]:
-    """Problems with the positions of their fields, whose names are the types' own."""
+    """Pair errors with the positions of their fields."""
     orders: dict[int, dict[str, int]] = {}
 
     def position(field: str) -> Iterator[int]:
@@ -208,9 +207,9 @@ def _located(document: object, errors: Sequence[FieldError]) -> list[tuple[Posit
     return [(tuple(position(error.field)), error) for error in errors]
 
 
-# -- what msgspec says, in the words of our answers --------------------------------------------
+# -- msgspec's messages as rules ---------------------------------------------------------------
 
-_WHERE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _FIELD = re.compile(r"(Object missing required field|Object contains unknown field) `(.*)`", re.DOTALL)
 _TYPES = {
     "str": "a string",
@@ -225,14 +224,14 @@ _TYPES = {
 }
 
 
-def explain(error: ValidationError) -> FieldError:
-    """A field and a rule, of what msgspec says."""
+def parse_validation_error(error: ValidationError) -> FieldError:
+    """Parse msgspec's message into a field and a rule."""
     message = str(error)
-    where = _WHERE.search(message)
-    path = where[1] if where else ""
+    path_match = _PATH.search(message)
+    path = path_match[1] if path_match else ""
     if isinstance(cause := error.__cause__, FieldRuleError):
         return FieldError(_joined(path, cause.field), cause.rule)
-    problem = message[: where.start()] if where else message
+    problem = message[: path_match.start()] if path_match else message
     if match := _FIELD.fullmatch(problem):
         return FieldError(_joined(path, match[2]), "is required" if "missing" in match[1] else "is not a known member")
     return FieldError(path, _rule(problem))
@@ -257,7 +256,7 @@ def _length_rule(kind: str, comparison: str, length: int) -> str:
 
 
 def _literals(kind: Any) -> str | None:
-    """The rule of a type that lists its values."""
+    """Describe the values of a Literal type as a rule."""
     if get_origin(kind) is not Literal:
         return None
     return f"must be one of {', '.join(map(str, get_args(kind)))}"

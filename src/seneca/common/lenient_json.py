@@ -1,4 +1,4 @@
-"""Parse what JSON forbids and Python's parser takes: NaN, lone surrogates, names given twice. It is marked, to be named later."""
+"""A lenient JSON parser. It marks NaN and repeated member names, which are invalid, so that errors can name them."""
 
 import json
 from collections import Counter
@@ -11,21 +11,21 @@ from seneca.errors import MAX_ERRORS
 
 
 class NonFinite:
-    """NaN, Infinity or -Infinity: Python's parser takes them, JSON does not."""
+    """NaN, Infinity or -Infinity, which Python's parser accepts and JSON forbids."""
 
     def __init__(self, literal: str) -> None:
         self.literal = literal
 
 
 class RepeatedMembers:
-    """An object in which a name occurs more than once."""
+    """An object with repeated member names."""
 
     def __init__(self, members: dict[str, object], pairs: Sequence[tuple[str, object]]) -> None:
         self.members = members
         self._pairs = pairs
 
     def names(self) -> list[str]:
-        """Those that occur more than once, in the order of their first occurrence."""
+        """List the repeated names, in the order of their first occurrence."""
         counts = Counter(name for name, _ in self._pairs)
         return [name for name in self.members if counts[name] > 1]
 
@@ -41,11 +41,11 @@ class Document(Struct, frozen=True):
 
 
 def parse(raw: bytes) -> Document:
-    """A JSON text as Python's parser reads it, with marks where JSON itself is broken.
+    """Parse a text as Python's parser does, marking invalid values.
 
     Raises:
-        ValueError: it is not even leniently JSON in UTF-8.
-        RecursionError: it is nested too deeply.
+        ValueError: the text is not UTF-8, or not JSON even to Python's parser.
+        RecursionError: the text is nested too deeply.
 
     """
     repeated: list[RepeatedMembers] = []
@@ -63,6 +63,6 @@ def parse(raw: bytes) -> Document:
         value = json.loads(text, parse_constant=constant, object_pairs_hook=members)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # an integer of more digits than Python converts
+    except ValueError:  # an integer with more digits than Python converts
         value = json.loads(text, parse_constant=constant, object_pairs_hook=members, parse_int=float)
     return Document(value, bool(repeated))

@@ -1,6 +1,6 @@
-"""The kinds of text that input is made of, and the rule of each, as types that check themselves.
+"""Types of text in the input, with their rules.
 
-The patterns mean the same to Python and to JSON Schema. ``RULES`` says each in words.
+The patterns mean the same in Python and in JSON Schema. ``RULES`` describes each in words.
 """
 
 import re
@@ -27,7 +27,7 @@ USERNAME: Final = rf"^[^\s{_CONTROL}{_BIDI}]*$(?!\n)"
 TITLE: Final = rf"^{_NOT_BLANK}(?!\s*(create|\.\.?|{_UUID})\s*$)[^/{_CONTROL}]*$(?!\n)"
 UUID: Final = rf"^{_UUID}$(?!\n)"
 
-MAX_PRINTED: Final = 1000  # characters of a message on a terminal
+MAX_PRINTED_CHARACTERS: Final = 1000  # of a message on a terminal
 
 RULES: Final = {
     NO_NUL: "must not contain the character NUL",
@@ -38,8 +38,8 @@ RULES: Final = {
     UUID: "must be a UUID",
 }
 
-# Names and answers have no pattern, which would take longer than all else: structs look for names that are blank while they
-# normalise them, and the decoder looks for NUL once in a text.
+# Names and answers are decoded without a pattern, because matching one would dominate the cost of a request: structs check for
+# blank names when they normalise them, and the decoder searches the whole text for NUL once.
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, extra_json_schema={"pattern": NAME})]
 CursorText = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_NUL)]
 Line = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, pattern=NO_CONTROL)]
@@ -47,7 +47,7 @@ Title = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARACTERS, patter
 Answer = Annotated[str, Meta(max_length=MAX_ANSWER_CHARACTERS, extra_json_schema={"pattern": NO_NUL})]
 Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=USERNAME)]
 Id = Annotated[str, Meta(pattern=UUID, extra_json_schema={"format": "uuid"})]
-"""An identifier in its usual 36-character form, in upper or lower case."""
+"""A UUID in its 36-character form, case-insensitive."""
 Email = Annotated[
     str,
     Meta(
@@ -60,7 +60,7 @@ Email = Annotated[
 
 
 class FieldRuleError(ValueError):
-    """A field breaks a rule that its type cannot say. Raised while a struct is made."""
+    """A field breaks a rule that its type cannot express. Raised while a struct is constructed."""
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(f"{field} {rule}")
@@ -69,15 +69,15 @@ class FieldRuleError(ValueError):
 
 
 def normalise_name(name: str) -> str:
-    """The form in which titles, topics and module names are stored and compared: trimmed, in NFC."""
+    """Return the form in which titles, topics and module names are stored and compared: trimmed, in NFC."""
     return unicodedata.normalize("NFC", name.strip())
 
 
 def normalise_member(struct: Struct, attribute: str, field: str) -> None:
-    """Normalise a name of a struct that is being made; anything but text is left alone.
+    """Normalise a name of a struct that is being constructed. Values that are not text stay unchanged.
 
     Raises:
-        FieldRuleError: it is blank, or longer then than a name may be.
+        FieldRuleError: the name is blank, or too long once normalised.
 
     """
     name = getattr(struct, attribute)
@@ -87,11 +87,11 @@ def normalise_member(struct: Struct, attribute: str, field: str) -> None:
 
 
 def normalise_members(struct: Struct, attribute: str) -> None:
-    """Normalise a list of names of a struct that is being made; anything but text is left alone. Raises FieldRuleError."""
+    """Normalise a list of names of a struct that is being constructed, if all are text. Raises FieldRuleError."""
     names = getattr(struct, attribute)
     try:
         normal = [unicodedata.normalize("NFC", name.strip()) for name in names]
-    except (AttributeError, TypeError):  # something is UNSET: it was wrong by its type
+    except (AttributeError, TypeError):  # a value is UNSET, because its type was wrong
         return
     if normal != names or "" in normal:
         for index, name in enumerate(normal):
@@ -100,7 +100,7 @@ def normalise_members(struct: Struct, attribute: str) -> None:
 
 
 def check_normalised(name: str, field: str) -> None:
-    """Check a name that has been normalised. Raises FieldRuleError."""
+    """Check a normalised name. Raises FieldRuleError."""
     if not name:
         raise FieldRuleError(field, "must not be blank")
     if len(name) > MAX_NAME_CHARACTERS:
@@ -108,16 +108,16 @@ def check_normalised(name: str, field: str) -> None:
 
 
 def key(text: str) -> str:
-    """The form in which usernames, addresses and searches are compared."""
+    """Return the case-insensitive form in which usernames, addresses and searches are compared."""
     return nfkc_casefold(text)
 
 
 def username_rule(username: str, email: str | None) -> str | None:
-    """The rule that a username breaks, beyond its type; None: it is fine.
+    """Return the rule that a username breaks and its type cannot express. None: it is valid.
 
     Args:
-        username: of its type.
-        email: the account's address, None where that is not known.
+        username: a valid ``Username``.
+        email: the account's address; None if it is not known.
 
     """
     if not is_visible(username):
@@ -133,10 +133,10 @@ _ADDRESS_LIKE: Final = re.compile(r"[^@]@[^@]")
 
 
 def email_rule(email: str) -> str | None:
-    """The rule of an address's syntax (RFC 5321, 5322, 6531) that it breaks; None: it is fine. Nothing is looked up."""
-    import email_validator  # 30 ms that a start need not wait for
+    """Return the rule of the syntax (RFC 5321, 5322, 6531) that an address breaks. None: it is valid. There is no DNS lookup."""
+    import email_validator  # takes 30 ms, which would delay the start
 
-    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()  # schools use .local and .test; nothing is ever sent
+    email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()  # schools use .local and .test, and no mail is ever sent
     try:
         # globally_deliverable=False: a school may use names that the public DNS does not know
         email_validator.validate_email(
@@ -148,16 +148,16 @@ def email_rule(email: str) -> str | None:
 
 
 def like(fragment: str) -> str:
-    r"""A LIKE pattern, with ``\`` as its escape, for keys that contain the fragment's key."""
+    r"""Make a LIKE pattern, escaped with ``\``, for keys that contain the fragment's key."""
     escaped = key(fragment).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
 
-def printable(text: str, max_length: int = MAX_PRINTED) -> str:
-    """Text that is safe to print on a terminal, in one line: what could control it is escaped, what is too long is cut.
+def printable(text: str, max_length: int = MAX_PRINTED_CHARACTERS) -> str:
+    """Make a text safe to print on one line of a terminal: escape special characters, truncate what is too long.
 
-    Escaped are control characters (ESC and line ends among them), formatting ones (bidirectional overrides), lone
-    surrogates, and every space but the usual one.
+    Escaped are control characters (also ESC and line ends), format characters (bidirectional overrides), lone surrogates, and
+    all kinds of space except U+0020.
     """
     if len(text) > max_length:
         text = f"{text[:max_length]}…"

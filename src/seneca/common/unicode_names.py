@@ -1,11 +1,11 @@
-"""How names are compared, and what a name may not look like: what Python's own Unicode tables do not say."""
+"""Unicode rules for names that Python's own tables lack: how names are compared, and which look misleading."""
 
 import unicodedata
 from functools import lru_cache
 from typing import Final
 
-# Default_Ignorable_Code_Point, of Unicode 16.0's DerivedCoreProperties.txt; unassigned ones are reserved as such, so that the
-# ranges have been the same since Unicode 9.
+# Default_Ignorable_Code_Point in DerivedCoreProperties.txt of Unicode 16.0. It includes reserved code points, so the ranges
+# have not changed since Unicode 9.
 DEFAULT_IGNORABLE: Final = (
     (0x00AD, 0x00AD),  # soft hyphen
     (0x034F, 0x034F),  # combining grapheme joiner
@@ -26,23 +26,23 @@ DEFAULT_IGNORABLE: Final = (
     (0xE0000, 0xE0FFF),  # tags, variation selectors, reserved
 )
 BLANK: Final = (
-    "\u2800\U00016fe4\U0001d159"  # a Braille pattern, a Khitan filler, a note without a head: they leave no ink
+    "\u2800\U00016fe4\U0001d159"  # a Braille pattern, a Khitan filler, a note without a head: all render blank
 )
 INVISIBLE: Final = ("Cc", "Cf")
-"""Categories of controls and format characters. A few of the latter can be seen, but say nothing alone."""
+"""The categories of control and format characters. A few of the latter are visible, but mean nothing alone."""
 SCRIPTS: Final = {"LATIN", "GREEK", "CYRILLIC"}
-"""Scripts that share the shapes of many letters."""
+"""Scripts with many letters that look the same."""
 
 
 def is_default_ignorable(character: str) -> bool:
-    """Whether a character is not shown, unless a font knows better."""
+    """Whether fonts normally do not display a character."""
     return any(first <= ord(character) <= last for first, last in DEFAULT_IGNORABLE)
 
 
 def nfkc_casefold(text: str) -> str:
-    """Text in the form in which identifiers are compared: toNFKC_Casefold(NFD(text)) (Unicode 16.0, section 3.13, D147).
+    """Return the form in which identifiers are compared: toNFKC_Casefold(NFD(text)) (Unicode 16.0, section 3.13, D147).
 
-    Compatibility variants, upper and lower case, and default-ignorable characters make no difference.
+    It ignores case, compatibility variants and default-ignorable characters.
     """
     if text.isascii():
         return text.lower()
@@ -52,31 +52,30 @@ def nfkc_casefold(text: str) -> str:
 
 @lru_cache(2048)
 def _nfkc_casefold_of_one(character: str) -> str:
-    """The property NFKC_Casefold: case folding, NFKC and the removal of ignorable characters, until nothing changes.
+    """Compute the property NFKC_Casefold: fold case, remove ignorable characters and apply NFKC until nothing changes.
 
-    As DerivedNormalizationProps.txt derives it.
+    This is how DerivedNormalizationProps.txt derives it.
     """
     text = character
     while True:
-        shown = "".join(each for each in text.casefold() if not is_default_ignorable(each))
-        mapped = unicodedata.normalize("NFKC", shown)
+        visible = "".join(character for character in text.casefold() if not is_default_ignorable(character))
+        mapped = unicodedata.normalize("NFKC", visible)
         if mapped == text:
             return mapped
         text = mapped
 
 
 def is_visible(text: str) -> bool:
-    """Whether something of a text can be seen."""
+    """Whether a text has at least one visible character."""
     return any(
-        not (each.isspace() or each in BLANK or is_default_ignorable(each) or unicodedata.category(each) in INVISIBLE)
-        for each in text
+        not (c.isspace() or c in BLANK or is_default_ignorable(c) or unicodedata.category(c) in INVISIBLE) for c in text
     )
 
 
 def mixes_scripts(text: str) -> bool:
-    """Whether letters of Latin, Greek and Cyrillic stand in one word, as in «pаypal» with a Cyrillic «а».
+    """Whether one word mixes Latin, Greek and Cyrillic letters, as in «pаypal» with a Cyrillic «а».
 
-    A cheap defence. Whole words of another script that look alike, and look-alikes of other scripts, pass.
+    This is only a simple defence: it accepts look-alike words that are entirely in one script, and look-alikes of other scripts.
     """
     script = None
     for character in unicodedata.normalize("NFKC", text):
@@ -85,9 +84,9 @@ def mixes_scripts(text: str) -> bool:
         if not character.isalpha():
             script = None
             continue
-        found = unicodedata.name(character, "").partition(" ")[0]
-        if found in SCRIPTS:
-            if script not in (None, found):
+        name = unicodedata.name(character, "").partition(" ")[0]
+        if name in SCRIPTS:
+            if script not in (None, name):
                 return True
-            script = found
+            script = name
     return False

@@ -7,9 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from seneca.common import text_types, units
-from seneca.common.page_size import MAX_PAGE_BYTES
+from seneca.common import text_types
+from seneca.common.ids import new_id, parse_uuid
+from seneca.common.pages import MAX_PAGE_BYTES, Page
 from seneca.common.text_types import Line, Name, Title
+from seneca.common.times import to_iso
 from seneca.database import ForeignKeyViolation, PendingResult, Row, Transaction, UniqueViolation
 from seneca.errors import (
     CourseInUse,
@@ -126,7 +128,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
         TitleTaken: another course has the title.
 
     """
-    course_id = id or units.new_id()
+    course_id = id or new_id()
     topics = msgspec.json.encode(new.topics_and_modules)
     made = tx.execute(
         INSERT,
@@ -140,7 +142,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
     )
     if not made:
         raise TitleTaken
-    return Course(course_id, new.course_title, new.qualification, Raw(topics), units.iso(now))
+    return Course(course_id, new.course_title, new.qualification, Raw(topics), to_iso(now))
 
 
 def search_key(title: str, qualification: str) -> str:
@@ -156,7 +158,7 @@ BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 def send_get(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
     """Ask for the course with this id, else for the one with this title, normalised; ``fetch`` has it."""
     how = tx.select_for_update if lock else tx.send
-    id_ = units.identifier(identifier)
+    id_ = parse_uuid(identifier)
     return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
 
 
@@ -174,7 +176,7 @@ def get(tx: Transaction, identifier: str) -> Course:
 
 
 def _course(row: Row) -> Course:
-    return Course(row[0], row[1], row[2], Raw(row[3].encode()), units.iso(row[4]))
+    return Course(row[0], row[1], row[2], Raw(row[3].encode()), to_iso(row[4]))
 
 
 PAGE = f"""
@@ -185,24 +187,20 @@ LIMIT :limit
 """
 
 
-class Page(Struct, frozen=True):
-    """Some courses, and the title after which there are more (None: these are the last)."""
+def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page[Course, str]:
+    """List the courses whose title or qualification contains ``query``, by title in code points.
 
-    courses: list[Course]
-    more_after: str | None
-
-
-def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page:
-    """Courses by title, in code points; those whose title or qualification contains ``query``."""
-    taken: list[Course] = []
+    The cursor is the title of the last course of a page.
+    """
+    courses: list[Course] = []
     size = 2  # the brackets
     for row in tx.stream(PAGE, pattern=text_types.like(query), after=after, limit=limit + 1):
         course = _course(row)
         size += len(msgspec.json.encode(course)) + 1
-        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
-            return Page(taken, taken[-1].course_title)
-        taken.append(course)
-    return Page(taken, None)
+        if courses and (len(courses) == limit or size > MAX_PAGE_BYTES):
+            return Page(courses, courses[-1].course_title)
+        courses.append(course)
+    return Page(courses, None)
 
 
 UPDATE = """

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import Struct
 
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import parse_uuid
 from seneca.database import PendingResult, Transaction
 
 HEAD_BY_ID = "SELECT id, title, topics_hash FROM courses WHERE id = :id"
@@ -21,20 +22,20 @@ class CourseHead(Struct, frozen=True):
 
 def send_get_head(tx: Transaction, identifier: str) -> PendingResult:
     """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
-    id_ = units.identifier(identifier)
+    id_ = parse_uuid(identifier)
     return tx.send(HEAD_BY_ID, id=id_) if id_ else tx.send(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
 
 
 def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
     """Whether a course has a topic of this name; its topics are remembered under their hash."""
     key = ("topics", course.id)
-    topics = tx.memory.find(key, course.topics_hash)
+    topics = tx.cache.get(key, course.topics_hash)
     if topics is None:
         row = tx.fetch_one(TOPICS, id=course.id)
         if row is None:
             return False
         topics = [text_types.normalise_name(entry.topic) for entry in _topic_names.decode(row[1])]
-        tx.memory.keep(key, row[0], topics)
+        tx.cache.put(key, row[0], topics)
     return topic in topics
 
 

@@ -1,8 +1,8 @@
-"""Where records are kept: the interface that every engine offers, and how one is opened.
+"""The interface of every storage engine, and how to open a database.
 
-Concepts are plain functions that take a ``Transaction`` first. A ``Database`` runs them: it decides
-on which thread and connection, begins and commits, and turns the engine's faults into
-``errors.ServiceUnavailable``. Concept functions never commit.
+Domain functions take a ``Transaction`` as their first argument. A ``Database`` runs them: it chooses the thread and the
+connection, begins and commits the transaction, and translates the engine's errors to ``errors.ServiceUnavailable``. Domain
+functions never commit.
 """
 
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
-from seneca.errors import CommandError
+from seneca.errors import ConfigurationError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,11 +22,11 @@ Row = tuple[Any, ...]
 Parameters = Mapping[str, object]
 Values = tuple[object, ...]
 Progress = Callable[[str, int, int | None], None]
-"""Told now and then how far it is: what is being done, how much of it, and of how much (None: not known)."""
+"""Called from time to time with the name of the step, how much of it is done, and its total (None: unknown)."""
 
 
 class PendingResult(Protocol):
-    """What a question will have found, once somebody looks."""
+    """The pending result of a query."""
 
     def fetchone(self) -> Row | None:
         """The first row, or None."""
@@ -36,23 +36,23 @@ class PendingResult(Protocol):
 
 
 class UniqueViolation(Exception):
-    """A statement would have broken a unique constraint."""
+    """A statement would violate a unique constraint."""
 
 
 class ForeignKeyViolation(Exception):
-    """A statement would have left a reference to a row that is not there."""
+    """A statement would leave a reference to a missing row."""
 
 
 class Transaction(Protocol):
-    """One transaction, or one request's part of it. SQL has ``:named`` parameters."""
+    """One transaction, or one request's savepoint in it. SQL takes ``:named`` parameters."""
 
     @property
     def buckets(self) -> int:
-        """How many buckets this database has; fixed when it was created."""
+        """The number of buckets, fixed when the database was created."""
 
     @property
-    def memory(self) -> Cache:
-        """What this process remembers, where a row just read says that it is still so."""
+    def cache(self) -> Cache:
+        """This process's cache of versioned values; a row that was just read tells which version is current."""
 
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
@@ -61,78 +61,77 @@ class Transaction(Protocol):
         """Every row."""
 
     def send(self, sql: str, /, **parameters: object) -> PendingResult:
-        """Ask without waiting for the answer: questions asked one after the other cost one round trip.
+        """Send a query without waiting for its result: consecutive queries share one round trip.
 
         A statement with ``IN (:values)`` takes a sequence, ``values``.
         """
 
     def select_for_update(self, sql: str, /, **parameters: object) -> PendingResult:
-        """As ``send``; until this transaction ends nobody else changes or locks the rows that are found."""
+        """As ``send``, and lock the selected rows against changes and other locks until this transaction ends."""
 
     def select_for_delete(self, sql: str, /, **parameters: object) -> PendingResult:
-        """As ``select_for_update``, for rows that are about to go: nobody begins to refer to them either."""
+        """As ``select_for_update``, for rows that will be deleted: new references to them are blocked, too."""
 
     def stream(self, sql: str, /, **parameters: object) -> Iterable[Row]:
-        """Every row, one after the other, in bounded memory."""
+        """Iterate over the rows in bounded memory."""
 
     def execute(self, sql: str, /, **parameters: object) -> int:
-        """Run a statement that changes rows; returns how many it changed.
+        """Run a statement that changes rows; returns the number of changed rows.
 
         Raises:
-            UniqueViolation: a unique constraint would break.
-            ForeignKeyViolation: a foreign key would break.
+            UniqueViolation: a unique constraint would be violated.
+            ForeignKeyViolation: a foreign key would be violated.
 
         """
 
     def execute_later(self, sql: str, /, **parameters: object) -> None:
-        """Run a statement without waiting for its outcome: that it failed shows at the latest at the commit.
+        """Run a statement without waiting for its outcome: a failure shows at the commit at the latest.
 
-        A constraint that it would break says that another transaction was quicker: all of this one is undone
-        and run again.
+        A violated constraint means that another transaction was faster: this one is rolled back and run again.
         """
 
     def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
-        """Run ``INSERT … VALUES (:a, :b) …`` with many rows at once, in few statements; returns what it RETURNs.
+        """Run ``INSERT … VALUES (:a, :b) …`` for many rows in few statements; returns the rows of RETURNING.
 
         Raises:
-            UniqueViolation: a unique constraint would break.
-            ForeignKeyViolation: a foreign key would break.
+            UniqueViolation: a unique constraint would be violated.
+            ForeignKeyViolation: a foreign key would be violated.
 
         """
 
     def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
-        """As ``insert``, without waiting for its outcome (see ``execute_later``)."""
+        """As ``insert_many``, without waiting for its outcome (see ``execute_later``)."""
 
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
-        """As ``insert``, for very many rows of a plain INSERT, of which none is there: each its values, in its columns' order."""
+        """As ``insert_many``, for a large number of new rows of a plain INSERT; each row is its values in column order."""
 
     def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
-        """Every row of a question, for each of these parameters: all asked together."""
+        """Every row of a query for each set of parameters, in one round trip."""
 
     def pipeline(self) -> AbstractContextManager[None]:
-        """What the block asks, before it looks at an answer, and what it puts travels together, as in ``Database.write``."""
+        """Queries that the block sends before it reads a result, and its deferred writes, share a round trip, as in ``Database.write``."""
 
     def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``, in few statements."""
 
     def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
-        """Get ready for ``bulk_load`` these tables, before anything is stored.
+        """Prepare these tables for ``bulk_load``, before anything is stored.
 
-        Where that shuts readers out of them until the end, it is done only if nobody misses anything.
+        An engine that must block the tables' readers until the end does so only while there is nothing for them to read.
 
         Args:
             tables: the tables.
-            empty: tables that must be empty for nobody to miss anything.
+            empty: tables that must be empty, so that there is nothing to read.
 
         Returns:
-            False: ``bulk_load`` must not be used.
+            Whether ``bulk_load`` may be used.
 
         """
 
     def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> AbstractContextManager[None]:
-        """While very many rows come into these tables, do without these indexes of theirs; then build them by sorting.
+        """Drop these indexes of the tables for a bulk load and rebuild them, by sorting, at the end of the block.
 
-        An engine may do without the foreign keys between the tables, too.
+        An engine may do the same with the foreign keys between the tables.
         """
 
 
@@ -141,27 +140,27 @@ class Database(Protocol):
 
     @property
     def name(self) -> str:
-        """Where it is, for people: a file's path or a URL without user and password."""
+        """The location to show to people: a file path, or a URL without user and password."""
 
     @property
     def is_new(self) -> bool:
-        """Whether it was created when it was opened."""
+        """Whether opening it created it."""
 
     @property
     def applied(self) -> int:
-        """How many migrations were applied when it was opened."""
+        """The number of migrations that were applied when it was opened."""
 
     @property
     def pending(self) -> int:
-        """How many migrations it lacks, if it was opened without ``migrate``."""
+        """The number of missing migrations, if it was opened without ``migrate``."""
 
     @property
     def buckets(self) -> int:
-        """How many buckets it has; fixed when it was created."""
+        """The number of buckets, fixed when the database was created."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What is wrong with how the engine was set up, for the person who runs it."""
+        """Problems with the engine's configuration, for the operator."""
 
     async def read(
         self,
@@ -170,7 +169,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` on one consistent snapshot. For keyed reads of a bounded number of rows."""
+        """Run ``f(tx, …)`` on one consistent snapshot. For reads by key of a bounded number of rows."""
 
     async def poll(
         self,
@@ -179,7 +178,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for the one check on which every request depends: it waits for no other request."""
+        """As ``read``, for the one check that every request depends on: no other request delays it."""
 
     async def scan(
         self,
@@ -188,7 +187,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for what may touch many rows: it never holds up other requests."""
+        """As ``read``, for queries that may touch many rows: they never delay other requests."""
 
     async def write(
         self,
@@ -197,86 +196,86 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` and commit. Returns once it is safely stored; raises with nothing stored."""
+        """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored."""
 
     async def vacuum(self, *, thoroughly: bool = False) -> None:
-        """Rewrite the engine's files without what was deleted, where that does not take long and we may.
+        """Rewrite the engine's files without the deleted data, if that is quick and permitted.
 
         Args:
-            thoroughly: even where it takes long, and others wait for it.
+            thoroughly: even if it takes long and blocks writes.
 
         Raises:
-            ServiceUnavailable: not now, since somebody writes; or the disk is full.
-            CommandError: ``thoroughly``, and this engine has a tool of its own for that.
+            ServiceUnavailable: there is a concurrent write, or the disk is full.
+            CommandError: ``thoroughly``, and this engine has its own tool for that.
 
         """
 
     async def empty_log(self) -> None:
-        """Empty the engine's log, which holds pages as they were. Raises ServiceUnavailable: somebody reads what was there before."""
+        """Empty the engine's log, which holds old pages. Raises ServiceUnavailable if a reader still needs them."""
 
     def read_transaction(self) -> AbstractContextManager[Transaction]:
-        """A snapshot for the shell: ``with database.reading() as tx``."""
+        """A snapshot for commands: ``with database.read_transaction() as tx``."""
 
     def write_transaction(self) -> AbstractContextManager[Transaction]:
-        """A transaction for the shell, beside which nobody writes: committed at the end of the block, undone if it raises."""
+        """A transaction for commands that blocks all other writes: committed at the end of the block, rolled back if it raises."""
 
     def distribute(self, progress: Callable[[str], None]) -> int:
-        """Spread the tables over a cluster's nodes, by bucket; returns how many were not spread yet.
+        """Distribute the tables over a cluster's nodes, by bucket; returns the number of newly distributed tables.
 
         Args:
-            progress: told each table's name first.
+            progress: called with each table's name, before it is distributed.
 
         Raises:
-            CommandError: this engine, or this database, cannot do that.
+            CommandError: this engine, or this database, does not support it.
 
         """
 
-    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
-        """Copy everything, as it is at this moment, while others write. Returns what ``look`` returns.
+    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
+        """Copy a snapshot of everything, while others write. Returns what ``inspect`` returns.
 
         Args:
-            path: the copy, a file private to its owner. It takes an older one's place once it is whole and on disk.
-            look: called on the copy, once it is proven.
-            progress: told how far it is.
-            force: replace a file that is no backup of this database.
+            path: the backup, a file that only its owner can read. It replaces an older one once it is complete and on disk.
+            inspect: called on the backup, once it is verified.
+            progress: called with the progress.
+            force: replace a file even if it is not a backup of this database.
 
         Raises:
-            CommandError: it cannot be written, would replace something else, or this engine has tools of its own for that.
+            CommandError: the file cannot be written or would replace something else, or this engine has its own tools.
 
         """
 
     def restore(
         self,
         path: Path,
-        prove: Callable[["Database"], None],
-        carry: Callable[[Transaction, Transaction], None],
+        verify: Callable[["Database"], None],
+        carry_over: Callable[[Transaction, Transaction], None],
         progress: Progress,
     ) -> None:
-        """Put a copy in the place of everything, in one step: who reads beside it finds the old or the new, whole.
+        """Replace everything by a backup, atomically: concurrent readers see either the old or the new content.
 
         Args:
-            path: a copy that ``backup`` made. It is left as it is.
-            prove: called on the copy, whole and brought up to date, while others go on: to refuse it or to mend it.
-            carry: called on what is there, which nobody changes any more, and on what takes its place: its last change.
-            progress: told how far it is.
+            path: a file that ``backup`` wrote. It is not modified.
+            verify: called on a migrated copy of the backup while others go on: may reject (raise) or repair it.
+            carry_over: called with the current content, which is locked against writes, and the new one: the last change to it.
+            progress: called with the progress.
 
         Raises:
-            CommandError: it is no copy of such a database, it is damaged, or this engine is restored by tools of its own.
+            CommandError: the file is not a backup of such a database or is damaged, or this engine has its own tools.
 
         """
 
     def check_schema(self) -> None:
-        """Check that the database has nothing but what the migrations make. Raises CommandError, naming what it has."""
+        """Check that the schema is exactly what the migrations create. Raises CommandError, which names the difference."""
 
     def close(self) -> None:
-        """Finish what is under way and let go of every connection."""
+        """Finish running work and close every connection."""
 
 
-MAX_LISTS_AT_ONCE = 2
-MAX_EXPORTS_AT_ONCE = 1
-SCANNERS = MAX_LISTS_AT_ONCE + MAX_EXPORTS_AT_ONCE  # threads for ``scan``
+MAX_CONCURRENT_LISTS = 2
+MAX_CONCURRENT_EXPORTS = 1
+SCAN_THREADS = MAX_CONCURRENT_LISTS + MAX_CONCURRENT_EXPORTS
 
-MAX_ROWS_PER_STATEMENT = 100  # rows, or values, of one statement
+MAX_ROWS_PER_STATEMENT = 100  # or values
 
 _INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")
 _GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
@@ -284,8 +283,8 @@ _PARAMETER = re.compile(r":(\w+)")
 
 
 @lru_cache(1024)
-def many_rows(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """An INSERT of one row, made one of many: its text with ``?`` parameters, and what takes them from a row."""
+def multi_row_insert(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """Turn an INSERT of one row into one of several: its text with ``?`` parameters, and a function from a row to its parameters."""
     group = _GROUP.search(sql)
     assert group is not None, sql
     one = _PARAMETER.sub("?", group[1])
@@ -295,38 +294,43 @@ def many_rows(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[ob
 
 
 @lru_cache(64)
-def table_of(sql: str) -> str:
-    """The table of a plain INSERT, with its columns."""
+def copy_target(sql: str) -> str:
+    """The table and the columns of a plain INSERT."""
     into = _INTO.search(sql)
     assert into is not None, sql
     return f"{into[1]} {into[2]}"
 
 
 @lru_cache(1024)
-def many_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
-    """A statement with ``IN (:values)``, made one of that many values: its text, and the parameters' names."""
+def expand_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
+    """Give ``IN (:values)`` a parameter for each value: the statement's text, and the parameters' names."""
     names = tuple(f"value_{index}" for index in range(values))
     return sql.replace("(:values)", f"({', '.join(f':{name}' for name in names)})"), names
 
 
 def open_database(url: str, connections: int = 1, *, create: bool = True, migrate: bool = True) -> Database:
-    """Open the database of this URL, created or brought up to date where needed.
+    """Open a database; create or migrate it if necessary.
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://…``.
-        connections: to a server, how many at most for writes, and how many for reads.
-        create: create the schema where there is none; else that is refused.
-        migrate: bring an older schema up to date; else only what every schema has may be read.
+        connections: of PostgreSQL, the maximum for writes, and the maximum for reads.
+        create: create the schema if there is none; otherwise that is an error.
+        migrate: apply missing migrations; otherwise read only what every schema version has.
 
-    Raises CommandError: the URL's scheme is unknown, or the database cannot be used; the text says why.
+    Raises:
+        ConfigurationError: the URL's scheme is unknown, or its server rejects it.
+        CommandError: the database cannot be used; the text says why.
+
     """
     scheme, _, rest = url.partition("://")
     if scheme in ("postgresql", "postgres"):
-        from seneca.database.postgres.engine import Postgres  # not what a start on SQLite should wait for
+        from seneca.database.postgres.engine import Postgres  # slow to import, and not needed on SQLite
 
         return Postgres(url, connections, create=create, migrate=migrate)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
-        raise CommandError("SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE.")
+        raise ConfigurationError(
+            "SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE."
+        )
     from seneca.database.sqlite.engine import Sqlite
 
     return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from seneca.auth import passwords
-from seneca.common import units
+from seneca.common.times import to_iso
 from seneca.database import Database
 from seneca.errors import CommandError
 from seneca.exchange.importer import Source, import_source
@@ -79,7 +79,7 @@ def story(now: int, password_hash: str) -> Iterator[Line]:
     """The demo's lines: courses, learners, of whom the first can sign in, and what they studied until now."""
     chance = random.Random(2026)  # noqa: S311 - the same story every time
     courses = json.loads(files("seneca.demo").joinpath("reference.json").read_text(encoding="utf-8"))["courses"]
-    since = units.iso(now - (DAYS + 1) * DAY)
+    since = to_iso(now - (DAYS + 1) * DAY)
     for course in courses:
         yield {"kind": "course", **course, "createdAt": since}
     for name in LEARNERS:
@@ -112,8 +112,8 @@ def session(chance: random.Random, learner: str, course: Line, start: int, skill
         "courseId": course["id"],
         "courseTitle": course["courseTitle"],
         "topic": topic["topic"],
-        "sessionStart": units.iso(start),
-        "sessionEnd": units.iso(start + minutes * MINUTE),
+        "sessionStart": to_iso(start),
+        "sessionEnd": to_iso(start + minutes * MINUTE),
         "isEnd": True,
         "modulesStats": [result(chance, name, skill) for name in modules],
     }

@@ -8,7 +8,8 @@ import msgspec
 
 from seneca import accounts, audit
 from seneca.auth import password_hashes, sign_ins
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.database import Transaction
 from seneca.errors import InvalidInput
 from seneca.exchange.accounts_and_courses import differs, first_difference, note_imported
@@ -122,7 +123,7 @@ class AccountsBatch:
         renamed = [account for account in replaced if _keys(account) != _keys(self._stored[account.id])]
         administrators = [account.id for account in self._changed.values() if account.role == "admin"]
         if administrators:
-            tx.execute_later(accounts.CLAIM_FIRST, id=administrators[0])
+            tx.execute_later(accounts.RECORD_ADMINISTRATOR, id=administrators[0])
         if renamed:
             tx.execute_later(DELETE_NAMES, values=[account.id for account in renamed])
         for account in replaced:
@@ -134,7 +135,7 @@ class AccountsBatch:
                 role=account.role,
                 created_at=account.created_at,
             )
-        rows = [msgspec.structs.asdict(user) | {"bucket": units.bucket_of(user.id, tx.buckets)} for user in new]
+        rows = [msgspec.structs.asdict(user) | {"bucket": bucket_of(user.id, tx.buckets)} for user in new]
         tx.insert_many_later(accounts.INSERT_ACCOUNT, rows)
         names = [{"key": key, "id": user.id} for user in (*renamed, *new) for key in {*_keys(user).values()}]
         tx.insert_many_later(accounts.INSERT_NAME, names)
@@ -151,7 +152,7 @@ class AccountsBatch:
         by_bucket: defaultdict[int, list[dict[str, object]]] = defaultdict(list)
         for user in users:
             if user.password_hash is not None:
-                bucket = units.bucket_of(user.id, self._tx.buckets)
+                bucket = bucket_of(user.id, self._tx.buckets)
                 by_bucket[bucket].append({"bucket": bucket, "id": user.id, "hash": user.password_hash})
         for rows in by_bucket.values():
             self._tx.insert_many_later(password_hashes.PUT, rows)

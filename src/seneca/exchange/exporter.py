@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from seneca import accounts, courses
-from seneca.common import units
-from seneca.common.atomic_file import replacing
+from seneca.common.atomic_file import atomic_write
+from seneca.common.times import to_iso
 from seneca.database import Database, Row, Transaction
 from seneca.errors import CommandError
 from seneca.exchange import Progress
@@ -107,7 +107,7 @@ def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], ob
             with path.open("wb") as file:
                 yield file.write
             return
-        with replacing(path, overwrite=overwrite) as file:
+        with atomic_write(path, overwrite=overwrite) as file:
             if path.suffix == ".gz":
                 with gzip.open(file, "wb", COMPRESSION) as compressed:
                     yield compressed.write
@@ -142,7 +142,7 @@ COURSES = "SELECT id, title, qualification, topics, created_at FROM courses ORDE
 def course_lines(tx: Transaction) -> Iterator[CourseLine]:
     """Every course, by title."""
     for id_, title, qualification, topics, created_at in tx.stream(COURSES):
-        yield CourseLine(id_, title, qualification, Raw(topics.encode()), units.iso(created_at))
+        yield CourseLine(id_, title, qualification, Raw(topics.encode()), to_iso(created_at))
 
 
 USERS = """
@@ -157,7 +157,7 @@ ORDER BY a.created_at, a.id
 def user_lines(tx: Transaction) -> Iterator[UserLine]:
     """Every account, by creation."""
     for id_, username, email, role, created_at, password_hash in tx.stream(USERS):
-        yield UserLine(id_, username, email, role, units.iso(created_at), password_hash)
+        yield UserLine(id_, username, email, role, to_iso(created_at), password_hash)
 
 
 SESSIONS = """
@@ -188,8 +188,8 @@ def session_lines(tx: Transaction) -> Iterator[SessionLine]:
             course_id,
             title,
             topic,
-            units.iso(started_at),
-            None if ended_at is None else units.iso(ended_at),
+            to_iso(started_at),
+            None if ended_at is None else to_iso(ended_at),
             ended_at is not None,
             modules,
         )

@@ -12,9 +12,10 @@ from msgspec import Meta, Struct, UnsetType
 from seneca import accounts, courses
 from seneca.accounts import Role
 from seneca.auth import passwords
-from seneca.common import text_types, units
+from seneca.common import text_types
 from seneca.common.json_decoding import decode
 from seneca.common.text_types import Email, Id, Line, Name, Title, Username
+from seneca.common.times import from_iso
 from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
 from seneca.sessions.commands import MAX_MODULES, check_limits
@@ -114,7 +115,7 @@ class SessionLine(
             elif (
                 isinstance(self.session_start, str)
                 and isinstance(self.session_end, str)
-                and units.from_iso(self.session_end) < units.from_iso(self.session_start)
+                and from_iso(self.session_end) < from_iso(self.session_start)
             ):
                 yield FieldError("sessionEnd", "must not be before sessionStart")
         yield from result_errors(self.modules_stats, "modulesStats")
@@ -123,7 +124,7 @@ class SessionLine(
 def _time_errors(written: str | UnsetType | None, field: str) -> Iterator[FieldError]:
     if isinstance(written, str):
         try:
-            units.from_iso(written)
+            from_iso(written)
         except ValueError as error:
             yield FieldError(field, str(error))
 
@@ -214,7 +215,7 @@ def _user(line: UserLine, number: int) -> User:
 
 
 def _session(line: SessionLine, number: int) -> Session:
-    started_at = units.from_iso(line.session_start)
+    started_at = from_iso(line.session_start)
     results = parse_results(line.modules_stats)
     size = sum(result.bytes for result in results)
     check_limits(len(results), size)
@@ -234,4 +235,4 @@ def _session(line: SessionLine, number: int) -> Session:
 
 
 def _time(written: str | None) -> int | None:
-    return None if written is None else units.from_iso(written)
+    return None if written is None else from_iso(written)

@@ -7,7 +7,7 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.errors import CommandError
 from seneca.exchange.records import Course, Entry, Session, User
 
@@ -34,7 +34,7 @@ class Spool:
 
     def add(self, entry: Entry) -> None:
         """Add an entry. Raises CommandError."""
-        bucket = units.bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
+        bucket = bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
         raw = _encoder.encode(entry)
         try:
             if bucket not in self._files:

@@ -88,7 +88,7 @@ async def write_as_admin(
     caller: Caller,
     work: Callable[[Transaction, int], T],
     *,
-    subject: str | None = None,
+    target: str | None = None,
 ) -> T:
     """Run an administrator's write. Its transaction checks their sign-in and role again.
 
@@ -98,7 +98,7 @@ async def write_as_admin(
         request: the request.
         caller: the administrator.
         work: the write; it takes the transaction and the time in milliseconds.
-        subject: the id of the account that the write changes, if any.
+        target: the id of the account that the write changes, if any.
 
     Raises:
         Unauthenticated: the sign-in has ended.
@@ -108,7 +108,7 @@ async def write_as_admin(
     state = app_state(request)
 
     def authorise_and_work(tx: Transaction, now: int) -> T:
-        authorise(tx, caller, "admin", subject=subject)
+        authorise(tx, caller, "admin", target=target)
         return work(tx, now)
 
     async with state.sign_in_slots.slot(caller.id):

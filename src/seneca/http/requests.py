@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from litestar import Request
 
-from seneca.common import units
+from seneca.common.ids import parse_uuid
 from seneca.common.json_decoding import check, decode_types
 from seneca.errors import InvalidInput, MalformedJson, PayloadTooLarge, UnsupportedMediaType
 from seneca.http.app_state import Connection
@@ -36,10 +36,10 @@ def path_text(request: Request[Any, Any, Any], name: str) -> str:
 
 def path_uuid(request: Request[Any, Any, Any], name: str) -> str:
     """A path parameter that must be a UUID, in the form in which ids are stored. Raises InvalidInput."""
-    identifier = units.identifier(request.path_params[name])
-    if identifier is None:
+    value = parse_uuid(request.path_params[name])
+    if value is None:
         raise InvalidInput.field(name, "must be a UUID")
-    return identifier
+    return value
 
 
 async def read_body(

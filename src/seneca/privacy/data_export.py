@@ -9,13 +9,14 @@ from msgspec import Meta, Struct
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
 from seneca.audit import AuditEntry
-from seneca.common import units
+from seneca.common.ids import bucket_of
+from seneca.common.times import to_iso
 from seneca.database import Transaction
 from seneca.sessions import learner_quotas
-from seneca.sessions import queries as sessions_queries
+from seneca.sessions import queries as session_queries
 from seneca.sessions.learner_quotas import Quota
 from seneca.sessions.queries import Session
-from seneca.stats import queries
+from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import Statistics
 
 SESSIONS_AT_ONCE: Final = 500
@@ -95,30 +96,30 @@ def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], obj
 
 def _head(tx: Transaction, account_id: str, now: int) -> DataExport:
     account = accounts.get(tx, account_id)
-    bucket = units.bucket_of(account_id, tx.buckets)
+    bucket = bucket_of(account_id, tx.buckets)
     key = {"bucket": bucket, "id": account_id}
     found = accounts.credentials_of(tx, account_id)
     ((count, last_seen),) = tx.fetch_all(ADDRESSES, **key)
     return DataExport(
-        exported_at=units.iso(now),
+        exported_at=to_iso(now),
         account=account,
         has_password=found is not None and found.password_hash is not None,
-        sign_ins=[SignIn(row[0], units.iso(row[1]), units.iso(row[2])) for row in tx.fetch_all(SIGN_INS, **key)],
-        addresses=Addresses(count, None if last_seen is None else units.iso(last_seen)),
+        sign_ins=[SignIn(row[0], to_iso(row[1]), to_iso(row[2])) for row in tx.fetch_all(SIGN_INS, **key)],
+        addresses=Addresses(count, None if last_seen is None else to_iso(last_seen)),
         hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
         audit=audit.about(tx, account_id),
-        statistics=queries.of_learner(tx, account_id),
+        statistics=statistics_queries.of_learner(tx, account_id),
         sessions=[],
     )
 
 
 def _quota(quota: Quota | None) -> HourlyQuota | None:
-    return None if quota is None else HourlyQuota(units.iso(quota.window_start), quota.writes, quota.bytes)
+    return None if quota is None else HourlyQuota(to_iso(quota.window_start), quota.writes, quota.bytes)
 
 
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
-    after: sessions_queries.Place | None = sessions_queries.BEGINNING
+    after: session_queries.Cursor | None = session_queries.FIRST_PAGE
     while after is not None:
-        page = sessions_queries.page_of_learner(tx, learner, after, SESSIONS_AT_ONCE)
-        yield from page.sessions
-        after = page.more_after
+        page = session_queries.page_of_learner(tx, learner, after, SESSIONS_AT_ONCE)
+        yield from page.items
+        after = page.next_cursor

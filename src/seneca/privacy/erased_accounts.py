@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from seneca.common import units
+from seneca.common.ids import bucket_of
 from seneca.database import PendingResult, Transaction
 
 INSERT = """
@@ -16,14 +16,14 @@ ALL = "SELECT account_id, erased_at FROM erasures"
 
 def record(tx: Transaction, account_id: str, at: int) -> None:
     """Remember that an account was erased, at a time in milliseconds since 1970. The first time stays."""
-    tx.execute_later(INSERT, bucket=units.bucket_of(account_id, tx.buckets), id=account_id, at=at)
+    tx.execute_later(INSERT, bucket=bucket_of(account_id, tx.buckets), id=account_id, at=at)
 
 
 def send_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
     """Ask which of these accounts were erased: their ids, in the rows of several answers."""
     by_bucket: defaultdict[int, list[str]] = defaultdict(list)
     for id_ in account_ids:
-        by_bucket[units.bucket_of(id_, tx.buckets)].append(id_)
+        by_bucket[bucket_of(id_, tx.buckets)].append(id_)
     return [tx.send(AMONG, bucket=bucket, values=ids) for bucket, ids in by_bucket.items()]
 
 

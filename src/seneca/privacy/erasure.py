@@ -15,7 +15,8 @@ from seneca.auth import login_throttle
 from seneca.auth import sign_ins as auth_sign_ins
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
-from seneca.common import units
+from seneca.common.ids import bucket_of
+from seneca.common.times import LATEST_MS
 from seneca.database import Database, Transaction
 from seneca.errors import AccountNotFound, LastAdministrator, ServiceUnavailable
 from seneca.privacy import erased_accounts, vacuum
@@ -86,10 +87,10 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
 
     """
     account = claim(tx, account_id, even_last=even_last)
-    learner = Learner(account.id, units.bucket_of(account.id, tx.buckets))
+    learner = Learner(account.id, bucket_of(account.id, tx.buckets))
     counted = tx.fetch_one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
     sessions = int(counted[0]) if counted else 0
-    is_complete = deletion.delete_batch(tx, learner, units.LATEST + 1) == sessions
+    is_complete = deletion.delete_batch(tx, learner, LATEST_MS + 1) == sessions
     login_throttle.erase(tx, account.id, [account.username, account.email])
     ended = auth_sign_ins.end_all(tx, account.id, now)
     tx.execute_later(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
@@ -122,8 +123,8 @@ def remove_some(tx: Transaction, account_id: str) -> bool:
         Whether it is gone.
 
     """
-    learner = Learner(account_id, units.bucket_of(account_id, tx.buckets))
-    if deletion.delete_batch(tx, learner, units.LATEST + 1):
+    learner = Learner(account_id, bucket_of(account_id, tx.buckets))
+    if deletion.delete_batch(tx, learner, LATEST_MS + 1):
         return False
     if tx.select_for_delete(BEING_ERASED, id=account_id).fetchone() is not None:
         _delete_account(tx, learner)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from seneca import accounts, audit
-from seneca.common import units
+from seneca.common.times import from_iso, to_iso
 from seneca.database import Database, Transaction
 from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
@@ -38,7 +38,7 @@ def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
         OSError: they are not.
 
     """
-    lines = b"".join(msgspec.json.encode(ErasureLine(id_, units.iso(at))) + b"\n" for id_, at in erased)
+    lines = b"".join(msgspec.json.encode(ErasureLine(id_, to_iso(at))) + b"\n" for id_, at in erased)
     if not lines:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def read(path: Path) -> Iterator[tuple[str, int]]:
         while raw := file.readline(MAX_LINE_BYTES):
             try:
                 line = _decoder.decode(raw)
-                yield line.id, units.from_iso(line.erased_at)
+                yield line.id, from_iso(line.erased_at)
             except (msgspec.DecodeError, ValueError):
                 continue
 

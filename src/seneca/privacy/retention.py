@@ -10,7 +10,8 @@ from msgspec.structs import asdict
 
 from seneca import audit
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common.ids import new_id
+from seneca.common.times import to_iso, to_ms
 from seneca.database import Database, Transaction
 from seneca.errors import CommandError
 from seneca.privacy import vacuum
@@ -49,7 +50,7 @@ def cutoff(now: int, months: int) -> int:
     if year < 1:
         raise CommandError(f"{months:,} months ago is before the year 1.")
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return units.milliseconds(moment.replace(year=year, month=month + 1, day=day))
+    return to_ms(moment.replace(year=year, month=month + 1, day=day))
 
 
 def count(tx: Transaction, before: int) -> OldSessions:
@@ -75,7 +76,7 @@ async def prune(
         ServiceUnavailable: the database is busy, or its disk is full: what was removed stays so.
 
     """
-    run = RetentionRun(units.new_id(), months, before, now)
+    run = RetentionRun(new_id(), months, before, now)
     await database.write(run.note, OldSessions(0, 0))
     removed = OldSessions(0, 0)
     learner: Learner | None = None
@@ -105,7 +106,7 @@ class RetentionRun(Struct, frozen=True):
 
     def note(self, tx: Transaction, removed: OldSessions) -> None:
         """Note how many are removed by now, and that the files are to be scoured."""
-        facts = {"months": self.months, "before": units.iso(self.before), **asdict(removed)}
+        facts = {"months": self.months, "before": to_iso(self.before), **asdict(removed)}
         audit.record(tx, None, "sessions.retained", audit.WHOLE_DATABASE, self.now, entry=self.entry, **facts)
         vacuum.request_vacuum(tx, had_sessions=removed.sessions > 0)
 

@@ -10,7 +10,7 @@ leaves little that could be left over: for such it is done at most once in ``DAI
 
 from typing import Final
 
-from seneca.common import units
+from seneca.common.ids import new_id
 from seneca.database import Database, Transaction
 
 DAILY: Final = 144  # intervals: of the usual ten minutes, a day
@@ -35,7 +35,7 @@ State = dict[str, str]
 
 def request_vacuum(tx: Transaction, *, had_sessions: bool) -> None:
     """Ask for the files to be rid of what this transaction deletes, once it is committed."""
-    mark = units.new_id()
+    mark = new_id()
     for name in (LOG, VACUUM if had_sessions else VACUUM_DAILY):
         tx.execute_later(PUT, name=name, value=mark)
 
@@ -70,7 +70,7 @@ def begin_vacuum(tx: Transaction, interval: int, now: int) -> State | None:
 
 def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
     """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``request_vacuum``."""
-    tx.execute_later(PUT, name=LOG, value=units.new_id())
+    tx.execute_later(PUT, name=LOG, value=new_id())
     for name in (VACUUM, VACUUM_DAILY):
         if name in fulfilled:
             tx.execute_later(DONE, name=name, value=fulfilled[name])

@@ -17,8 +17,8 @@ from granian.server import Server
 
 from seneca import logs
 from seneca.auth import setup_token
-from seneca.auth.access_tokens import load_keys, register_signing_keys
 from seneca.auth.password_policy import PasswordPolicy
+from seneca.auth.signing_keys import load_signing_keys, register_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
@@ -44,7 +44,7 @@ def serve(told: Settings) -> None:
     """
     host, port, reservation = reserve(told.host, told.port)
     told = msgspec.structs.replace(told, host=host, port=port)
-    keys = load_keys(told)
+    keys = load_signing_keys(told)
     PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
     database = open_database(told.database)
     try:

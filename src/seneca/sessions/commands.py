@@ -7,7 +7,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from seneca import accounts
 from seneca.accounts import Learner
-from seneca.common import text_types, units
+from seneca.common import text_types
+from seneca.common.ids import new_id
 from seneca.common.text_types import Id, Name
 from seneca.courses import topics
 from seneca.courses.topics import CourseHead
@@ -94,7 +95,7 @@ def start(tx: Transaction, learner: Learner, asked: StartSession, now: int) -> t
 
     """
     is_brought = asked.session_id is not UNSET
-    id_ = units.new_id() if asked.session_id is UNSET else asked.session_id.lower()
+    id_ = new_id() if asked.session_id is UNSET else asked.session_id.lower()
     existing = tx.send(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
     named = topics.send_get_head(tx, asked.course_identifier)
     taken = tx.send(COURSE_WITH_ID, id=id_)

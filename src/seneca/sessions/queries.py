@@ -7,10 +7,10 @@ from operator import attrgetter
 from msgspec import Struct
 
 from seneca.accounts import Learner
-from seneca.common import units
-from seneca.common.page_size import MAX_PAGE_BYTES, fitting
+from seneca.common import scores
+from seneca.common.pages import MAX_PAGE_BYTES, Page, count_fitting
 from seneca.common.text_types import CursorText
-from seneca.common.units import Moment
+from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
@@ -114,10 +114,10 @@ def _session(row: SessionRow, results: Sequence[ModuleResultRow]) -> Session:
         row.course_id,
         row.course_title,
         row.topic,
-        units.iso(row.started_at),
-        None if row.ended_at is None else units.iso(row.ended_at),
+        to_iso(row.started_at),
+        None if row.ended_at is None else to_iso(row.ended_at),
         row.ended_at is not None,
-        units.points(row.points),
+        scores.to_points(row.points),
         [result.to_response() for result in results],
     )
 
@@ -148,22 +148,15 @@ ORDER BY started_at, learner_id
 LIMIT :limit
 """
 
-SESSION_BYTES = 400  # about what a session takes on the wire before its results
+SESSION_BYTES = 400  # the approximate size on the wire of a session without results
 
-Place = tuple[Moment, CursorText, CursorText]
-"""Where a page of sessions ends: start, id, learner."""
-BEGINNING: Place = (units.EARLIEST, "", "")
-
-
-class Page(Struct, frozen=True):
-    """Some sessions, and the place after which there are more (None: these are the last)."""
-
-    sessions: list[Session]
-    more_after: Place | None
+Cursor = tuple[TimeMs, CursorText, CursorText]
+"""The start, id and learner's id of the last session of a page."""
+FIRST_PAGE: Cursor = (EARLIEST_MS, "", "")
 
 
-def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int) -> Page:
-    """A learner's sessions, by start, then id."""
+def page_of_learner(tx: Transaction, learner: Learner, after: Cursor, limit: int) -> Page[Session, Cursor]:
+    """List a learner's sessions, by start, then id."""
     rows = tx.stream(
         PAGE_OF_LEARNER,
         bucket=learner.bucket,
@@ -175,11 +168,11 @@ def page_of_learner(tx: Transaction, learner: Learner, after: Place, limit: int)
     return _page(tx, rows, limit)
 
 
-def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> Page:
-    """The sessions of the course with this id, else those with this session id.
+def page_of_course_or_id(tx: Transaction, id: str, after: Cursor, limit: int) -> Page[Session, Cursor]:
+    """List the sessions of the course with this id, or if there is no such course, those with this session id.
 
     Raises:
-        CourseNotFound: there is neither.
+        CourseNotFound: neither a course nor a session has this id.
 
     """
     if tx.fetch_one(COURSE_WITH_ID, id=id):
@@ -203,29 +196,30 @@ def page_of_course_or_id(tx: Transaction, id: str, after: Place, limit: int) -> 
         ),
         limit,
     )
-    if not page.sessions and after == BEGINNING:
+    if not page.items and after == FIRST_PAGE:
         raise CourseNotFound("There is neither a course nor a session with this id.")
     return page
 
 
-def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page:
-    """Load rows into a page, which ends early where it would have more than ``MAX_PAGE_BYTES``.
+def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cursor]:
+    """Load rows into a page, which ends early if it would exceed ``MAX_PAGE_BYTES``.
 
-    How many rows are loaded is told from what they take here: less than what is sent where that must be escaped.
+    The number of rows to load is estimated from their stored size. Escaping can make the encoded page larger, so the
+    loaded sessions are measured again.
     """
-    taken: list[SessionRow] = []
+    page_rows: list[SessionRow] = []
     size = 0
-    more = False
+    has_more = False
     for columns in rows:
         row = SessionRow(*columns)
         size += SESSION_BYTES + row.bytes + row.results * 3 * len(NEVER_GIVEN)
-        if taken and (len(taken) == limit or size > MAX_PAGE_BYTES):
-            more = True
+        if page_rows and (len(page_rows) == limit or size > MAX_PAGE_BYTES):
+            has_more = True
             break
-        taken.append(row)
-    sessions = load(tx, taken)
-    if (count := fitting(sessions)) < len(sessions):
-        del sessions[count:], taken[count:]
-        more = True
-    place = (taken[-1].started_at, taken[-1].id, taken[-1].learner_id) if more else None
-    return Page(sessions, place)
+        page_rows.append(row)
+    sessions = load(tx, page_rows)
+    if (count := count_fitting(sessions)) < len(sessions):
+        del sessions[count:], page_rows[count:]
+        has_more = True
+    last = page_rows[-1] if has_more else None
+    return Page(sessions, None if last is None else (last.started_at, last.id, last.learner_id))

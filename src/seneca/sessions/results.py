@@ -7,22 +7,22 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from seneca.common import text_types, units
+from seneca.common import scores, text_types
 from seneca.common.text_types import Answer, Name
 from seneca.errors import FieldError
 
 MAX_MODULES_PER_UPDATE = 200
 MAX_ANSWERS = 500
 
-# A JSON number, decoded by ``units.thousandths``: msgspec's Decimal would take strings and NaN too.
+# A JSON number, decoded by ``scores.to_thousandths``: msgspec's Decimal would take strings and NaN too.
 Score = Annotated[
     Any,
     Meta(
         description="Rounded to three decimals, half to even.",
         extra_json_schema={
             "type": "number",
-            "minimum": -units.MAX_POINTS,
-            "maximum": units.MAX_POINTS,
+            "minimum": -scores.MAX_POINTS,
+            "maximum": scores.MAX_POINTS,
         },
     ),
 ]
@@ -155,11 +155,11 @@ def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field
 
 def _score_rule(score: object) -> str | None:
     """The rule that a score breaks."""
-    if score is UNSET or (type(score) is int and -units.MAX_POINTS <= score <= units.MAX_POINTS):
+    if score is UNSET or (type(score) is int and -scores.MAX_POINTS <= score <= scores.MAX_POINTS):
         return None
     try:
         # a float: the text broke other rules as well, and was read again by a parser that makes floats
-        units.check_score(Decimal(score) if isinstance(score, float) else score)
+        scores.check(Decimal(score) if isinstance(score, float) else score)
     except ValueError as error:
         return str(error)
     return None
@@ -185,7 +185,7 @@ def _parse_part(part: SentPart) -> tuple[str | None, int | None]:
     """A part's JSON and its score in thousandths, both None if it was left out."""
     if not isinstance(part, Part):
         return None, None
-    score = units.thousandths(part.score)
+    score = scores.to_thousandths(part.score)
     if type(part.score) is not int:  # 82.0 is shown as 82
-        part = Part(part.answers, part.is_completed, units.points(score))
+        part = Part(part.answers, part.is_completed, scores.to_points(score))
     return _encoder.encode(part).decode(), score

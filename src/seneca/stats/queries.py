@@ -1,4 +1,4 @@
-"""Read the figures: the statistics, each a read of a bounded number of rows (docs/figures.md)."""
+"""Read the figures: the statistics, each a read of a bounded number of rows (docs/statistics.md)."""
 
 from collections.abc import Callable, Hashable
 from decimal import Decimal
@@ -6,7 +6,8 @@ from decimal import Decimal
 from msgspec import Struct
 
 from seneca.accounts import Learner
-from seneca.common import units
+from seneca.common import scores
+from seneca.common.ids import bucket_of
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound
 from seneca.sessions import queries
@@ -73,7 +74,7 @@ def statistics(names: list[str], results: int, points: int, milliseconds: int) -
     return Statistics(
         ModuleAmount(len(names), names),
         SessionTime(f"{minutes // 60} hours {minutes % 60} minutes", minutes),
-        Scores(units.points(points), units.mean(points, results)),
+        Scores(scores.to_points(points), scores.mean(points, results)),
     )
 
 
@@ -111,12 +112,12 @@ def _names(
     tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
 ) -> list[str]:
     """The names of a statistic, remembered under their key and version, or read. Raises ManyNames."""
-    names = tx.memory.find(key, version)
+    names = tx.cache.get(key, version)
     if names is None:
         if quick and count > MAX_UNREAD_NAMES:
             raise ManyNames
         names = read()
-        tx.memory.keep(key, version, names)
+        tx.cache.put(key, version, names)
     if quick and len(names) > MAX_UNREAD_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
         raise ManyNames
     return names
@@ -149,7 +150,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
 
     """
     key = {
-        "bucket": units.bucket_of(learner_id, tx.buckets),
+        "bucket": bucket_of(learner_id, tx.buckets),
         "learner_id": learner_id,
         "course_id": course_id,
     }
@@ -183,7 +184,7 @@ ORDER BY module_name
 
 def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
     """One learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many."""
-    key = {"bucket": units.bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
+    key = {"bucket": bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
     changes, count, *sums = tx.fetch_one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
     names = _names(
         tx, ("all", learner_id), changes, count, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), quick=quick

@@ -1,7 +1,7 @@
 """Keep the figures true: totals and module names, changed by differences beside what they count.
 
 Every function here runs inside the transaction that records the thing itself. What each figure means is
-said in ``docs/figures.md``; ``verification`` recomputes them all from the recorded rows.
+said in ``docs/statistics.md``; ``verification`` recomputes them all from the recorded rows.
 """
 
 from collections import Counter

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from seneca.common import units
+from seneca.common import scores
 from seneca.database import Transaction
 
 
@@ -141,7 +141,7 @@ def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
     """Every score beside a part that is not the part's own."""
     for bucket, learner_id, session_id, module_name, *parts in tx.stream(PARTS):
         for name, part, kept in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
-            true = None if part is None else units.thousandths(_decoder.decode(part).score)
+            true = None if part is None else scores.to_thousandths(_decoder.decode(part).score)
             if kept != true:
                 key = {
                     "bucket": bucket,

@@ -1,1 +1,1 @@
-"""The engine that several servers share."""
+"""The PostgreSQL engine, which several servers can share."""

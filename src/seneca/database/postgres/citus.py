@@ -1,6 +1,6 @@
-"""Spread a PostgreSQL database over a Citus cluster: what belongs to a learner by bucket, the rest on every node.
+"""Distribute a PostgreSQL database over a Citus cluster: learners' rows by bucket, everything else on every node.
 
-What Citus asks of the schema, ``tests/test_citus.py`` holds it to.
+``tests/test_citus.py`` checks what Citus requires of the schema.
 """
 
 import json
@@ -14,9 +14,9 @@ from seneca.database.postgres.transaction import Connection
 from seneca.errors import CommandError
 
 LOCAL: Final = ("migrations",)
-"""On the coordinator only."""
+"""Tables on the coordinator only."""
 REFERENCE: Final = ("properties", "courses", "accounts", "account_names")
-"""Whole on every node: what must be unique everywhere. In an order in which references are kept."""
+"""Reference tables, complete on every node: what must be unique in the whole cluster. Referenced tables come first."""
 DISTRIBUTED: Final = (
     "passwords",
     "sign_ins",
@@ -33,15 +33,15 @@ DISTRIBUTED: Final = (
     "course_names",
     "learner_quotas",
 )
-"""By ``bucket``, one learner's rows of all of them on one node. In an order in which references are kept."""
+"""Tables distributed by ``bucket``: all rows of a learner are on one node. Referenced tables come first."""
 
 EXTENSION = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
-DONE = """
+DISTRIBUTED_TABLES = """
 SELECT logicalrelid::regclass::text FROM pg_dist_partition WHERE partmethod = 'h' OR (partmethod = 'n' AND repmodel = 't')
 """
-"""Distributed by hash, and reference tables; others are local ones that Citus only knows."""
-MAKE_REFERENCE = "SELECT create_reference_table(%s)"
-DISTRIBUTE = "SELECT create_distributed_table(%s, 'bucket', colocate_with => %s)"
+"""Hash-distributed and reference tables; the others are local tables that Citus has in its metadata."""
+CREATE_REFERENCE = "SELECT create_reference_table(%s)"
+CREATE_DISTRIBUTED = "SELECT create_distributed_table(%s, 'bucket', colocate_with => %s)"
 
 FOREIGN_KEYS = """
 SELECT t.relname::text, f.conname::text, pg_get_constraintdef(f.oid)
@@ -49,48 +49,48 @@ FROM pg_constraint f JOIN pg_class t ON t.oid = f.conrelid JOIN pg_class r ON r.
 WHERE f.contype = 'f' AND pg_table_is_visible(t.oid) AND (t.relname = ANY (%(tables)s) OR r.relname = ANY (%(tables)s))
 ORDER BY t.relname, f.conname
 """
-DROPPED = "SELECT value FROM properties WHERE name = 'dropped-foreign-keys'"
-NOTE_DROPPED = """
+DROPPED_KEYS = "SELECT value FROM properties WHERE name = 'dropped-foreign-keys'"
+RECORD_DROPPED_KEYS = """
 INSERT INTO properties (name, value) VALUES ('dropped-foreign-keys', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
-FORGET_DROPPED = "DELETE FROM properties WHERE name = 'dropped-foreign-keys'"
+DELETE_DROPPED_KEYS = "DELETE FROM properties WHERE name = 'dropped-foreign-keys'"
 DROP_KEY = "ALTER TABLE {table} DROP CONSTRAINT {name}"
 ADD_KEY = "ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
 
 
 def distribute(connection: Connection, progress: Callable[[str], None]) -> int:
-    """Spread every table that is not spread yet; returns how many were.
+    """Distribute every table that is not distributed yet; returns their number.
 
-    Each is a step of its own; what was interrupted goes on where it stopped. Citus distributes no table to which a local one refers,
-    so foreign keys are dropped first and added again at the end. No server may run meanwhile.
+    Each table is a separate step, so an interrupted run can be continued. Citus cannot distribute a table that a local one
+    references, so foreign keys are dropped first and added again at the end. No server may run during this.
 
     Args:
         connection: to the coordinator, in autocommit mode.
-        progress: told each table's name first.
+        progress: called with each table's name, before it is distributed.
 
     Raises:
-        CommandError: the database has no Citus.
+        CommandError: the Citus extension is missing, or a step failed.
 
     """
     if connection.execute(EXTENSION).fetchone() is None:
         raise CommandError(
-            "This database has no Citus. On a PostgreSQL with Citus installed, as its superuser: CREATE EXTENSION citus;"
+            "This database does not have the Citus extension. Where Citus is installed, run as superuser: CREATE EXTENSION citus;"
         )
-    done = {row[0] for row in connection.execute(DONE)}
-    missing = [table for table in (*REFERENCE, *DISTRIBUTED) if table not in done]
+    distributed = {row[0] for row in connection.execute(DISTRIBUTED_TABLES)}
+    missing = [table for table in (*REFERENCE, *DISTRIBUTED) if table not in distributed]
     drop_foreign_keys(connection, missing)
     for table in missing:
         progress(table)
         try:
             if table in REFERENCE:
-                connection.execute(MAKE_REFERENCE, (table,))
+                connection.execute(CREATE_REFERENCE, (table,))
             else:
-                together = "none" if table == DISTRIBUTED[0] else DISTRIBUTED[0]
-                connection.execute(DISTRIBUTE, (table, together))
+                colocate_with = "none" if table == DISTRIBUTED[0] else DISTRIBUTED[0]
+                connection.execute(CREATE_DISTRIBUTED, (table, colocate_with))
         except psycopg.Error as error:
             raise CommandError(
                 f"{table} cannot be distributed: {' '.join(str(error).split())} Foreign keys are missing until "
-                "this has finished: run seneca migrate --distribute again."
+                "the distribution is complete. Run seneca migrate --distribute again."
             ) from error
     progress("foreign keys")
     add_foreign_keys(connection)
@@ -98,23 +98,23 @@ def distribute(connection: Connection, progress: Callable[[str], None]) -> int:
 
 
 def drop_foreign_keys(connection: Connection, tables: list[str]) -> None:
-    """Drop every foreign key of and to these tables. Their definitions are kept in the database until they are added again."""
+    """Drop every foreign key from and to these tables. The database stores their definitions until they are added again."""
     with connection.transaction():
         keys = connection.execute(FOREIGN_KEYS, {"tables": tables}).fetchall()
         if keys:
-            connection.execute(NOTE_DROPPED, (json.dumps([*_dropped(connection), *keys]),))
+            connection.execute(RECORD_DROPPED_KEYS, (json.dumps([*_dropped_keys(connection), *keys]),))
         for table, name, _ in keys:
             connection.execute(sql.SQL(DROP_KEY).format(table=sql.Identifier(table), name=sql.Identifier(name)))
 
 
 def add_foreign_keys(connection: Connection) -> None:
-    """Add every foreign key that was dropped, under its name. One that is there already, after an interruption, is left.
+    """Add every dropped foreign key again, under its old name, unless an interrupted run has already added it.
 
     Raises:
-        CommandError: rows break one, which were written while it was missing.
+        CommandError: rows that were written in between violate one.
 
     """
-    for table, name, definition in _dropped(connection):
+    for table, name, definition in _dropped_keys(connection):
         if any(row[:2] == (table, name) for row in connection.execute(FOREIGN_KEYS, {"tables": [table]})):
             continue
         statement = sql.SQL(ADD_KEY).format(
@@ -125,12 +125,12 @@ def add_foreign_keys(connection: Connection) -> None:
         except psycopg.Error as error:
             raise CommandError(
                 f"The foreign key {name} of {table} cannot be added: {' '.join(str(error).split())} "
-                "Correct that, then run seneca migrate --distribute again."
+                "Correct the rows, then run seneca migrate --distribute again."
             ) from error
-    connection.execute(FORGET_DROPPED)
+    connection.execute(DELETE_DROPPED_KEYS)
 
 
-def _dropped(connection: Connection) -> list[tuple[str, str, str]]:
-    """Table, name and definition of each foreign key that was dropped and not yet added again."""
-    row = connection.execute(DROPPED).fetchone()
+def _dropped_keys(connection: Connection) -> list[tuple[str, str, str]]:
+    """The table, name and definition of each dropped foreign key that has not been added again."""
+    row = connection.execute(DROPPED_KEYS).fetchone()
     return [] if row is None else [(table, name, definition) for table, name, definition in json.loads(row[0])]

@@ -1,4 +1,4 @@
-"""Why a PostgreSQL database cannot be used, what PostgreSQL says, and what to do: never with the password of its URL."""
+"""Explain to the operator why PostgreSQL cannot be used and what to do about it, without showing the URL's password."""
 
 import re
 from typing import Final
@@ -7,96 +7,105 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 from psycopg import sql
 
+from seneca.errors import CommandError, ConfigurationError
+
 URL_FORM: Final = (
     "postgresql://USER:PASSWORD@HOST:PORT/DATABASE; in USER and PASSWORD percent-encode : / ? # [ ] @ and % (@ is %40)"
 )
 HOST_AND_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
-MIN_SECRET: Final = 4  # characters: replacing shorter ones would only garble the text
+MIN_REDACTED_CHARACTERS: Final = 4  # redacting shorter passwords would only garble the text
 
-CONNECTING: Final = {
+CONNECTION_ADVICE: Final = {
     "password authentication failed|no password supplied": "The user name or the password is wrong.",
     r'role ".*" does not exist': "Create the role: CREATE ROLE name LOGIN PASSWORD '…'.",
     r'database ".*" does not exist': "Create the database: createdb --encoding=UTF8 --template=template0 NAME.",
     "permission denied for database": "As the database's owner: GRANT CONNECT ON DATABASE name TO role.",
     "is not permitted to log in": "As a superuser: ALTER ROLE name LOGIN.",
-    "no encryption|SSL off|requires? (SSL|TLS|encryption)": "Use TLS: append ?sslmode=require, or sslmode=verify-full, to the "
-    "URL. Or have pg_hba.conf admit this role without it.",
-    "no pg_hba.conf entry": "Add a line to PostgreSQL's pg_hba.conf that admits this role from this machine to this database.",
-    "does not support SSL": "The server has no TLS: set ssl = on in PostgreSQL, or remove sslmode from the URL.",
+    "no encryption|SSL off|requires? (SSL|TLS|encryption)": "Use TLS: append ?sslmode=require or sslmode=verify-full "
+    "to the URL. Or allow this role to connect without TLS in pg_hba.conf.",
+    "no pg_hba.conf entry": "Add a line to PostgreSQL's pg_hba.conf that allows this role to connect from this machine to this database.",
+    "does not support SSL": "The server does not use TLS: set ssl = on in PostgreSQL, or remove sslmode from the URL.",
     "certificate": "Set sslrootcert in the URL to the certificate authority's file, and use the host name in the certificate.",
     "too many (clients|connections)|connection slots": "Raise max_connections, or lower SENECA_DATABASE_CONNECTIONS or SENECA_WORKERS: "
     "docs/scaling.md.",
-    "starting up|shutting down|not yet accepting|recovery": "PostgreSQL is starting or stopping: try again in a moment.",
+    "starting up|shutting down|not yet accepting|recovery": "PostgreSQL is starting or stopping. Retry in a moment.",
     "response to SSL negotiation|expected authentication request|closed the connection unexpectedly|invalid response": "Check the "
-    "port: what listens there is not PostgreSQL, or it has just stopped.",
-    "Connection refused|No such file": "Nothing listens there: start PostgreSQL, or correct host and port.",
-    "resolve|translate host name|Name or service": "There is no such host: correct its name, or the DNS.",
-    "timeout|timed out|No route to host|unreachable": "The host does not answer: check its address and the firewall.",
+    "port: the program that listens on it is not PostgreSQL, or PostgreSQL has just stopped.",
+    "Connection refused|No such file": "Nothing listens there. Start PostgreSQL, or correct the host and port.",
+    "resolve|translate host name|Name or service": "There is no such host. Correct its name, or the DNS.",
+    "timeout|timed out|No route to host|unreachable": "The host does not answer. Check its address and the firewall.",
 }
-"""What a failed connection's text says (libpq reports no SQLSTATE for those), and what to do."""
+"""Advice by error text, for failed connections: libpq reports no SQLSTATE for them."""
 
-SQLSTATES: Final = {
+SQLSTATE_ADVICE: Final = {
     "3D000": "Create the database: createdb --encoding=UTF8 --template=template0 NAME.",
-    "3F": "There is no schema for the tables: CREATE SCHEMA, or correct search_path.",
-    "25006": "This server only reads, as a standby does: use the primary's address.",
-    "28": "The user name or the password is wrong, or pg_hba.conf does not admit this role.",
-    "40": "Other transactions were in the way: try again.",
-    "42P07": "Another program has a table of this name here: give Seneca a database of its own.",
-    "42": "The tables are not those of Seneca, or were changed: give Seneca a database of its own, or restore a backup.",
-    "53100": "The disk is full: make room on PostgreSQL's server.",
+    "3F": "There is no schema for the tables. Run CREATE SCHEMA, or correct search_path.",
+    "25006": "This server is read-only, perhaps a standby. Use the primary's address.",
+    "28": "The user name or the password is wrong, or pg_hba.conf does not allow this role.",
+    "40": "The transaction conflicted with others. Retry.",
+    "42P07": "Another program has a table of this name in this database. Give Seneca a separate database.",
+    "42": "The tables are not Seneca's, or were changed. Give Seneca a separate database, or restore a backup.",
+    "53100": "The disk is full. Free space on PostgreSQL's server.",
     "53300": "Raise max_connections, or lower SENECA_DATABASE_CONNECTIONS or SENECA_WORKERS: docs/scaling.md.",
-    "53": "PostgreSQL lacks memory or other resources: see its log.",
-    "55P03": "Another process holds a lock for long: end it, or try again.",
-    "57014": "It took too long: try again, or raise statement_timeout.",
-    "57": "PostgreSQL is starting or stopping: try again in a moment.",
-    "58": "PostgreSQL has a problem with its files: see its log.",
-    "XX": "PostgreSQL found an internal fault: see its log.",
-    "08": "The connection broke: try again.",
+    "53": "PostgreSQL has run out of memory or other resources. See its log.",
+    "55P03": "Another process holds a lock. End it, or retry.",
+    "57014": "The statement took too long. Retry, or raise statement_timeout.",
+    "57": "PostgreSQL is starting or stopping. Retry in a moment.",
+    "58": "PostgreSQL has a problem with its files. See its log.",
+    "XX": "PostgreSQL reports an internal error. See its log.",
+    "08": "The connection was lost. Retry.",
 }
-"""Codes, or the classes with which they begin, and what to do."""
+"""Advice by SQLSTATE, or by its class, the first two characters."""
 
-PRIVILEGES: Final = {
+PRIVILEGE_ADVICE: Final = {
     "must be owner": "Run seneca migrate once as the role that owns the tables, or: REASSIGN OWNED BY that_role TO {role}.",
     "for (table|relation|sequence)": "As the tables' owner: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} "
     "TO {role};",
     "": "As the database's owner: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};",
 }
-"""What a role may not do, and the statement that allows it."""
+"""Advice by error text, for missing privileges: the statement that grants them."""
 
 
-def explain(error: psycopg.Error, url: str) -> str:
-    """One line for the person who runs Seneca: which database, what to do, and what PostgreSQL says.
+def explain_error(error: psycopg.Error, url: str) -> CommandError:
+    """The error to report, in one line: the database, what to do, and PostgreSQL's own text.
 
     Args:
-        error: that of connecting, or of bringing the schema up to date.
-        url: the database's. Nothing that may be a part of its password is shown.
+        error: raised while connecting or migrating.
+        url: the database's URL. Its password is never shown, nor anything that may be a part of it.
+
+    Returns:
+        A ConfigurationError if the URL is malformed.
 
     """
     if error.sqlstate is None and isinstance(error, psycopg.ProgrammingError):
-        unknown = re.search(r'invalid URI query parameter: "\w+"', str(error))
-        reason = f" ({unknown[0]})" if unknown and not is_ambiguous(url) else ""
-        return f"SENECA_DATABASE_URL is no URL that PostgreSQL understands{reason}. Its form: {URL_FORM}."
+        parameter = re.search(r'invalid URI query parameter: "\w+"', str(error))
+        reason = f" ({parameter[0]})" if parameter and not is_ambiguous(url) else ""
+        return ConfigurationError(f"SENECA_DATABASE_URL is not a valid PostgreSQL URL{reason}. Its form: {URL_FORM}.")
     if is_ambiguous(url):
-        return f"The database of SENECA_DATABASE_URL cannot be used. Check the URL's form: {URL_FORM}."
+        return ConfigurationError(
+            f"The database of SENECA_DATABASE_URL cannot be used. Check the URL's form: {URL_FORM}."
+        )
     text = redact(" ".join(str(error).split()), url)
     advice = advise(error, text, url)
-    return f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}"
+    return CommandError(
+        f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}"
+    )
 
 
 def advise(error: psycopg.Error, text: str, url: str) -> str:
-    """What to do; empty where only PostgreSQL's own text helps."""
+    """What to do; empty if only PostgreSQL's own text helps."""
     if error.sqlstate is None:
-        return next((advice for pattern, advice in CONNECTING.items() if re.search(pattern, text)), "")
+        return next((advice for pattern, advice in CONNECTION_ADVICE.items() if re.search(pattern, text)), "")
     if error.sqlstate == "42501":
         schema = re.search(r'schema "?(\w+)', text)
         role = sql.Identifier(unquote(urlsplit(url).username or "") or "role").as_string()
-        advice = next(advice for pattern, advice in PRIVILEGES.items() if re.search(pattern, text))
+        advice = next(advice for pattern, advice in PRIVILEGE_ADVICE.items() if re.search(pattern, text))
         return advice.format(role=role, schema=schema[1] if schema else "public")
-    return next((SQLSTATES[code] for code in (error.sqlstate, error.sqlstate[:2]) if code in SQLSTATES), "")
+    return next((SQLSTATE_ADVICE[code] for code in (error.sqlstate, error.sqlstate[:2]) if code in SQLSTATE_ADVICE), "")
 
 
 def is_ambiguous(url: str) -> bool:
-    """Whether a part of the password may stand where the host or the database's name should."""
+    """Whether the URL may be parsed wrongly, so that a part of the password would count as the host or the database's name."""
     user_and_password, _, rest = url.partition("://")[2].rpartition("@")
     try:
         urlsplit(url)
@@ -107,13 +116,13 @@ def is_ambiguous(url: str) -> bool:
 
 
 def name(url: str) -> str:
-    """The database and its host."""
+    """The name of the database and its host."""
     parts = urlsplit(url)
     return f"{parts.path.removeprefix('/')} on {parts.hostname or 'this machine'}"
 
 
 def public_name(url: str) -> str:
-    """The database's URL without user, password and parameters; of a URL that may be misread, nothing."""
+    """The database's URL without user, password and parameters; nothing of an ambiguous URL."""
     if is_ambiguous(url):
         return "of SENECA_DATABASE_URL"
     parts = urlsplit(url)
@@ -121,10 +130,10 @@ def public_name(url: str) -> str:
 
 
 def redact(text: str, url: str) -> str:
-    """The text, without the URL's passwords."""
+    """Replace the URL's passwords in a text."""
     query = re.findall(r"[?&]\w*password=([^&]*)", url)
     for secret in (urlsplit(url).password or "", *query):
-        for spelling in {secret, unquote(secret)}:
-            if len(spelling) >= MIN_SECRET:
-                text = text.replace(spelling, "…")
+        for variant in {secret, unquote(secret)}:
+            if len(variant) >= MIN_REDACTED_CHARACTERS:
+                text = text.replace(variant, "…")
     return text

@@ -1,6 +1,6 @@
-"""Connection pools: a few threads, each with a connection of its own.
+"""Connection pools: a few threads, each with its own connection.
 
-Each kind of work has a pool of its own, so that writes that wait for locks never keep reads waiting.
+Each kind of work has a separate pool, so that writes that wait for locks never delay reads.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from seneca.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
-MAX_WAITING: Final = 4096  # requests of one pool
+MAX_QUEUED: Final = 4096  # calls per pool
 
 
 class ConnectionPool:
-    """Threads that run work, each on its own connection, which is opened when it is first needed.
+    """Threads that run work, each on its own connection, which is opened on first use.
 
     Args:
-        kind: what the pool is for; its threads are named after it.
-        size: how many connections it has at most.
+        kind: the purpose of the pool; names its threads.
+        size: the maximum number of connections.
         connect: opens a connection.
 
     """
@@ -35,49 +35,53 @@ class ConnectionPool:
         self._connect = connect
         self._local = threading.local()
         self._open: set[Connection] = set()
-        self._waiting = 0
+        self._queued = 0
 
-    async def run(self, way: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
-        """Run work on a connection of this pool, in this way.
+    async def run(self, runner: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
+        """Run work on a connection of this pool.
+
+        Args:
+            runner: a method of ``Runner``, which runs the work on a connection.
+            work: the function to run.
 
         Raises:
-            ServiceUnavailable: the database cannot be used, or too many requests wait for this pool.
+            ServiceUnavailable: the database cannot be used, or the pool's queue is full.
 
         """
-        if self._waiting >= MAX_WAITING:
-            raise ServiceUnavailable("Too many requests are waiting. Try again.")
-        self._waiting += 1
+        if self._queued >= MAX_QUEUED:
+            raise ServiceUnavailable("Too many requests are waiting. Retry later.")
+        self._queued += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_connection, way, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._with_connection, runner, work)
         finally:
-            self._waiting -= 1
+            self._queued -= 1
 
-    def _with_connection(self, way: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
-        """Run work on this thread's connection, or on a new one if that turns out to be gone."""
+    def _with_connection(self, runner: Callable[[Connection, Work[T]], T], work: Work[T]) -> T:
+        """Run work on this thread's connection, or on a new one if that was lost."""
         try:
             connection, is_new = self._connection()
             try:
-                return way(connection, work)
+                return runner(connection, work)
             except ConnectionLost:
                 if is_new:
                     raise
-            return way(self._connection()[0], work)
+            return runner(self._connection()[0], work)
         except psycopg.Error as error:
             raise translate_error(error) from error
 
     def _connection(self) -> tuple[Connection, bool]:
         """This thread's connection, and whether it is new."""
-        held: Connection | None = getattr(self._local, "connection", None)
-        if held is not None and not held.closed:
-            return held, False
-        if held is not None:
-            self._open.discard(held)
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and not connection.closed:
+            return connection, False
+        if connection is not None:
+            self._open.discard(connection)
         self._local.connection = self._connect()
         self._open.add(self._local.connection)
         return self._local.connection, True
 
     def close(self) -> None:
-        """Finish what is running and close every connection."""
+        """Finish running work and close every connection."""
         self._threads.shutdown()
         for connection in self._open:
             connection.close()

@@ -1,4 +1,4 @@
-"""How a connection runs work: a write in a pipeline, again if others overtake it; a read as one statement or on a snapshot."""
+"""Run work on a connection: a write in a pipeline, with retries; a read as a single statement or on a snapshot."""
 
 import random
 import time
@@ -16,36 +16,36 @@ from seneca.database.postgres.transaction import LOST_RACES, Connection, Postgre
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
 
-ATTEMPTS: Final = 10  # of a transaction that others overtake
-PAUSE: Final = 0.01  # seconds before the second attempt, at most; each later one waits longer
+MAX_ATTEMPTS: Final = 10  # of a transaction that loses races
+MAX_BACKOFF_SECONDS: Final = 0.01  # before the second attempt; multiplied by the number of attempts so far
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 EXCLUDE_WRITERS: Final = "LOCK TABLE sessions, courses, accounts IN EXCLUSIVE MODE"
-"""Others go on reading. Every write of a server's first locks a row of one of these; most begin with a session, as this does."""
-LOCK_ATTEMPT: Final = "SET LOCAL lock_timeout = '100ms'"
-LOCK_PATIENCE_SECONDS: Final = 30.0
+"""Does not block reads. Every write of a server first locks a row of one of these tables, in most cases of sessions."""
+SET_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
+MAX_LOCK_SECONDS: Final = 30.0
 
 
 class ConnectionLost(psycopg.OperationalError):
-    """The connection broke before COMMIT was sent: nothing was stored."""
+    """The connection was lost before COMMIT was sent: nothing was stored."""
 
 
 class NeedsSnapshot(Exception):
-    """A read that was tried as a single statement has more of them."""
+    """A read that was started as a single statement has more than one."""
 
 
-class OneStatement(PostgresTransaction):
-    """A connection for a single statement, which needs no transaction around it."""
+class SingleStatement(PostgresTransaction):
+    """A connection for a single statement, which needs no explicit transaction."""
 
-    _asked = False
+    _is_used = False
 
     def pipeline(self) -> NoReturn:
-        """Say that there will be several."""
+        """Raise NeedsSnapshot: a pipeline has several statements."""
         raise NeedsSnapshot
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
-        if self._asked:
+        if self._is_used:
             raise NeedsSnapshot
-        self._asked = True
+        self._is_used = True
         return super()._send(sql, parameters)
 
 
@@ -53,32 +53,32 @@ class Runner:
     """Runs work on connections.
 
     Args:
-        buckets: how many buckets the database has.
-        memory: what this process remembers of it.
+        buckets: the number of buckets of the database.
+        cache: this process's cache of the database.
 
     """
 
-    def __init__(self, buckets: int, memory: Cache) -> None:
+    def __init__(self, buckets: int, cache: Cache) -> None:
         self._buckets = buckets
-        self._memory = memory
+        self._cache = cache
 
     def transaction(self, connection: Connection, pipeline: psycopg.Pipeline | None = None) -> PostgresTransaction:
-        """A connection, as concept functions see it."""
-        return PostgresTransaction(connection, pipeline, self._buckets, self._memory)
+        """A connection, as domain functions see it."""
+        return PostgresTransaction(connection, pipeline, self._buckets, self._cache)
 
     def write(self, connection: Connection, work: Work[T]) -> T:
-        """Run a transaction, again if others overtake it.
+        """Run a transaction, with retries after lost races.
 
         Raises:
-            Lost: the connection broke, and nothing was stored.
-            psycopg.Error: it failed; if at its COMMIT, nobody knows whether it was stored.
+            ConnectionLost: the connection was lost, and nothing was stored.
+            psycopg.Error: it failed; if at COMMIT, it is unknown whether it was stored.
 
         """
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, MAX_ATTEMPTS):
             try:
                 return self._transact(connection, work)
             except (UniqueViolation, ForeignKeyViolation, *LOST_RACES):
-                time.sleep(random.uniform(0, PAUSE * attempt))  # noqa: S311 no secret
+                time.sleep(random.uniform(0, MAX_BACKOFF_SECONDS * attempt))  # noqa: S311 not a secret
         return self._transact(connection, work)
 
     def _transact(self, connection: Connection, work: Work[T]) -> T:
@@ -89,11 +89,11 @@ class Runner:
                 result = work(self.transaction(connection, pipeline))
                 committed = connection.execute("COMMIT")
         except BaseException as error:
-            undo(connection)
+            roll_back(connection)
             if isinstance(error, psycopg.IntegrityError):
                 raise translate_error(error) from error
             if committed is None:
-                lose(connection, error)
+                raise_if_lost(connection, error)
             if connection.closed and isinstance(error, psycopg.Error):
                 raise psycopg.OperationalError(str(error)) from error
             raise
@@ -101,20 +101,20 @@ class Runner:
         return result
 
     def read(self, connection: Connection, work: Work[T]) -> T:
-        """Run a read as a single statement; if it has several, on one snapshot.
+        """Run a read as a single statement, or on a snapshot if it has several statements.
 
         Raises:
-            Lost: the connection broke.
+            ConnectionLost: the connection was lost.
             psycopg.Error: it failed.
 
         """
         try:
-            return work(OneStatement(connection, None, self._buckets, self._memory))
+            return work(SingleStatement(connection, None, self._buckets, self._cache))
         except NeedsSnapshot:
-            with connection.pipeline():  # its beginning and its end travel with the questions
+            with connection.pipeline():  # BEGIN and COMMIT share the round trips of the queries
                 return self.snapshot(connection, work)
         except psycopg.Error as error:
-            lose(connection, error)
+            raise_if_lost(connection, error)
             raise
 
     def snapshot(self, connection: Connection, work: Work[T]) -> T:
@@ -124,53 +124,53 @@ class Runner:
             result = work(self.transaction(connection))
             connection.execute("COMMIT")
         except BaseException as error:
-            undo(connection)
-            lose(connection, error)
+            roll_back(connection)
+            raise_if_lost(connection, error)
             raise
         return result
 
 
 def exclude_writers(connection: Connection) -> None:
-    """Begin a transaction beside which nobody writes.
+    """Begin a transaction that blocks all other writes.
 
-    No order of locks suits every write. So an attempt that would wait longer for one gives up what it has: before
-    PostgreSQL looks for a deadlock (``deadlock_timeout``, 1 s), and before other writes have waited long.
+    No lock order is right for every write. So an attempt that does not get a lock quickly releases all of them and starts
+    again: before PostgreSQL checks for a deadlock (``deadlock_timeout``, 1 s), and before other writes have waited long.
 
     Raises:
-        psycopg.errors.LockNotAvailable: other transactions held their locks for half a minute.
+        psycopg.errors.LockNotAvailable: other transactions held their locks for 30 seconds.
 
     """
-    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_LOCK_SECONDS
     while True:
         try:
             connection.execute("BEGIN")
-            connection.execute(LOCK_ATTEMPT)
+            connection.execute(SET_LOCK_TIMEOUT)
             connection.execute(EXCLUDE_WRITERS)
             connection.execute("SET LOCAL lock_timeout TO DEFAULT")
         except (errors.LockNotAvailable, *LOST_RACES):
             connection.rollback()
             if time.monotonic() > deadline:
                 raise
-            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 no secret
+            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 not a secret
         else:
             return
 
 
-def check_committed(answer: psycopg.Cursor[Row]) -> None:
-    """Check the answer to COMMIT: after an error that a concept hid, it is ROLLBACK. Raises RuntimeError."""
-    if answer.statusmessage != "COMMIT":
-        raise RuntimeError(f"PostgreSQL answered COMMIT with {answer.statusmessage}.")
+def check_committed(result: psycopg.Cursor[Row]) -> None:
+    """Check the result of COMMIT: it is ROLLBACK if domain code has swallowed an error. Raises RuntimeError."""
+    if result.statusmessage != "COMMIT":
+        raise RuntimeError(f"PostgreSQL answered COMMIT with {result.statusmessage}.")
 
 
-def undo(connection: Connection) -> None:
-    """Undo what a transaction has done; a connection that cannot even do that is closed."""
+def roll_back(connection: Connection) -> None:
+    """Roll back; close the connection if that fails."""
     try:
         connection.rollback()
     except psycopg.Error:
         connection.close()
 
 
-def lose(connection: Connection, error: BaseException) -> None:
-    """Say so if it was the connection that broke, whatever psycopg calls that. Raises Lost."""
+def raise_if_lost(connection: Connection, error: BaseException) -> None:
+    """Raise ConnectionLost if the error has closed the connection, whatever psycopg calls it."""
     if connection.closed and isinstance(error, psycopg.Error):
         raise ConnectionLost(str(error)) from error

@@ -1,7 +1,7 @@
-"""A PostgreSQL connection as concept functions see it, and what the server's errors mean.
+"""A PostgreSQL connection as domain functions see it, and the translation of the server's errors.
 
-Statements are sent in pipeline mode: what is asked together, and every ``execute_later`` up to the next question or
-the COMMIT, costs one round trip.
+Statements are sent in pipeline mode: consecutive ``send`` calls, and every ``execute_later`` up to the next query or the
+COMMIT, share one round trip.
 """
 
 import re
@@ -23,23 +23,23 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    many_rows,
-    table_of,
+    copy_target,
+    multi_row_insert,
 )
 from seneca.database.cache import Cache
 from seneca.errors import Busy, ServiceUnavailable
 
 Connection: TypeAlias = psycopg.Connection[Row]
 
-ROWS_AT_ONCE: Final = 2000  # of a result that is read piece by piece
-LOCKED: Final = " FOR NO KEY UPDATE"
-CLAIMED: Final = " FOR UPDATE"
+ROWS_PER_FETCH: Final = 2000  # from a server-side cursor
+FOR_UPDATE: Final = " FOR NO KEY UPDATE"
+FOR_DELETE: Final = " FOR UPDATE"
 
 LOST_RACES: Final = (errors.SerializationFailure, errors.DeadlockDetected)
-"""What ends a transaction that another one overtook: run again, it finds what the other one left."""
+"""Errors of a transaction that lost a race against another one: it can succeed when it is run again."""
 
 IS_DISTRIBUTED: Final = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
-REBUILT_AFTER_LOAD: Final = """
+BULK_LOAD_STATEMENTS: Final = """
 SELECT format('DROP INDEX %I', c.relname), pg_get_indexdef(c.oid)
 FROM pg_class c WHERE c.relname = ANY (:indexes) AND pg_table_is_visible(c.oid) AND pg_has_role(c.relowner, 'USAGE')
 UNION ALL
@@ -49,9 +49,9 @@ FROM pg_constraint f JOIN pg_class t ON t.oid = f.conrelid JOIN pg_class r ON r.
 WHERE f.contype = 'f' AND t.relname = ANY (:tables) AND r.relname = ANY (:tables)
     AND pg_table_is_visible(t.oid) AND pg_has_role(t.relowner, 'USAGE')
 """
-"""What an index or a foreign key is dropped with, and created again. Who does not own the tables keeps all.
+"""The statements that drop and recreate the indexes and foreign keys; none for a role that does not own the tables.
 
-Foreign keys to other tables stay: dropping one would shut readers out of the table that it refers to.
+Foreign keys to other tables stay: dropping one would block readers of the referenced table.
 """
 LOCK_ATTEMPTS: Final = 20
 LOCK_PAUSE_SECONDS: Final = 0.05
@@ -61,7 +61,7 @@ _cursors = count(1)
 
 
 def translate_error(error: psycopg.Error) -> Exception:
-    """What an error of the server means to a client: try again later. Anything else is a bug, as it was."""
+    """Translate an error to the one that a client gets. An unexpected error, a bug, is returned unchanged."""
     if isinstance(error, errors.UniqueViolation):
         return UniqueViolation()
     if isinstance(error, errors.ForeignKeyViolation):
@@ -77,39 +77,39 @@ def translate_error(error: psycopg.Error) -> Exception:
 
 @lru_cache(1024)
 def with_placeholders(sql: str) -> str:
-    """A statement with ``:named`` parameters, as psycopg writes them."""
+    """Translate ``:named`` parameters to psycopg's placeholders."""
     return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 @lru_cache(256)
-def any_of(sql: str) -> str:
-    """A statement with ``IN (:values)``, for an array of any length: one prepared statement for all lengths."""
+def to_array_comparison(sql: str) -> str:
+    """Translate ``IN (:values)`` to an array comparison, so that all lengths share one prepared statement."""
     return sql.replace("IN (:values)", "= ANY (:values)")
 
 
 @lru_cache(1024)
-def _numbered(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """As ``many_rows``, with the placeholders that the server itself knows."""
-    text, values = many_rows(sql, rows)
+def _numbered_insert(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
+    """As ``multi_row_insert``, with the server's own ``$1`` placeholders."""
+    text, values = multi_row_insert(sql, rows)
     numbers = count(1)
     return re.sub(r"\?", lambda _: f"${next(numbers)}", text), values
 
 
 class PostgresTransaction:
-    """A connection, seen by concept functions. Begins and commits nothing itself.
+    """A connection, as domain functions see it. It neither begins nor commits.
 
     Args:
         connection: the connection.
-        pipeline: the connection's pipeline; None where each statement is waited for.
-        buckets: how many buckets this database has.
-        memory: what this process remembers of it.
+        pipeline: the connection's pipeline, or None outside pipeline mode.
+        buckets: the number of buckets of the database.
+        cache: this process's cache of the database.
 
     """
 
-    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, memory: Cache) -> None:
+    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, cache: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
-        self.memory = memory
+        self.cache = cache
         self._pipeline = pipeline
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
@@ -124,70 +124,70 @@ class PostgresTransaction:
         return self._send(with_placeholders(sql), parameters).fetchall()
 
     def send(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
-        """Send a question."""
-        return self._send(with_placeholders(any_of(sql)), parameters)
+        """Send a query without waiting for its result."""
+        return self._send(with_placeholders(to_array_comparison(sql)), parameters)
 
     def select_for_update(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
-        """Send a question whose rows nobody else changes until the end."""
-        return self._send(with_placeholders(any_of(sql) + LOCKED), parameters)
+        """Send a query that locks its rows against changes."""
+        return self._send(with_placeholders(to_array_comparison(sql) + FOR_UPDATE), parameters)
 
     def select_for_delete(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
-        """Send a question whose rows nobody else changes, or refers to anew, until the end."""
-        return self._send(with_placeholders(any_of(sql) + CLAIMED), parameters)
+        """Send a query that locks its rows against changes and new references."""
+        return self._send(with_placeholders(to_array_comparison(sql) + FOR_DELETE), parameters)
 
     def stream(self, sql: str, /, **parameters: object) -> Iterator[Row]:
-        """Every row, one after the other, from a cursor in the server."""
+        """Iterate over the rows of a server-side cursor."""
         with self.connection.cursor(f"rows_{next(_cursors)}", binary=True) as cursor:
-            cursor.itersize = ROWS_AT_ONCE
+            cursor.itersize = ROWS_PER_FETCH
             yield from cursor.execute(with_placeholders(sql), parameters)
 
     def execute(self, sql: str, /, **parameters: object) -> int:
-        """Run a statement; returns how many rows it changed."""
-        with _constraints():
+        """Run a statement; returns the number of changed rows."""
+        with _translated_constraints():
             cursor = self._send(with_placeholders(sql), parameters)
             self._wait()
         return cursor.rowcount
 
     def execute_later(self, sql: str, /, **parameters: object) -> None:
-        """Run a statement; that it failed shows at the latest when the transaction is committed."""
-        self._send(with_placeholders(any_of(sql)), parameters)
+        """Send a statement; a failure shows at the commit at the latest."""
+        self._send(with_placeholders(to_array_comparison(sql)), parameters)
 
     def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
-        """Insert many rows at once."""
-        with _constraints():
+        """Insert many rows in few statements; returns the rows of RETURNING."""
+        with _translated_constraints():
             cursors = self._insert(sql, rows)
             self._wait()
         return [row for cursor in cursors if cursor.description for row in cursor.fetchall()]
 
     def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
-        """Insert many rows at once; that it failed shows at the latest when the transaction is committed."""
+        """Send the INSERTs of many rows; a failure shows at the commit at the latest."""
         self._insert(sql, rows)
 
     def _insert(self, sql: str, rows: Sequence[Parameters]) -> list[psycopg.Cursor[Row]]:
         cursors: list[psycopg.Cursor[Row]] = []
         for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-            together = rows[start : start + MAX_ROWS_PER_STATEMENT]
-            text, values = _numbered(sql, len(together))
-            cursor = psycopg.RawCursor(self.connection)  # psycopg would look for each of a thousand placeholders
-            cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, together))), binary=True))
+            chunk = rows[start : start + MAX_ROWS_PER_STATEMENT]
+            text, values = _numbered_insert(sql, len(chunk))
+            cursor = psycopg.RawCursor(self.connection)  # psycopg would otherwise parse a thousand placeholders
+            cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, chunk))), binary=True))
         return cursors
 
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
-        """Copy many rows in."""
-        statement = f"COPY {table_of(sql)} FROM STDIN"
-        with _constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+        """Insert rows with COPY."""
+        statement = f"COPY {copy_target(sql)} FROM STDIN"
+        with _translated_constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row(row)
 
     def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
-        """Every row of a question, for each of these parameters, in one round trip."""
+        """Every row of a query for each set of parameters, in one round trip."""
         with self.pipeline():
-            asked = [self.send(sql, **given) for given in parameters]
-            return [cursor.fetchall() for cursor in asked]
+            cursors = [self.send(sql, **each) for each in parameters]
+            return [cursor.fetchall() for cursor in cursors]
 
     @contextmanager
     def pipeline(self) -> Iterator[None]:
-        """Send what comes in a pipeline."""
+        """Use pipeline mode in the block."""
         outer = self._pipeline
         try:
             with self.connection.pipeline() as self._pipeline:
@@ -196,18 +196,18 @@ class PostgresTransaction:
             self._pipeline = outer
 
     def _wait(self) -> None:
-        """Wait for what was sent."""
+        """Wait for the statements that were sent."""
         if self._pipeline is not None:
             self._pipeline.sync()
 
     def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
-        return self.fetch_all(any_of(sql), values=list(values), **parameters) if values else []
+        return self.fetch_all(to_array_comparison(sql), values=list(values), **parameters) if values else []
 
     def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:
-        """Lock tables, if certain others are empty and nobody uses these now. On a cluster this is not done.
+        """Lock the tables, if the ``empty`` ones are empty and nobody is using the tables. Never on a cluster.
 
-        NOWAIT, so that this transaction and another one never wait for each other.
+        NOWAIT prevents a deadlock with another transaction.
         """
         if self.fetch_one(IS_DISTRIBUTED) or any(self.fetch_one(f"SELECT 1 FROM {table} LIMIT 1") for table in empty):
             return False
@@ -225,8 +225,8 @@ class PostgresTransaction:
 
     @contextmanager
     def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:
-        """Do without these indexes, and the foreign keys from one of these tables to another, until the end of the block."""
-        statements = self.fetch_all(REBUILT_AFTER_LOAD, tables=list(tables), indexes=list(indexes))
+        """Drop these indexes, and the foreign keys between these tables, and recreate them at the end of the block."""
+        statements = self.fetch_all(BULK_LOAD_STATEMENTS, tables=list(tables), indexes=list(indexes))
         for drop, _ in statements:
             self.connection.execute(drop)
         yield
@@ -239,7 +239,7 @@ class PostgresTransaction:
 
 
 @contextmanager
-def _constraints() -> Iterator[None]:
+def _translated_constraints() -> Iterator[None]:
     try:
         yield
     except psycopg.IntegrityError as error:

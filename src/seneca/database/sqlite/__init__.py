@@ -1,1 +1,1 @@
-"""The embedded engine."""
+"""The SQLite engine, embedded in the process."""

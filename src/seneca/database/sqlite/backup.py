@@ -1,4 +1,4 @@
-"""Copies of a SQLite database: made while others write, proven, and put in its place while others read."""
+"""Backups of a SQLite database: written beside concurrent writes, verified, and restored beside concurrent reads."""
 
 import os
 import shutil
@@ -12,115 +12,119 @@ from urllib.parse import quote
 
 import apsw
 
-from seneca.common.atomic_file import replacing
+from seneca.common.atomic_file import atomic_write
 from seneca.database import Progress
 from seneca.database.migrations import DATABASE_ID
 from seneca.database.sqlite.schema import check_no_programs
 from seneca.errors import CommandError
 
-TELL_EVERY: Final = 100_000  # SQLite's own steps
-TOGETHER: Final = 1000  # pages
-LOCK_PATIENCE: Final = 30.0  # seconds that the last step waits for another process's write
-ASK_AGAIN: Final = 0.005  # seconds
-BESIDE: Final = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
+PROGRESS_STEPS: Final = 100_000  # instructions of SQLite's virtual machine between two progress reports
+PAGES_PER_STEP: Final = 1000
+MAX_LOCK_SECONDS: Final = 30.0  # that a restore waits for another process's write
+RETRY_SECONDS: Final = 0.005
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite keeps next to a database
 
-READ_AS_IT_IS: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI  # leaves no file beside it
+IMMUTABLE_FLAGS: Final = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI  # reading creates no side files
 
 SIZE = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
-OURS = "SELECT 1 FROM migrations, properties WHERE properties.name = 'buckets'"
-LITESTREAM = "SELECT 1 FROM sqlite_schema WHERE name LIKE '\\_litestream\\_%' ESCAPE '\\'"  # its copies are complete
-MISSING_LOG: Final = (
-    "It looks like a plain copy of a live seneca.db: the newest records may be missing, since seneca.db-wal was not copied "
-    "with it. Copy a database with: seneca backup."
+IS_SENECA = "SELECT 1 FROM migrations, properties WHERE properties.name = 'buckets'"
+LITESTREAM = (
+    "SELECT 1 FROM sqlite_schema WHERE name LIKE '\\_litestream\\_%' ESCAPE '\\'"  # a replica by Litestream is complete
 )
-WORSE = "PRAGMA integrity_check(1)"
-DANGLING = "PRAGMA foreign_key_check"
+MISSING_WAL: Final = (
+    "It looks like a plain copy of a live seneca.db: the newest records may be missing, because seneca.db-wal was not copied "
+    "with it. To copy a database, use: seneca backup."
+)
+INTEGRITY_CHECK = "PRAGMA integrity_check(1)"
+FOREIGN_KEY_CHECK = "PRAGMA foreign_key_check"
 
 
 def make_private(path: Path) -> None:
-    """Make sure that only its owner may open a database's files, before anything is written to them.
+    """Make a database's files readable by their owner only, before anything is written to them.
 
-    SQLite gives ``-wal``, ``-shm`` and ``-journal`` the mode of the database's own file. That is made under another name, since
-    to close a file would release the locks that others in this process have on it.
+    SQLite gives ``-wal``, ``-shm`` and ``-journal`` the mode of the database file. That is created under another name, because
+    closing it would release the locks that this process holds on it.
 
     Raises:
-        OSError: a file can be neither made nor changed.
+        OSError: a file cannot be created, or its mode cannot be changed.
 
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
-        descriptor, empty = mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        descriptor, temporary = mkstemp(dir=path.parent, prefix=f"{path.name}.")
         os.close(descriptor)
         try:
             with suppress(FileExistsError):
-                os.link(empty, path)
+                os.link(temporary, path)
         finally:
-            Path(empty).unlink()
-    for end in ("", *BESIDE):
-        file = Path(f"{path}{end}")
+            Path(temporary).unlink()
+    for suffix in ("", *SIDE_FILES):
+        file = Path(f"{path}{suffix}")
         with suppress(FileNotFoundError):
             if file.stat().st_mode & 0o077:
                 file.chmod(0o600)
 
 
 def write(connection: apsw.Connection, path: Path, progress: Progress) -> None:
-    """Write everything as it is at this moment to an empty file, compact: it holds nothing that was deleted.
+    """Write a compact snapshot, without deleted data, to an empty file.
 
     Raises:
-        apsw.Error: it cannot be read or written.
+        apsw.Error: the database cannot be read or the file cannot be written.
 
     """
     size: Any = connection.execute(SIZE).fetchall()[0][0]
 
-    def tell() -> bool:
+    def report_progress() -> bool:
         progress("copying", min(path.stat().st_size, size), size)
-        return False  # go on
+        return False  # continue
 
-    connection.set_progress_handler(tell, TELL_EVERY)
+    connection.set_progress_handler(report_progress, PROGRESS_STEPS)
     connection.execute("VACUUM INTO :path", {"path": str(path)})
 
 
 @contextmanager
-def placed(path: Path, database: Path, id: str | None, *, force: bool) -> Iterator[Path]:
-    """A new private file that takes the place of what the path names, once the block is done.
+def replacing_backup(path: Path, database: Path, id: str | None, *, force: bool) -> Iterator[Path]:
+    """A new private file, which is renamed to the path at the end of the block.
 
     Args:
-        path: where the copy of a database is to be.
+        path: the backup.
         database: the database.
         id: its id.
-        force: whether the copy may replace a file that is no older copy of this database.
+        force: whether to replace a file even if it is not an older backup of this database.
 
     Raises:
-        CommandError: it cannot be written, or must not be; what was there is still there.
+        CommandError: the path cannot or must not be written; an existing file is unchanged.
 
     """
     path = path.resolve()
-    if path in [Path(f"{database.resolve()}{end}") for end in ("", *BESIDE)]:
+    if path in [Path(f"{database.resolve()}{suffix}") for suffix in ("", *SIDE_FILES)]:
         raise CommandError(f"{path} is the database itself.")
     if path.exists():
         check_replaceable(path, database, id, force=force)
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             yield Path(file.name)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def check_replaceable(path: Path, database: Path, id: str | None, *, force: bool) -> None:
-    """Refuse to replace what is no older copy of this database. Raises CommandError."""
+    """Check that a file may be replaced: it is an older backup of this database. Raises CommandError."""
     if not path.is_file():
         raise CommandError(f"{path} is not a file.")
-    if any(Path(f"{path}{end}").exists() for end in BESIDE):
-        raise CommandError(f"{path} is a database in use: {path}-wal or -journal belongs to it. Name another file.")
+    if any(Path(f"{path}{suffix}").exists() for suffix in SIDE_FILES):
+        raise CommandError(f"{path} is a database in use: it has a {path}-wal or -journal file. Choose another file.")
     if force or not path.stat().st_size or (id is not None and database_id(path) == id):
         return
-    raise CommandError(f"{path} is no backup of {database}, and is kept. Name another file, or replace it: --force.")
+    raise CommandError(
+        f"{path} is not a backup of {database} and was not replaced. Choose another file, or use --force."
+    )
 
 
 def database_id(path: Path) -> str | None:
-    """The id of the database in a file, or None: there is none, or it is from before databases had ids."""
+    """The id of the database in a file, or None: it is not a database, or older than these ids."""
     try:
         rows = _rows(path, DATABASE_ID)
     except apsw.Error:
@@ -129,33 +133,33 @@ def database_id(path: Path) -> str | None:
 
 
 def _rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=READ_AS_IT_IS)) as connection:
+    with closing(apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=IMMUTABLE_FLAGS)) as connection:
         return connection.execute(sql).fetchall()
 
 
 @contextmanager
-def copied(path: Path, beside: Path) -> Iterator[Path]:
-    """A private copy of a database that nobody has open, for the time of the block, in a directory with room for it.
+def temporary_copy(path: Path, target: Path) -> Iterator[Path]:
+    """A private temporary copy of a database that is not in use, for the duration of the block.
 
     Args:
         path: the file.
-        beside: the database whose place the copy is to take.
+        target: the database to be replaced; the copy is made in its directory.
 
     Raises:
-        CommandError: it cannot be read, or is in use.
+        CommandError: the file cannot be read, or is in use.
 
     """
     try:
-        if path.resolve() == beside.resolve():
+        if path.resolve() == target.resolve():
             raise CommandError(f"{path} is the database itself.")
-        if any(Path(f"{path}{end}").exists() and Path(f"{path}{end}").stat().st_size for end in BESIDE):
+        if any(Path(f"{path}{suffix}").exists() and Path(f"{path}{suffix}").stat().st_size for suffix in SIDE_FILES):
             raise CommandError(
-                f"{path} is a database in use, or one that was not closed: {path}-wal or -journal belongs to it. "
-                "Make a backup of it with: seneca backup."
+                f"{path} is a database in use, or was not closed: it has a {path}-wal or -journal file. "
+                "Back it up with: seneca backup."
             )
         with (
             path.open("rb") as source,
-            NamedTemporaryFile(dir=beside.parent, prefix=f"{beside.name}.", delete=False) as file,
+            NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as file,
         ):
             part = Path(file.name)
             try:
@@ -163,36 +167,36 @@ def copied(path: Path, beside: Path) -> Iterator[Path]:
                 file.close()
                 yield part
             finally:
-                for end in ("", *BESIDE):
-                    Path(f"{part}{end}").unlink(missing_ok=True)
+                for suffix in ("", *SIDE_FILES):
+                    Path(f"{part}{suffix}").unlink(missing_ok=True)
     except OSError as error:
         raise CommandError(f"{path} cannot be copied: {error.strerror}.") from error
 
 
 def check(path: Path, name: Path) -> None:
-    """See to it that a file holds a whole database of ours.
+    """Check that a file holds a complete database of Seneca.
 
     Args:
-        path: the file; nobody else has it open.
-        name: what to call it.
+        path: the file, which nobody else has open.
+        name: the path to show in errors.
 
     Raises:
         CommandError: it does not.
 
     """
-    hint = f" {MISSING_LOG}" if is_live_copy(path) else ""
+    hint = f" {MISSING_WAL}" if is_live_copy(path) else ""
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
-            if connection.execute(OURS).fetchone() is None:
-                raise CommandError(f"{name} is no backup of Seneca.{hint}")
-            worse = connection.execute(WORSE).fetchall()
-            if worse != [("ok",)]:
-                raise CommandError(f"{name} is damaged: {' '.join(str(worse[0][0]).split())}.{hint}")
+            if connection.execute(IS_SENECA).fetchone() is None:
+                raise CommandError(f"{name} is not a backup of Seneca.{hint}")
+            problems = connection.execute(INTEGRITY_CHECK).fetchall()
+            if problems != [("ok",)]:
+                raise CommandError(f"{name} is damaged: {' '.join(str(problems[0][0]).split())}.{hint}")
             check_no_programs(connection, name)
-            if connection.execute(DANGLING).fetchone() is not None:
-                raise CommandError(f"{name} is damaged: rows refer to others that are not there.{hint}")
+            if connection.execute(FOREIGN_KEY_CHECK).fetchone() is not None:
+                raise CommandError(f"{name} is damaged: rows refer to missing rows.{hint}")
     except (apsw.NotADBError, apsw.SQLError) as error:
-        raise CommandError(f"{name} is no backup of Seneca.{hint}") from error
+        raise CommandError(f"{name} is not a backup of Seneca.{hint}") from error
     except apsw.CorruptError as error:
         raise CommandError(f"{name} is damaged: {error}.{hint}") from error
 
@@ -200,7 +204,7 @@ def check(path: Path, name: Path) -> None:
 def is_live_copy(path: Path) -> bool:
     """Whether a file looks like a plain copy of a live database, which may lack the newest records. Raises OSError.
 
-    Its header says that there is a write-ahead log, and a backup's does not (sqlite.org/fileformat.html).
+    The header of such a copy names a write-ahead log, that of a backup does not (sqlite.org/fileformat.html).
     """
     with path.open("rb") as file:
         has_log = file.read(20)[18:] == b"\x02\x02"
@@ -210,8 +214,8 @@ def is_live_copy(path: Path) -> bool:
         return has_log
 
 
-def repage(path: Path, target: apsw.Connection) -> None:
-    """Lay a database out in pages of another one's size, since ``replace`` copies pages as they are."""
+def match_page_size(path: Path, target: apsw.Connection) -> None:
+    """Give a database the page size of the target, because ``replace`` copies whole pages."""
     ((size,),) = target.execute("PRAGMA page_size").fetchall()
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         if connection.execute("PRAGMA page_size").fetchall() != [(size,)]:
@@ -219,40 +223,41 @@ def repage(path: Path, target: apsw.Connection) -> None:
                 connection.execute(statement).fetchall()
 
 
-def replace(target: apsw.Connection, source: apsw.Connection, carry: Callable[[], None], progress: Progress) -> None:
-    """Put every page of a database in the place of another's, in one transaction.
+def replace(
+    target: apsw.Connection, source: apsw.Connection, carry_over: Callable[[], None], progress: Progress
+) -> None:
+    """Replace every page of a database by those of another, in one transaction.
 
-    Others that have the target open go on: they read what was there until it is done, then what is there now, and their
-    writes wait.
+    Other connections to the target stay valid: they read the old content until the commit, and their writes wait.
 
     Args:
         target: outside a transaction.
         source: outside a transaction.
-        carry: called once nobody can write to the target any more; may change the source, through this connection.
-        progress: told how far it is.
+        carry_over: called once the target is locked against writes; may change the source, through this connection.
+        progress: called with the progress.
 
     Raises:
-        apsw.Error: nothing has changed.
+        apsw.Error: nothing was changed.
 
     """
     with target.backup("main", source, "main") as pages:
         _lock(pages)
-        carry()
+        carry_over()
         while not pages.done:  # the last step commits
-            pages.step(TOGETHER)
+            pages.step(PAGES_PER_STEP)
             progress("restoring", pages.page_count - pages.remaining, pages.page_count)
-    target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # what was there is gone from the file, too
+    target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # removes the old pages from the file, too
 
 
 def _lock(pages: apsw.Backup) -> None:
-    """Copy the first page, and with it take the target's write lock."""
-    deadline = time.monotonic() + LOCK_PATIENCE
+    """Copy the first page, which takes the target's write lock."""
+    deadline = time.monotonic() + MAX_LOCK_SECONDS
     while True:
         try:
             pages.step(1)
         except apsw.BusyError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(ASK_AGAIN)
+            time.sleep(RETRY_SECONDS)
         else:
             return

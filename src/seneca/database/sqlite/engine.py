@@ -1,8 +1,7 @@
-"""The embedded engine: SQLite through apsw, write-ahead log, every commit synced to disk.
+"""The SQLite engine, on apsw: a write-ahead log, and every commit is synced to disk.
 
-Keyed reads run on the event loop's own thread (a few microseconds each). Writes go to one writer
-thread, which commits all that wait at once (``writer``). Reads that may touch many rows go to
-threads with connections of their own.
+Reads by key run on the event loop's own thread (a few microseconds each). Writes go to a single writer thread, which commits
+all waiting ones together (``writer``). Reads that may touch many rows run on threads with their own connections.
 """
 
 import asyncio
@@ -15,11 +14,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from seneca.database import SCANNERS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.sqlite import backup, schema
-from seneca.database.sqlite.locking import BUSY_SLICE, START_PATIENCE, immediate, wait_for_locks, write_ahead
-from seneca.database.sqlite.transaction import PATIENCE, SqliteTransaction, fault
+from seneca.database.sqlite.locking import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
+from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.database.sqlite.vacuum import empty_log, vacuum
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import CommandError, reason
@@ -27,7 +26,7 @@ from seneca.errors import CommandError, reason
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OURS = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('migrations', 'properties')"
+COUNT_TABLES = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('migrations', 'properties')"
 PRAGMAS = """
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
@@ -39,38 +38,38 @@ PRAGMA journal_size_limit = 67108864;
 
 
 def check_version(version: int) -> None:
-    """Refuse a SQLite whose write-ahead log can corrupt a database (sqlite.org/wal.html#walresetbug).
+    """Reject a SQLite whose write-ahead log can corrupt a database (sqlite.org/wal.html#walresetbug).
 
-    The bug is in 3.7.0 to 3.51.2; 3.44.6 and 3.50.7 have the correction too.
+    The bug is in 3.7.0 to 3.51.2; the fix was backported to 3.44.6 and 3.50.7.
 
     Args:
-        version: as SQLite counts: 3051003 is 3.51.3.
+        version: in SQLite's notation: 3051003 is 3.51.3.
 
     Raises:
-        CommandError: this one has the bug.
+        CommandError: this version has the bug.
 
     """
-    mended = version >= 3_051_003 or 3_044_006 <= version < 3_045_000 or 3_050_007 <= version < 3_051_000
-    if not mended:
+    is_fixed = version >= 3_051_003 or 3_044_006 <= version < 3_045_000 or 3_050_007 <= version < 3_051_000
+    if not is_fixed:
         text = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
         raise CommandError(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
 
 
 class Sqlite:
-    """A SQLite database. Made by ``open_database``."""
+    """A SQLite database. Use ``open_database``."""
 
     def __init__(self, path: Path, *, create: bool = True, migrate: bool = True) -> None:
         check_version(_version())
         self.path = path
         self.name = str(path.absolute())
-        self.memory = Cache()
+        self.cache = Cache()
         self.warnings: list[str] = []
         self.applied = self.pending = 0
         try:
             self.is_new = not self._exists()
             if self.is_new and not create:
                 raise CommandError(
-                    f"There is no Seneca database at {path}, and none was created. Name its directory: --data DIR."
+                    f"There is no Seneca database at {path}, and none was created. Choose its directory: --data DIR."
                 )
             self._open(migrate=migrate)
         except (OSError, apsw.Error) as error:
@@ -78,32 +77,32 @@ class Sqlite:
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
-        self._scanners = ThreadPoolExecutor(SCANNERS, thread_name_prefix="seneca-scan")
+        self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="seneca-scan")
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), statementcachesize=200)
-        wait_for_locks(connection, BUSY_SLICE)
+        wait_for_locks(connection, BUSY_SECONDS)
         for _ in connection.execute(PRAGMAS):
             pass
         return connection
 
     def _exists(self) -> bool:
-        """Whether the file holds a database of ours. Makes no file."""
+        """Whether the file holds a database of Seneca. Does not create a file."""
         if not self.path.exists():
             return False
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
-            wait_for_locks(connection, START_PATIENCE)
-            return connection.execute(OURS).fetchall() == [(2,)]
+            wait_for_locks(connection, MAX_START_SECONDS)
+            return connection.execute(COUNT_TABLES).fetchall() == [(2,)]
 
     def _open(self, *, migrate: bool) -> None:
-        """Bring the schema up to date, if that is wanted, and read what the database says of itself.
+        """Migrate the schema, if requested, and read the database's properties.
 
-        Where it is up to date, this only reads: it must not wait for whoever writes.
+        If the schema is up to date, this only reads, so that it does not wait for a writer.
         """
         backup.make_private(self.path)
         with closing(self._connect()) as connection:
-            wait_for_locks(connection, START_PATIENCE)  # several processes may start at once
-            tx = SqliteTransaction(connection, 0, self.memory)
+            wait_for_locks(connection, MAX_START_SECONDS)  # several processes may start at once
+            tx = SqliteTransaction(connection, 0, self.cache)
             if migrate:
                 write_ahead(connection)
                 if not is_current(tx):
@@ -117,11 +116,11 @@ class Sqlite:
         self.buckets = int(row[0])
 
     def transaction(self) -> SqliteTransaction:
-        """A connection of one's own, ready for concept functions. Raises ServiceUnavailable."""
+        """A new connection, ready for domain functions. Raises ServiceUnavailable."""
         try:
-            return SqliteTransaction(self._connect(), self.buckets, self.memory)
+            return SqliteTransaction(self._connect(), self.buckets, self.cache)
         except apsw.Error as error:
-            raise fault(error) from error
+            raise translate_error(error) from error
 
     # -- for the server ------------------------------------------------------------------------
 
@@ -132,12 +131,12 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a keyed read here and now, on one snapshot."""
+        """Run a read by key on the calling thread, on one snapshot."""
         if self._reader is None:
             self._reader = self.transaction()
         return self._snapshot(self._reader, f, *args, **kwargs)
 
-    poll = read  # no request can delay it
+    poll = read  # no other request can delay it
 
     async def scan(
         self,
@@ -146,7 +145,7 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a read that may touch many rows on a thread, on one snapshot."""
+        """Run a read that may touch many rows on one of the scan threads, on one snapshot."""
 
         def work() -> T:
             if not hasattr(self._local, "tx"):
@@ -162,7 +161,7 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Hand a write to the writer thread; returns when it is on disk."""
+        """Run a write on the writer thread; returns once it is on disk."""
         if self._writer is None:
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
@@ -176,14 +175,14 @@ class Sqlite:
         await self._maintain(empty_log)
 
     async def _maintain(self, work: Callable[[apsw.Connection], None]) -> None:
-        """Work on the files, on a thread with a connection of its own."""
+        """Run maintenance of the files on a thread, with a new connection."""
 
         def run() -> None:
             with closing(self.transaction().connection) as connection:
                 try:
                     work(connection)
                 except apsw.Error as error:
-                    raise fault(error) from error
+                    raise translate_error(error) from error
 
         await asyncio.get_running_loop().run_in_executor(None, run)
 
@@ -199,96 +198,100 @@ class Sqlite:
             try:
                 return f(tx, *args, **kwargs)
             finally:
-                if tx.connection.in_transaction:  # some faults end it by themselves
+                if tx.connection.in_transaction:  # some errors end the transaction
                     tx.connection.execute("COMMIT")
         except apsw.Error as error:
-            raise fault(error) from error
+            raise translate_error(error) from error
 
-    # -- for the shell -------------------------------------------------------------------------
+    # -- for commands -------------------------------------------------------------------------
 
     @contextmanager
     def read_transaction(self) -> Iterator[SqliteTransaction]:
-        """A snapshot."""
+        """A snapshot for commands."""
         tx = self.transaction()
         try:
             tx.connection.execute("BEGIN")
             yield tx
         except apsw.Error as error:
-            raise fault(error) from error
+            raise translate_error(error) from error
         finally:
             tx.connection.close()
 
     @contextmanager
     def write_transaction(self) -> Iterator[SqliteTransaction]:
-        """A transaction: committed at the end of the block, undone if it raises."""
+        """A transaction: committed at the end of the block, rolled back if it raises."""
         tx = self.transaction()
-        wait_for_locks(tx.connection, PATIENCE)
+        wait_for_locks(tx.connection, MAX_WRITE_WAIT_SECONDS)
         try:
             with immediate(tx.connection):
                 yield tx
         except apsw.Error as error:
-            raise fault(error) from error
+            raise translate_error(error) from error
         finally:
             tx.connection.close()
 
-    def backup(self, path: Path, look: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
-        """Copy everything, as it is at this moment, into a file."""
-        with self._damage(), backup.placed(path, self.path, self.id, force=force) as part:
+    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
+        """Write a snapshot of everything to a file."""
+        with self._translated_errors(), backup.replacing_backup(path, self.path, self.id, force=force) as part:
             with closing(self.transaction().connection) as connection:
                 backup.write(connection, part, progress)
             backup.check(part, path)
             with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
-                return look(SqliteTransaction(copy, self.buckets, Cache()))
+                return inspect(SqliteTransaction(copy, self.buckets, Cache()))
 
     def restore(
         self,
         path: Path,
-        prove: Callable[[Database], None],
-        carry: Callable[[Transaction, Transaction], None],
+        verify: Callable[[Database], None],
+        carry_over: Callable[[Transaction, Transaction], None],
         progress: Progress,
     ) -> None:
-        """Put a copy in the place of everything, in one transaction."""
-        with self._damage(), backup.copied(path, self.path) as part, closing(self.transaction().connection) as target:
+        """Replace everything by a backup, in one transaction."""
+        with (
+            self._translated_errors(),
+            backup.temporary_copy(path, self.path) as part,
+            closing(self.transaction().connection) as target,
+        ):
             backup.check(part, path)
-            backup.repage(part, target)
-            fresh = Sqlite(part)
+            backup.match_page_size(part, target)
+            restored = Sqlite(part)
             try:
-                fresh.check_schema(path)
-                prove(fresh)
-                source = fresh.transaction()
+                restored.check_schema(path)
+                verify(restored)
+                source = restored.transaction()
 
-                def last() -> None:
+                def carry_over_locked() -> None:
                     with self.read_transaction() as old, immediate(source.connection):
-                        carry(old, source)
+                        carry_over(old, source)
 
                 with closing(source.connection):
-                    backup.replace(target, source.connection, last, progress)
+                    backup.replace(target, source.connection, carry_over_locked, progress)
             finally:
-                fresh.close()
+                restored.close()
 
     def check_schema(self, name: Path | None = None) -> None:
-        """Refuse a file that has anything the migrations do not make. It is called by its path, or by this name."""
-        with self._damage(), closing(self.transaction().connection) as connection:
+        """Check that the schema is exactly what the migrations create. ``name`` is the path to show in errors."""
+        with self._translated_errors(), closing(self.transaction().connection) as connection:
             schema.check(connection, name or self.path)
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
-        """Say what faults of the engine mean where a person reads it."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Translate the engine's errors for commands."""
         try:
             yield
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise CommandError(f"{self.path} is damaged: {error}.") from error
         except apsw.Error as error:
-            raise fault(error) from error
+            raise translate_error(error) from error
 
-    def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 there is nothing to tell
-        """Refuse: a file is in one place."""
+    def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 another engine's
+        """Not supported by SQLite."""
         raise CommandError(
             "SQLite is one file and cannot be distributed. Use a PostgreSQL with Citus: --database postgresql://…."
         )
 
     def close(self) -> None:
-        """Finish the writes that wait and let go of every connection."""
+        """Finish the queued writes and close every connection."""
         if self._writer is not None:
             self._writer.stop()
         self._scanners.shutdown()
@@ -297,10 +300,10 @@ class Sqlite:
 
 
 def is_current(tx: SqliteTransaction) -> bool:
-    """Whether no migration is missing, by what was committed last, and the database has its id."""
+    """Whether the last committed state has every migration and the database's id."""
     try:
         return not migrations.pending(tx, "sqlite") and tx.fetch_one(migrations.DATABASE_ID) is not None
-    except apsw.SQLError:  # there is no such table: the database is new
+    except apsw.SQLError:  # no such table: the database is new
         return False
 
 

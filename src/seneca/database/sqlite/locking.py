@@ -1,4 +1,4 @@
-"""Locks of a SQLite file: how long one waits for what another connection holds, and how one takes them."""
+"""Locks of a SQLite file: take them, with time limits."""
 
 import time
 from collections.abc import Iterator
@@ -7,30 +7,30 @@ from typing import Final
 
 import apsw
 
-BUSY_SLICE: Final = 0.05  # seconds that a statement waits for a lock before it gives up
-ASK_AGAIN: Final = 0.00025  # seconds; SQLite's own waiting grows to 25 ms, too long beside another worker's writer
-START_PATIENCE: Final = 30.0  # seconds that a start waits for others that start
+BUSY_SECONDS: Final = 0.05  # that a statement waits for a lock
+RETRY_SECONDS: Final = 0.00025  # SQLite's own busy handler backs off to 25 ms, too slow beside another worker's writer
+MAX_START_SECONDS: Final = 30.0  # that a start waits for other processes that start
 
 
 def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
-    """Let statements wait so long for a lock that another connection holds."""
+    """Let statements wait up to this many seconds for another connection's lock."""
     deadline = 0.0
 
     def wait(earlier_calls: int) -> bool:
         nonlocal deadline
-        if earlier_calls == 0:  # SQLite begins to wait for another lock
+        if earlier_calls == 0:  # SQLite begins to wait for a lock
             deadline = time.monotonic() + seconds
-        time.sleep(ASK_AGAIN)
+        time.sleep(RETRY_SECONDS)
         return time.monotonic() < deadline
 
     connection.set_busy_handler(wait)
 
 
 def write_ahead(connection: apsw.Connection) -> None:
-    """Switch to the write-ahead log. Of several processes that do so at once SQLite lets some wait and not others."""
+    """Switch to the write-ahead log. Retries, because the busy handler is not always called when several processes do this."""
     if connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]:
         return
-    deadline = time.monotonic() + START_PATIENCE
+    deadline = time.monotonic() + MAX_START_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -44,7 +44,7 @@ def write_ahead(connection: apsw.Connection) -> None:
 
 @contextmanager
 def immediate(connection: apsw.Connection) -> Iterator[None]:
-    """A transaction that has the lock for writing from its beginning: committed at the end, undone if the block raises."""
+    """A transaction that takes the write lock first: committed at the end of the block, rolled back if it raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

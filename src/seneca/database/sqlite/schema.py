@@ -1,7 +1,7 @@
-"""Check that a database has the tables, indexes and nothing else that the migrations make.
+"""Check that a database has exactly the tables and indexes that the migrations create.
 
-A trigger or a view in a file that somebody else had in hand would outlive every look at the rows: a trigger that makes whoever
-registers an administrator passes every other check.
+Checks of the rows do not find a malicious trigger or view in a manipulated backup, such as a trigger that makes every new
+account an administrator.
 """
 
 import re
@@ -20,21 +20,21 @@ from seneca.errors import CommandError
 OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name"
 PROGRAMS = "SELECT type, name FROM sqlite_schema WHERE type NOT IN ('table', 'index') ORDER BY type, name"
 LITESTREAM: Final = frozenset({("table", "_litestream_seq"), ("table", "_litestream_lock")})
-"""Plain tables that Litestream keeps in each database that it copies."""
+"""Plain tables that Litestream creates in each database that it replicates."""
 
 Objects = dict[tuple[str, str], tuple[str, str]]
-"""Of each object, by type and name: its table, and the statement that made it."""
+"""The table and the CREATE statement of each object, by type and name."""
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _SPACE: Final = re.compile(r"\s+")
 
 
 def check_no_programs(connection: apsw.Connection, name: Path) -> None:
-    """Check that there are no triggers and views, before anything is done with a file.
+    """Check that there are no triggers or views, before a file is used.
 
     Args:
-        connection: a database.
-        name: what to call it.
+        connection: the database.
+        name: the path to show in errors.
 
     Raises:
         CommandError: there is one.
@@ -42,19 +42,19 @@ def check_no_programs(connection: apsw.Connection, name: Path) -> None:
     """
     for kind, object_ in connection.execute(PROGRAMS):
         raise CommandError(
-            f"{name} has a {kind} that Seneca does not make: {object_}. It is no backup that can be trusted."
+            f"{name} has a {kind} that Seneca does not create: {object_}. This backup cannot be trusted."
         )
 
 
 def check(connection: apsw.Connection, name: Path) -> None:
-    """Check that a database whose migrations are all applied has what they make, and nothing else.
+    """Check that a fully migrated database has exactly the objects that the migrations create.
 
     Args:
         connection: the database.
-        name: what to call it.
+        name: the path to show in errors.
 
     Raises:
-        CommandError: an object is missing, is another one, or is not the migrations'.
+        CommandError: an object is missing, differs, or is not from a migration.
 
     """
     check_no_programs(connection, name)
@@ -64,20 +64,20 @@ def check(connection: apsw.Connection, name: Path) -> None:
             if (kind, object_) in LITESTREAM:
                 continue
             raise CommandError(
-                f"{name} has a {kind} that Seneca does not make: {object_}. It is no backup that can be trusted."
+                f"{name} has a {kind} that Seneca does not create: {object_}. This backup cannot be trusted."
             )
         if content != expected[kind, object_]:
             raise CommandError(
-                f"{name} has another {kind} {object_} than Seneca makes. It is no backup that can be trusted."
+                f"{name}: the {kind} {object_} is not the one that Seneca creates. This backup cannot be trusted."
             )
     for kind, object_ in expected:
         if (kind, object_) not in actual:
-            raise CommandError(f"{name} lacks the {kind} {object_}. It is no whole backup.")
+            raise CommandError(f"{name} lacks the {kind} {object_}. The backup is incomplete.")
 
 
 @cache
 def _expected() -> Objects:
-    """What the migrations make."""
+    """The objects that the migrations create."""
     with closing(apsw.Connection(":memory:")) as connection:
         migrations.apply(SqliteTransaction(connection, 0, Cache()), "sqlite", [])
         return _objects(connection)
@@ -91,5 +91,5 @@ def _objects(connection: apsw.Connection) -> Objects:
 
 
 def _normalized(sql: str) -> str:
-    """A statement without what means nothing: comments, white space, and quotes, which SQLite sets when it renames."""
+    """A statement without comments, white space and quotes: SQLite adds quotes when it renames."""
     return _SPACE.sub("", _COMMENT.sub("", sql)).replace('"', "").lower()

@@ -1,4 +1,4 @@
-"""A SQLite connection as concept functions see it, and what the engine's faults mean to a client."""
+"""A SQLite connection as domain functions see it, and the translation of the engine's errors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,20 +14,20 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    many_rows,
-    many_values,
+    expand_values,
+    multi_row_insert,
 )
 from seneca.database.cache import Cache
 from seneca.errors import Busy, ServiceUnavailable
 
-PATIENCE = 5.0  # seconds that a write waits for its turn
+MAX_WRITE_WAIT_SECONDS = 5.0  # for the write lock
 
-_UNIQUE = {
+_UNIQUE_CODES = {
     apsw.SQLITE_CONSTRAINT_UNIQUE,
     apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
     apsw.SQLITE_CONSTRAINT_ROWID,
 }
-_FAULTS = (
+_TEMPORARY_ERRORS = (
     apsw.BusyError,
     apsw.LockedError,
     apsw.FullError,
@@ -40,13 +40,13 @@ _FAULTS = (
 )
 
 
-def fault(error: apsw.Error) -> Exception:
-    """What a fault of the engine means to a client: try again later. Anything else is a bug, as it was."""
+def translate_error(error: apsw.Error) -> Exception:
+    """Translate an error to the one that a client gets. An unexpected error, a bug, is result unchanged."""
     if isinstance(error, apsw.BusyError):
         return Busy()
     if isinstance(error, apsw.FullError):
         return ServiceUnavailable("The disk is full: nothing can be stored now.", retry_after=30)
-    if isinstance(error, _FAULTS):
+    if isinstance(error, _TEMPORARY_ERRORS):
         return ServiceUnavailable("The database cannot be used right now.", retry_after=5)
     return error
 
@@ -54,8 +54,8 @@ def fault(error: apsw.Error) -> Exception:
 INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
 
 
-class Asked:
-    """A statement that runs once its answer is looked at: here nothing is gained by sending it before."""
+class LazyResult:
+    """A query that runs when its result is read: SQLite gains nothing from sending it earlier."""
 
     __slots__ = ("_parameters", "_sql", "_tx")
 
@@ -78,12 +78,12 @@ class Asked:
 
 
 class SqliteTransaction:
-    """A connection, seen by concept functions. Begins and commits nothing itself."""
+    """A connection, as domain functions see it. It neither begins nor commits."""
 
-    def __init__(self, connection: apsw.Connection, buckets: int, memory: Cache) -> None:
+    def __init__(self, connection: apsw.Connection, buckets: int, cache: Cache) -> None:
         self.connection = connection
         self.buckets = buckets
-        self.memory = memory
+        self.cache = cache
         self._execute = connection.execute
 
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
@@ -95,26 +95,26 @@ class SqliteTransaction:
         """Every row."""
         return self._execute(sql, parameters).fetchall()
 
-    def send(self, sql: str, /, **parameters: object) -> Asked:
-        """Run a statement once its answer is looked at."""
-        return Asked(self, sql, parameters)
+    def send(self, sql: str, /, **parameters: object) -> LazyResult:
+        """Run a query when its result is read."""
+        return LazyResult(self, sql, parameters)
 
-    select_for_update = select_for_delete = send  # whoever asks to lock is the only writer
+    select_for_update = select_for_delete = send  # the caller is the only writer, so there is nothing to lock
 
     def stream(self, sql: str, /, **parameters: object) -> Iterator[Row]:
-        """Every row, one after the other."""
+        """Iterate over the rows."""
         return self._execute(sql, parameters)
 
     def execute(self, sql: str, /, **parameters: object) -> int:
-        """Run a statement; returns how many rows it changed."""
+        """Run a statement; returns the number of changed rows."""
         try:
             self._execute(sql, parameters)
         except apsw.ConstraintError as error:
-            raise _constraint(error) from error
+            raise _translate_constraint(error) from error
         return self.connection.changes()
 
     def execute_later(self, sql: str, /, **parameters: object) -> None:
-        """Run a statement."""
+        """Run a statement at once."""
         if "values" in parameters:
             values = cast("Sequence[object]", parameters.pop("values"))
             self.fetch_in(sql, values, **parameters)
@@ -122,59 +122,59 @@ class SqliteTransaction:
             self.execute(sql, **parameters)
 
     def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
-        """Insert many rows at once."""
-        returned: list[Row] = []
+        """Insert many rows in few statements; returns the rows of RETURNING."""
+        result: list[Row] = []
         for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-            together = rows[start : start + MAX_ROWS_PER_STATEMENT]
-            text, values = many_rows(sql, len(together))
-            returned += self._insert(text, map(values, together))
-        return returned
+            chunk = rows[start : start + MAX_ROWS_PER_STATEMENT]
+            text, values = multi_row_insert(sql, len(chunk))
+            result += self._insert(text, map(values, chunk))
+        return result
 
     def _insert(self, text: str, rows: Iterable[Values]) -> list[Row]:
         try:
             return self._execute(text, tuple(chain.from_iterable(rows))).fetchall()
         except apsw.ConstraintError as error:
-            raise _constraint(error) from error
+            raise _translate_constraint(error) from error
 
     def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
-        """Insert many rows at once."""
+        """Insert many rows in few statements."""
         self.insert_many(sql, rows)
 
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
-        """Insert many rows, many at once."""
-        left = iter(rows)
-        while together := list(islice(left, MAX_ROWS_PER_STATEMENT)):
-            text, _ = many_rows(sql, len(together))
-            self._insert(text, together)
+        """Insert many rows in few statements."""
+        iterator = iter(rows)
+        while chunk := list(islice(iterator, MAX_ROWS_PER_STATEMENT)):
+            text, _ = multi_row_insert(sql, len(chunk))
+            self._insert(text, chunk)
 
     def fetch_each(self, sql: str, parameters: Sequence[Parameters], /) -> list[list[Row]]:
-        """Every row of a question, for each of these parameters."""
-        return [self.send(sql, **given).fetchall() for given in parameters]
+        """Every row of a query for each set of parameters."""
+        return [self.send(sql, **each).fetchall() for each in parameters]
 
     def pipeline(self) -> AbstractContextManager[None]:
-        """Nothing travels here."""
+        """Do nothing: there are no round trips."""
         return nullcontext()
 
     def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
-        found: list[Row] = []
+        result: list[Row] = []
         for start in range(0, len(values), MAX_ROWS_PER_STATEMENT):
-            together = values[start : start + MAX_ROWS_PER_STATEMENT]
-            text, names = many_values(sql, len(together))
-            found += self._execute(text, parameters | dict(zip(names, together, strict=True))).fetchall()
-        return found
+            chunk = values[start : start + MAX_ROWS_PER_STATEMENT]
+            text, names = expand_values(sql, len(chunk))
+            result += self._execute(text, parameters | dict(zip(names, chunk, strict=True))).fetchall()
+        return result
 
-    def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:  # noqa: ARG002 the other engine's
-        """Nothing needs preparing: readers are never shut out."""
+    def prepare_bulk_load(self, tables: Sequence[str], /, *, empty: Sequence[str]) -> bool:  # noqa: ARG002 another engine's
+        """Do nothing: readers are never blocked."""
         return True
 
     @contextmanager
-    def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 the other engine's
-        """Do without these indexes meanwhile. Others go on reading: they see neither the rows nor this."""
+    def bulk_load(self, tables: Sequence[str], indexes: Sequence[str], /) -> Iterator[None]:  # noqa: ARG002 another engine's
+        """Drop these indexes and rebuild them at the end of the block. Concurrent readers keep their snapshots."""
         statements = [self.fetch_all(INDEX, name=name)[0][0] for name in indexes]
         for name in indexes:
             self.execute(f"DROP INDEX {name}")
-        self.execute("PRAGMA cache_size = -32768")  # sorting takes as much memory again
+        self.execute("PRAGMA cache_size = -32768")  # halved, because sorting takes as much cache again
         yield
         for statement in statements:
             self.execute(statement)
@@ -186,12 +186,12 @@ class SqliteTransaction:
 
 
 def _extended(error: apsw.Error) -> int:
-    """SQLite's extended result code, which apsw's types do not know of."""
+    """SQLite's extended result code, which is missing from apsw's types."""
     return int(getattr(error, "extendedresult", 0))
 
 
-def _constraint(error: apsw.ConstraintError) -> Exception:
-    if _extended(error) in _UNIQUE:
+def _translate_constraint(error: apsw.ConstraintError) -> Exception:
+    if _extended(error) in _UNIQUE_CODES:
         return UniqueViolation()
     if _extended(error) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
         return ForeignKeyViolation()

@@ -1,9 +1,9 @@
-"""See to it that what was deleted is in none of SQLite's files.
+"""Remove deleted data from SQLite's files.
 
-Three things together do it. ``secure_delete`` overwrites what is deleted where it stands. The file is rewritten (VACUUM):
-before their deletion rows may have moved to other pages, and what they left there SQLite does not overwrite (about one
-account in a hundred, measured: docs/privacy.md). The write-ahead log, which holds pages as they were, is emptied into the
-file. The second costs more the more there is; files that are not small are left to ``seneca vacuum``.
+This takes three measures. ``secure_delete`` overwrites deleted rows in place. VACUUM rewrites the file: rows may have moved to
+other pages before their deletion, and SQLite does not overwrite their old location (about one account in a hundred, measured:
+docs/privacy.md). A checkpoint empties the write-ahead log, which holds old pages, into the file. The time of VACUUM grows with
+the file; large files are left to ``seneca vacuum``.
 """
 
 import time
@@ -14,40 +14,40 @@ import apsw
 
 from seneca.errors import ServiceUnavailable
 
-SMALL: Final = 64 * 1024 * 1024  # bytes: rewritten in a second or two, in which writes wait
-PATIENCE: Final = 1.0  # seconds that a step waits for those who read or write
-PAUSE: Final = 0.02  # seconds
+MAX_AUTOMATIC_BYTES: Final = 64 * 1024 * 1024  # rewritten in one or two seconds, during which writes wait
+MAX_WAIT_SECONDS: Final = 1.0  # for concurrent readers and writers, per step
+RETRY_SECONDS: Final = 0.02
 
 SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 def vacuum(connection: apsw.Connection, *, thoroughly: bool) -> None:
-    """Rewrite the file, if it is small; ``thoroughly``: even if it is not.
+    """Rewrite the file if it is small, or ``thoroughly``.
 
-    What was there is in the file until the log is emptied.
+    The file itself changes only when the log is emptied.
 
     Raises:
-        ServiceUnavailable: somebody writes.
-        apsw.Error: the engine cannot: the disk is full.
+        ServiceUnavailable: there is a concurrent write.
+        apsw.Error: it failed, for example because the disk is full.
 
     """
     ((size,),) = connection.execute(SIZE).fetchall()
-    if thoroughly or int(str(size)) <= SMALL:
-        _insist(lambda: _rewrite(connection), "The database's file cannot be rewritten while somebody writes.")
+    if thoroughly or int(str(size)) <= MAX_AUTOMATIC_BYTES:
+        _retry(lambda: _rewrite(connection), "The database file cannot be rewritten during a concurrent write.")
 
 
 def empty_log(connection: apsw.Connection) -> None:
     """Empty the write-ahead log.
 
     Raises:
-        ServiceUnavailable: somebody reads what was there before.
-        apsw.Error: the engine cannot: the disk is full.
+        ServiceUnavailable: a concurrent reader needs it.
+        apsw.Error: it failed, for example because the disk is full.
 
     """
-    _insist(
+    _retry(
         lambda: connection.execute(EMPTY_LOG).fetchall()[0][0] == 0,
-        "The database's log cannot be emptied while somebody reads what was there before.",
+        "The write-ahead log cannot be emptied while a concurrent reader needs it.",
     )
 
 
@@ -59,10 +59,10 @@ def _rewrite(connection: apsw.Connection) -> bool:
     return True
 
 
-def _insist(step: Callable[[], bool], refusal: str) -> None:
-    """Try until it is done, each time only for a moment: meanwhile others write."""
-    deadline = time.monotonic() + PATIENCE
+def _retry(step: Callable[[], bool], error: str) -> None:
+    """Retry a step until it succeeds. Each attempt is short, so that others can write in between."""
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while not step():
         if time.monotonic() > deadline:
-            raise ServiceUnavailable(refusal, retry_after=5)
-        time.sleep(PAUSE)
+            raise ServiceUnavailable(error, retry_after=5)
+        time.sleep(RETRY_SECONDS)

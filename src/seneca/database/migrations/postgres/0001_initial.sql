@@ -83,7 +83,7 @@ CREATE TABLE results (           -- one module's results in one session
     FOREIGN KEY (bucket, learner_id, session_id) REFERENCES sessions (bucket, learner_id, id)
 );
 
--- The figures: kept by differences, in the transaction that changes what they count (docs/figures.md).
+-- The figures: kept by differences, in the transaction that changes what they count (docs/statistics.md).
 
 CREATE TABLE learner_totals (    -- of one learner in one course
     bucket BIGINT NOT NULL,

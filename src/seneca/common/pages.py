@@ -1,0 +1,31 @@
+"""Pages of lists: their entries, the cursor of the next page, and their maximum size on the wire."""
+
+from collections.abc import Sequence
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+class Page(Struct, Generic[T, C], frozen=True):
+    """One page of a list. ``next_cursor`` is None on the last page."""
+
+    items: list[T]
+    next_cursor: C | None
+
+
+def count_fitting(entries: Sequence[object]) -> int:
+    """Count the leading entries whose JSON fits into a page. The first entry always counts."""
+    size = 2  # the brackets
+    for number, entry in enumerate(entries):
+        size += len(_encoder.encode(entry)) + 1
+        if size > MAX_PAGE_BYTES and number:
+            return number
+    return len(entries)
