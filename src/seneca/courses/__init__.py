@@ -61,8 +61,9 @@ class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
 
 
 class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A change to a course. Omitted members stay unchanged; ``id`` and ``createdAt`` are ignored, so that a client may send a
-    course back as it read it.
+    """A change to a course. Omitted members stay unchanged.
+
+    ``id`` and ``createdAt`` are ignored, so that a client may send a course back as it read it.
     """
 
     course_title: Title | UnsetType = UNSET
