@@ -10,7 +10,7 @@ from seneca.common import scores
 from seneca.common.ids import bucket_of
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound
-from seneca.sessions import queries
+from seneca.sessions import queries as session_queries
 from seneca.sessions.commands import COURSE_WITH_ID
 
 MINUTE_MS = 60_000
@@ -209,7 +209,7 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
     """
     if tx.fetch_one(COURSE_WITH_ID, id=course_id) is None:
         raise CourseNotFound
-    session = queries.find(tx, learner, session_id, course_id)
+    session = session_queries.find(tx, learner, session_id, course_id)
     names = tx.fetch_all(
         SESSION_NAMES,
         bucket=session.bucket,
