@@ -101,11 +101,11 @@ async def erase_own(request: AnyRequest) -> Response:
     account = await state.database.read(accounts.get, caller.id)
     now = now_ms()
 
-    async def erase(credentials: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.Erased | None:
+    async def erase(credentials: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.ErasureResult | None:
         if credentials.id != caller.id:  # the name belongs to another account by now
             raise AccountNotFound
 
-        def work(tx: Transaction) -> erasure.Erased | None:
+        def work(tx: Transaction) -> erasure.ErasureResult | None:
             login_throttle.withdraw(tx, attempt)
             return erasure.erase_self(tx, caller, credentials, now)
 
@@ -113,7 +113,7 @@ async def erase_own(request: AnyRequest) -> Response:
 
     result = await authenticate_by_password(request, account.username, payload.password, erase)
     state.token_verifier.revoke([*result.sign_ins, caller.sign_in])
-    await state.erasure_worker.of(caller.id, now, is_complete=result.is_complete)
+    await state.erasure_worker.finish_erasure(caller.id, now, is_complete=result.is_complete)
     return empty_response()
 
 
@@ -137,12 +137,12 @@ async def erase_another(request: AnyRequest) -> Response:
     if user_id == caller.id:
         raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
 
-    def erase(tx: Transaction, _: int) -> erasure.Erased:
+    def erase(tx: Transaction, _: int) -> erasure.ErasureResult:
         return erasure.erase(tx, caller.id, user_id, now)
 
     result = await write_as_admin(request, caller, erase, target=user_id)
     state.token_verifier.revoke(result.sign_ins)
-    await state.erasure_worker.of(user_id, now, is_complete=result.is_complete)
+    await state.erasure_worker.finish_erasure(user_id, now, is_complete=result.is_complete)
     return empty_response()
 
 

@@ -62,7 +62,7 @@ def restore(
         raise typer.BadParameter("Give either a FILE or --in-place.")
     with connect(data, url, create=not in_place) as (told, database):
         noted = told.data / erasure_log.FILE
-        known = erasure_log.listed(noted) if noted.exists() else {}
+        known = erasure_log.load(noted) if noted.exists() else {}
         if file is not None and not yes:
             ask(database, file)
         with progress() as tell:
