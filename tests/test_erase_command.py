@@ -114,7 +114,7 @@ def test_an_import_does_not_bring_the_erased_back(shell: Shell):
     assert erase(shell, "alice", "--yes")[0] == 0
     status, said = shell.load(*LINES)
     assert status == 1
-    assert "line 2: id: is an erased account's" in said
+    assert "line 2: id: belongs to an erased account" in said
     status, said = shell.load(*LINES, options=("--skip-bad",))
     assert status == 0, said
     assert shell.rows("SELECT username FROM accounts") == [("charlie",)]

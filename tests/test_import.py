@@ -257,7 +257,7 @@ def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
                 erased_accounts.record(tx, person["id"], 0)
         report = store.load(*people, skip_bad=True)
         assert [line.number for line in report.bad_lines] == [1, 4, 7, 10, 13, 16, 19]
-        assert report.bad_lines[0].reason == "id: is an erased account's"
+        assert report.bad_lines[0].reason == "id: belongs to an erased account"
 
 
 @pytest.mark.parametrize("stored_first", [True, False])

@@ -115,7 +115,7 @@ def test_a_bad_line_undoes_every_update_unless_bad_lines_are_left_out(store: Sto
         session(userId=CHARLIE_ID),
     ]
     before = store.export()
-    assert refused(lambda: store.load(*lines, update=True)) == [(4, "userId: is no account's")]
+    assert refused(lambda: store.load(*lines, update=True)) == [(4, "userId: does not exist")]
     assert store.export() == before
     report = store.load(*lines, update=True, skip_bad=True)
     assert (report.courses.updated, report.users.updated, report.sessions.updated, report.bad) == (1, 1, 1, 1)
@@ -150,7 +150,7 @@ def test_a_course_is_renamed(store: Store):
     assert store.rows("SELECT search_key FROM courses WHERE title = 'Maths'") == [("maths\ngcse",)]
     assert store.rows("SELECT course_title FROM sessions") == [("Mathematics",)]  # as it was at the start
     assert refused(lambda: store.load(course(courseTitle="Physics"), update=True)) == [
-        (1, "courseTitle: is another course's")
+        (1, "courseTitle: is in use by another course")
     ]
     freed = course(id=ID.replace("1", "9"), courseTitle="Maths")
     report = store.load(course(courseTitle="Mathematics"), freed, update=True)
@@ -163,7 +163,7 @@ def test_a_course_is_renamed(store: Store):
 def test_names_change_and_stay_unique(store: Store):
     store.load(user(), user(id=CHARLIE_ID, username="charlie"))
     assert refused(lambda: store.load(user(username="CHARLIE", email="alice@example.org"), update=True)) == [
-        (1, "username: is another account's")
+        (1, "username: is in use by another account")
     ]
     report = store.load(
         user(username="alicia"),

@@ -13,7 +13,7 @@ from seneca import demo as demonstration
 from seneca import exchange
 from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.exchange import exporter, importer
-from seneca.exchange.report import Count, ImportRefused, Report
+from seneca.exchange.report import Count, ImportRejected, Report
 
 File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed.")]
 
@@ -37,7 +37,7 @@ def import_file(
         print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
         try:
             report = importer.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell, update=update)
-        except ImportRefused as refusal:
+        except ImportRejected as refusal:
             list_bad(refusal.report)
             raise
     list_bad(report)
