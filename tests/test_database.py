@@ -263,7 +263,7 @@ def test_an_export_waits_for_the_writer_to_record_itself(tmp_path: Path):
             assert not file.exists()
         done = exported.result()
         assert done.returncode == 0
-        assert done.stderr.splitlines()[0] == "Waiting for another process that writes to the database."
+        assert done.stderr.splitlines()[0] == "Waiting for another process to finish writing to the database."
         assert file.exists()
         assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(1,)]
 

@@ -48,7 +48,7 @@ def erase(shell: Shell, *arguments: str | Path) -> tuple[int, str]:
 def test_shows_whom_it_concerns_and_erases(shell: Shell, name: str):
     assert erase(shell, name, "--yes") == (
         0,
-        f"alice <alice@example.org>, user, {ALICE_ID}: 1 sessions\nErased, with 1 sessions: {ALICE_ID}\n",
+        f"alice <alice@example.org>, user, {ALICE_ID}: 1 sessions\nErased account {ALICE_ID} with 1 sessions.\n",
     )
     assert shell.rows("SELECT username FROM accounts") == [("charlie",)]
     assert shell.counts()[2:4] == (1, 1)
@@ -71,7 +71,7 @@ def test_asks_on_a_terminal(shell: Shell, answer: str, left: int):
     done = seneca("erase", "alice", "--data", shell.data, stdin=theirs)
     os.close(mine)
     os.close(theirs)
-    assert "Erase all of it? [y/N]" in done.stderr
+    assert "Erase the account and all of its data? [y/N]" in done.stderr
     assert done.returncode == (0 if left == 1 else 1)
     assert shell.counts()[1] == left
 

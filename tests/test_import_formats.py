@@ -114,7 +114,7 @@ def test_exit_statuses_of_imports_that_store_nothing(tmp_path: Path):
     assert "line 1: userId: does not exist" in said
     assert shell.load(*LINES)[0] == 0
     status, said = shell.load(*LINES)
-    assert (status, "1 sessions" not in said, "0 sessions (1 were there already)" in said) == (0, True, True)
+    assert (status, "1 sessions" not in said, "0 sessions (1 unchanged)" in said) == (0, True, True)
 
 
 # -- what reaches the terminal -----------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_each_rule_is_named(shell: Shell):
 def test_bad_lines_are_left_out_when_told_to(shell: Shell):
     status, said = shell.load(course(), user(), *(line for line, _ in BAD), session(), options=("--skip-bad",))
     assert status == 0, said
-    assert f"1 courses, 1 accounts, 1 sessions; {len(BAD)} bad lines left out" in said
+    assert f"1 courses, 1 accounts, 1 sessions; {len(BAD)} bad lines skipped" in said
     assert [line.partition(":")[0] for line in said.splitlines() if line.startswith("line ")] == [
         f"line {number}" for number in range(3, len(BAD) + 3)
     ]
@@ -204,7 +204,7 @@ def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: S
         f"line {first + 2}: role: differs from what is stored under this id (--update replaces it)",
         f"line {first + 3}: username: differs from what is stored under this id (--update replaces it)",
     ]
-    assert f"{USERS_PER_BATCH + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
+    assert f"{USERS_PER_BATCH + 7:,} accounts (2 unchanged), 0 sessions; 4 bad lines skipped" in said
     assert shell.rows("SELECT count(*), count(DISTINCT account_id) FROM account_names") == [
         (2 * (USERS_PER_BATCH + 6) + 1, USERS_PER_BATCH + 7)
     ]
@@ -228,7 +228,7 @@ def test_the_list_of_bad_lines_is_bounded(shell: Shell):
     assert status == 0
     assert sum(line.startswith("line ") for line in said.splitlines()) == MAX_LISTED_LINES
     assert "and 7 more bad lines" in said
-    assert f"{MAX_LISTED_LINES + 7:,} bad lines left out" in said
+    assert f"{MAX_LISTED_LINES + 7:,} bad lines skipped" in said
 
 
 def test_a_line_that_is_too_long_is_passed_over(shell: Shell):
