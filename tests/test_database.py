@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from seneca.database import migrations, open_database
-from seneca.database.sqlite.engine import MAX_WRITE_WAIT_SECONDS, _version, check_version
 from seneca.database.sqlite.locking import wait_for_locks
+from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS
+from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError
 from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
@@ -118,7 +119,7 @@ def test_accepts_a_sqlite_with_the_correction(version: int):
 
 
 def test_the_sqlite_in_use_has_the_correction():
-    check_version(_version())
+    check_version(linked_version())
 
 
 def refused_by_serve(data: Path, *arguments: str) -> str:

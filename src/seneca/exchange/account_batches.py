@@ -38,7 +38,7 @@ def store_users(tx: Transaction, users: Sequence[UserRecord], report: Report, *,
             its own. A stored account keeps its password even if the line has another.
         report: counts the accounts, and rejects those whose id, name or address is in use or whose id was erased.
         now: milliseconds since 1970.
-        update: whether a line that difference_error from the stored account replaces it.
+        update: whether a line that differs from the stored account replaces it.
 
     """
     batch = AccountBatch(tx, users, now=now, update=update)

@@ -43,11 +43,11 @@ def store_course(
         tx: the transaction.
         course: the course. If its line has no creation time, a new course gets ``now`` and a stored one keeps its own.
         now: milliseconds since 1970.
-        update: whether a line that difference_error from the stored course replaces it.
+        update: whether a line that differs from the stored course replaces it.
         session_ids: those of the file's course ids that stored sessions have.
 
     Raises:
-        InvalidInput: its id or its title is already in use, or it difference_error from the stored course.
+        InvalidInput: its id or its title is already in use, or it differs from the stored course.
 
     """
     new = course.new
@@ -88,7 +88,7 @@ def store_course(
 
 
 def first_difference(*members: tuple[str, object, object]) -> str | None:
-    """The first member whose value on the line difference_error from the stored one. A value that the line omits (None) does not differ.
+    """The first member whose value on the line differs from the stored one. A value that the line omits (None) does not differ.
 
     Args:
         members: the name, the stored value and the line's value of each member.
@@ -98,15 +98,15 @@ def first_difference(*members: tuple[str, object, object]) -> str | None:
 
 
 def difference_error(member: str) -> InvalidInput:
-    """The error of a line that difference_error from the row with its id."""
-    return InvalidInput.field(member, "difference_error from what is stored under this id (--update replaces it)")
+    """The error of a line that differs from the row with its id."""
+    return InvalidInput.field(member, "differs from what is stored under this id (--update replaces it)")
 
 
 CREATE_IMPORTED = "CREATE TEMPORARY TABLE imported_accounts (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
 """The accounts that this import creates, with their lines: no earlier line may refer to them."""
 INSERT_IMPORTED = "INSERT INTO imported_accounts (id, number) VALUES (:id, :number)"
 DROP_IMPORTED = "DROP TABLE imported_accounts"
-"""A pooled connection, and its temporary tables, outlive the import."""
+"""A pooled connection keeps its temporary tables after the import, so this one is dropped."""
 
 
 def record_imported(tx: Transaction, numbers: Iterable[tuple[str, int]]) -> None:
