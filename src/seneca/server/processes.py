@@ -67,9 +67,8 @@ def serve(settings: Settings) -> None:
         log.warning(warning)
     print_banner(settings, token)
     connections = raise_open_file_limit()
-    os.register_at_fork(
-        before=block_sigterm, after_in_parent=unblock_sigterm
-    )  # a new worker unblocks it once it listens
+    # A new worker unblocks it once it listens.
+    os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)
     os.environ.update(settings.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",
@@ -104,9 +103,8 @@ def raise_open_file_limit() -> int:
     if limit == resource.RLIM_INFINITY:
         limit = MAX_CONNECTIONS + OTHER_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    connections = min(
-        MAX_CONNECTIONS, max(limit - OTHER_FILES, limit // 2)
-    )  # a worker that cannot accept retries in a busy loop
+    # A worker that has no file descriptor left for a connection retries to accept it in a busy loop.
+    connections = min(MAX_CONNECTIONS, max(limit - OTHER_FILES, limit // 2))
     if connections < MAX_CONNECTIONS:
         log.warning(
             "low open file limit", limit=limit, connections=connections, recommended=MAX_CONNECTIONS + OTHER_FILES

@@ -4,7 +4,7 @@ import signal
 
 
 def block_sigterm() -> None:
-    """Block SIGTERM. A worker that gets it before Granian's handlers are installed would ignore it."""
+    """Block SIGTERM. A worker that gets it before Granian's handlers are installed would lose it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
