@@ -15,16 +15,19 @@ from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.exchange import exporter, importer
 from seneca.exchange.report import Count, ImportRejected, Report
 
-File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed with gzip.")]
+InputFile = Annotated[Path, typer.Argument(help="The file, also compressed with gzip; `-` is standard input.")]
+OutputFile = Annotated[
+    Path, typer.Argument(help="The file; `-` is standard output. A name that ends in .gz is compressed with gzip.")
+]
 
 MAX_WAIT_SECONDS: Final = 600.0  # that an export waits for a concurrent write
 
 
 def import_file(
-    file: File,
+    file: InputFile,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip bad lines, and list them.")] = False,  # noqa: FBT002
     update: Annotated[  # noqa: FBT002
-        bool, typer.Option("--update", help="Replace stored rows by lines that differ.")
+        bool, typer.Option("--update", help="Replace stored data by lines that differ.")
     ] = False,
     data: Data = None,
     url: Url = None,
@@ -49,7 +52,7 @@ def import_file(
 
 
 def export_file(
-    file: File = Path("-"),
+    file: OutputFile = Path("-"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,

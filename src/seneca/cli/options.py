@@ -33,7 +33,7 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--database",
-        help="URL of the database: sqlite:///PATH, or of PostgreSQL: postgresql://USER@HOST/NAME (default: the SQLite file seneca.db in --data).",
+        help="URL of the database: sqlite:///PATH, or postgresql://USER@HOST/NAME for PostgreSQL (default: the SQLite file seneca.db in --data).",
         envvar="SENECA_DATABASE_URL",
     ),
 ]

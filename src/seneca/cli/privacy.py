@@ -98,7 +98,7 @@ def prune(
 
 
 def vacuum(data: Data = None, url: Url = None) -> None:
-    """Rewrite the SQLite file, so that it does not contain erased data any more. Other writes wait until it is done."""
+    """Rewrite the SQLite file without deleted data. Other writes wait until it is done."""
     with connect(data, url, create=False) as (settings, database), steps() as step:
         step("rewriting the file")
         asyncio.run(run_vacuum(database, interval=0, now=now(), thoroughly=True))
