@@ -156,7 +156,7 @@ def test_an_erasure_that_cannot_be_noted_is_noted_later(tmp_path: Path):
         alice, bob = sign_up(client, "alice"), sign_up(client, "bob")
         file.mkdir()  # nobody can write to that
         assert erase_self(alice).status_code == 204
-        assert any("not noted" in line for line in server.log_lines())
+        assert any("erasure log not written" in line for line in server.log_lines())
         file.rmdir()
         assert erase_self(bob).status_code == 204
     with running(tmp_path):

@@ -13,13 +13,13 @@ from tests.engines import engine
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
-    *((table.table, figure) for table in verification.TOTALS_TABLES for figure in table.figures),
+    *((table.table, column) for table in verification.TOTALS_TABLES for column in table.columns),
     ("results", "adaptive_score"),
     ("results", "quiz_score"),
 ]
 RAW = ("SELECT bucket, learner_id, id, course_id, started_at, ended_at FROM sessions", "SELECT * FROM results")
 KEPT = tuple(
-    f"SELECT {', '.join(table.key)}, {', '.join(f'sum({figure})' for figure in table.figures)} "
+    f"SELECT {', '.join(table.key)}, {', '.join(f'sum({column})' for column in table.columns)} "
     f"FROM {table.table} GROUP BY {', '.join(table.key)}"
     for table in verification.TOTALS_TABLES
 )
@@ -82,7 +82,7 @@ def rebuild(data: Path) -> None:
 def test_every_kept_column_is_verified(copy: Path):
     """No column of a table of figures is neither key, nor verified, nor known to be none."""
     for table in TABLES:
-        verified = {c for kept in verification.TOTALS_TABLES if kept.table == table for c in (*kept.key, *kept.figures)}
+        verified = {c for t in verification.TOTALS_TABLES if t.table == table for c in (*t.key, *t.columns)}
         assert set(engine().columns(copy, table)) - verified <= {"name_changes"}
 
 
@@ -108,11 +108,11 @@ def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str
     )
     changed = everything(copy, (*RAW, *KEPT))
     assert changed != before
-    found = [d for d in differences(copy) if (d.table, d.figure) == (table, column)]
+    found = [d for d in differences(copy) if (d.table, d.column) == (table, column)]
     assert found
     for difference in found:
-        assert difference.kept == difference.true + change
-        assert f"{column} is {difference.kept}, should be {difference.true}" in str(difference)
+        assert difference.stored == difference.expected + change
+        assert f"{column} is {difference.stored}, should be {difference.expected}" in str(difference)
     if table != "results":  # a wrong score makes the sums of scores wrong too
         assert len(found) == len(differences(copy))
     rebuild(copy)
@@ -126,7 +126,7 @@ def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
     assert engine().change(copy, f"DELETE FROM {table}") >= 2
     found = differences(copy)
     assert {d.table for d in found} == {table}
-    assert {d.kept for d in found} == {0}
+    assert {d.stored for d in found} == {0}
     rebuild(copy)
     assert everything(copy, KEPT) == before
 
@@ -138,7 +138,7 @@ def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table
     columns = engine().columns(copy, table)
     values = [keys.get(column, "7") for column in columns]
     engine().change(copy, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)})")
-    assert {(d.table, d.true) for d in differences(copy)} == {(table, 0)}
+    assert {(d.table, d.expected) for d in differences(copy)} == {(table, 0)}
     rebuild(copy)
     assert differences(copy) == []
     after = everything(copy, KEPT)
@@ -152,7 +152,7 @@ def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
     key = {"learner": session[0], "id": session[1]}
     engine().change(copy, f"UPDATE sessions SET ended_at = ended_at + 60000 WHERE {where.format('id')}", **key)
     engine().change(copy, f"DELETE FROM results WHERE module_name = 'Module 1' AND {where.format('session_id')}", **key)
-    found = {(d.table, d.figure) for d in differences(copy)}
+    found = {(d.table, d.column) for d in differences(copy)}
     assert found == {
         ("sessions", "results"),
         ("sessions", "bytes"),

@@ -164,7 +164,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         assert done.returncode == 0
         assert alice.id not in done.stdout
         with database.write_transaction() as tx:
-            assert not erasure.remove_some(tx, alice.id)
+            assert not erasure.delete_batch(tx, alice.id)
         check_figures(server)
         asyncio.run(erasure.finish_all(database))
     finally:

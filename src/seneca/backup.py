@@ -173,7 +173,7 @@ def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
         erased_accounts.record(tx, id_, erased_at)
     ids = {row[0] for row in tx.fetch_in(EXISTING_ACCOUNTS, list(erased))} | set(erasure.unfinished(tx))
     for id_ in sorted(ids):
-        erasure.erase_whole(tx, id_, now)
+        erasure.erase_at_once(tx, id_, now)
     return len(ids)
 
 

@@ -94,11 +94,11 @@ async def erase_own(request: AnyRequest) -> JsonResponse:
     account = await shared.database.read(accounts.get, caller.id)
     moment = now()
 
-    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.Erased | None:
+    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.ErasureResult | None:
         if verified.id != caller.id:  # the name is somebody else's by now
             raise AccountNotFound
 
-        def work(tx: Transaction) -> erasure.Erased | None:
+        def work(tx: Transaction) -> erasure.ErasureResult | None:
             login_throttle.withdraw(tx, attempt)
             return erasure.erase_self(tx, caller, verified, moment)
 
@@ -106,7 +106,7 @@ async def erase_own(request: AnyRequest) -> JsonResponse:
 
     erased = await authenticate(request, account.username, given.password, erase)
     shared.token_verifier.revoke([*erased.sign_ins, caller.sign_in])
-    await shared.erasure_worker.of(caller.id, moment, is_complete=erased.is_complete)
+    await shared.erasure_worker.finish_erasure(caller.id, moment, is_complete=erased.is_complete)
     return empty_response()
 
 
@@ -130,12 +130,12 @@ async def erase_another(request: AnyRequest) -> JsonResponse:
     if user_id == caller.id:
         raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
 
-    def erase(tx: Transaction, _: int) -> erasure.Erased:
+    def erase(tx: Transaction, _: int) -> erasure.ErasureResult:
         return erasure.erase(tx, caller.id, user_id, moment)
 
     erased = await write_as_admin(request, caller, erase, subject=user_id)
     shared.token_verifier.revoke(erased.sign_ins)
-    await shared.erasure_worker.of(user_id, moment, is_complete=erased.is_complete)
+    await shared.erasure_worker.finish_erasure(user_id, moment, is_complete=erased.is_complete)
     return empty_response()
 
 

@@ -163,4 +163,4 @@ async def _repeat(read: Callable[[], Awaitable[None]], seconds: float, wake: asy
         except ServiceUnavailable as error:
             log.warning("sign-ins not checked", reason=error.detail)
         except Exception:  # the loop must go on: a worker that stops polling rejects every token
-            log.exception("bug")
+            log.exception("unhandled exception")

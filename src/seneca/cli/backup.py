@@ -63,7 +63,7 @@ def restore(
         raise typer.BadParameter("Give either a FILE or --in-place.")
     with connect(data, url, create=not in_place) as (settings, database):
         log_file = settings.data / erasure_log.FILE
-        erased = erasure_log.listed(log_file) if log_file.exists() else {}
+        erased = erasure_log.load(log_file) if log_file.exists() else {}
         if file is not None and not yes:
             confirm(database, file)
         with progress() as report:

@@ -1,4 +1,4 @@
-"""Courses: what there is to study, its topics, and their modules."""
+"""Courses, their topics, and the modules of each topic."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     ]
 
     def __post_init__(self) -> None:
-        """Normalise its names."""
+        """Normalise the names."""
         text_types.normalise_member(self, "topic", "topic")
         text_types.normalise_members(self, "modules")
 
@@ -45,7 +45,7 @@ Topics = Annotated[list[Topic], Meta(max_length=MAX_TOPICS, description="Topics 
 
 
 class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request for a course."""
+    """The body of a request to create a course."""
 
     course_title: Title
     qualification: Line
@@ -56,12 +56,15 @@ class NewCourse(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
         text_types.normalise_member(self, "course_title", "courseTitle")
 
     def find_errors(self) -> Iterator[FieldError]:
-        """Names that repeat."""
+        """Check for repeated names."""
         return repeated_names(self.topics_and_modules)
 
 
 class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A change to a course: what is left out stays. ``id`` and ``createdAt`` are ignored, as read."""
+    """A change to a course. Omitted members stay unchanged.
+
+    ``id`` and ``createdAt`` are ignored, so that a client may send a course back as it read it.
+    """
 
     course_title: Title | UnsetType = UNSET
     qualification: Line | UnsetType = UNSET
@@ -74,12 +77,12 @@ class CourseChange(Struct, frozen=True, forbid_unknown_fields=True, rename="came
         text_types.normalise_member(self, "course_title", "courseTitle")
 
     def find_errors(self) -> Iterator[FieldError]:
-        """Names that repeat."""
+        """Check for repeated names."""
         return repeated_names(self.topics_and_modules)
 
 
 class Course(Struct, frozen=True, rename="camel"):
-    """A course, as it is shown."""
+    """A course, as clients see it."""
 
     id: str
     course_title: str
@@ -89,12 +92,12 @@ class Course(Struct, frozen=True, rename="camel"):
 
     @property
     def etag(self) -> str:
-        """A strong validator of its content (RFC 9110, 8.8.3)."""
+        """The strong entity tag of this version (RFC 9110, 8.8.3)."""
         return f'"{hashlib.blake2b(msgspec.json.encode(self), digest_size=12).hexdigest()}"'
 
 
 def repeated_names(topics: Sequence[Topic | UnsetType] | UnsetType) -> Iterator[FieldError]:
-    """Topics of one course, and modules of one topic, whose name occurred before. What is UNSET is passed over."""
+    """Find repeated topic names of the course, and repeated module names of each topic, skipping what is UNSET."""
     topics = [] if topics is UNSET else topics
     for i in _repeated([UNSET if topic is UNSET else topic.topic for topic in topics]):
         yield FieldError(f"topicsAndModules[{i}].topic", "must differ from the other topics")
@@ -122,7 +125,7 @@ ON CONFLICT (title) DO NOTHING
 
 
 def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:
-    """Make a course, with this id or a new one.
+    """Create a course, with the given id or a new one.
 
     Raises:
         TitleTaken: another course has the title.
@@ -130,7 +133,7 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
     """
     course_id = id or new_id()
     topics = msgspec.json.encode(new.topics_and_modules)
-    made = tx.execute(
+    inserted = tx.execute(
         INSERT,
         id=course_id,
         title=new.course_title,
@@ -140,13 +143,13 @@ def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> 
         created_at=now,
         topics_hash=topics_hash(topics),
     )
-    if not made:
+    if not inserted:
         raise TitleTaken
     return Course(course_id, new.course_title, new.qualification, Raw(topics), to_iso(now))
 
 
 def search_key(title: str, qualification: str) -> str:
-    """What ``?q=`` is looked for in."""
+    """Make the text that the query parameter ``q`` searches."""
     return f"{text_types.key(title)}\n{text_types.key(qualification)}"
 
 
@@ -156,22 +159,22 @@ BY_TITLE = f"SELECT {COLUMNS} FROM courses WHERE title = :title"
 
 
 def send_get(tx: Transaction, identifier: str, *, lock: bool = False) -> PendingResult:
-    """Ask for the course with this id, else for the one with this title, normalised; ``fetch`` has it."""
-    how = tx.select_for_update if lock else tx.send
+    """Send the query for the course with this id or, if it is not a UUID, with this title. ``fetch`` returns the result."""
+    send = tx.select_for_update if lock else tx.send
     id_ = parse_uuid(identifier)
-    return how(BY_ID, id=id_) if id_ else how(BY_TITLE, title=text_types.normalise_name(identifier))
+    return send(BY_ID, id=id_) if id_ else send(BY_TITLE, title=text_types.normalise_name(identifier))
 
 
-def fetch(answer: PendingResult) -> Course:
-    """The course that was asked for. Raises CourseNotFound."""
-    row = answer.fetchone()
+def fetch(result: PendingResult) -> Course:
+    """Fetch the course that ``send_get`` queried. Raises CourseNotFound."""
+    row = result.fetchone()
     if row is None:
         raise CourseNotFound
     return _course(row)
 
 
 def get(tx: Transaction, identifier: str) -> Course:
-    """The course with this id, else the one with this title, normalised. Raises CourseNotFound."""
+    """Read the course with this id or, if it is not a UUID, with this title. Raises CourseNotFound."""
     return fetch(send_get(tx, identifier))
 
 
@@ -210,30 +213,30 @@ WHERE id = :id
 """
 
 
-def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str | None) -> Course:
-    """Change a course; with ``if_match``, only if it still is that version.
+def change(tx: Transaction, identifier: str, payload: CourseChange, if_match: str | None) -> Course:
+    """Change a course. With ``if_match``, do so only if the stored version has one of these entity tags.
 
     Raises:
-        InvalidInput: there is nothing to change.
-        CourseNotFound: there is no such course.
-        PreconditionFailed: it has changed since.
+        InvalidInput: the payload changes nothing.
+        CourseNotFound: no course has this id or title.
+        PreconditionFailed: the stored version is another one.
         TitleTaken: another course has the title.
 
     """
-    given = {
+    changes = {
         name: value
         for name in ("course_title", "qualification", "topics_and_modules")
-        if (value := getattr(asked, name)) is not UNSET
+        if (value := getattr(payload, name)) is not UNSET
     }
-    if not given:
+    if not changes:
         raise InvalidInput.field(
             "",
             "at least one of courseTitle, qualification and topicsAndModules is required",
         )
-    if asked.topics_and_modules is not UNSET:
-        given["topics_and_modules"] = Raw(msgspec.json.encode(asked.topics_and_modules))
+    if payload.topics_and_modules is not UNSET:
+        changes["topics_and_modules"] = Raw(msgspec.json.encode(payload.topics_and_modules))
     stored = fetch(send_get(tx, identifier, lock=True))
-    course = msgspec.structs.replace(stored, **given)
+    course = msgspec.structs.replace(stored, **changes)
     try:
         tx.execute(
             UPDATE,
@@ -247,24 +250,24 @@ def change(tx: Transaction, identifier: str, asked: CourseChange, if_match: str 
     except UniqueViolation:
         raise TitleTaken from None
     if if_match is not None and not matches(if_match, stored.etag, weakly=False):
-        raise PreconditionFailed  # last, as RFC 9110 (13.2.1) has it; this undoes the change
+        raise PreconditionFailed  # checked last (RFC 9110, 13.2.1); the error rolls the change back
     return course
 
 
 def matches(condition: str, etag: str, *, weakly: bool = True) -> bool:
     """Whether ``If-None-Match`` or, not ``weakly``, ``If-Match`` names this version (RFC 9110, 13.1)."""
-    listed = [tag.strip().removeprefix("W/" if weakly else "") for tag in condition.split(",")]
-    return condition.strip() == "*" or etag in listed
+    tags = [tag.strip().removeprefix("W/" if weakly else "") for tag in condition.split(",")]
+    return condition.strip() == "*" or etag in tags
 
 
 DELETE = "DELETE FROM courses WHERE id = :id"
 
 
 def delete(tx: Transaction, identifier: str) -> Course:
-    """Delete a course that no session refers to; returns it as it was.
+    """Delete a course to which no session refers, and return it.
 
     Raises:
-        CourseNotFound: there is no such course.
+        CourseNotFound: no course has this id or title.
         CourseInUse: sessions refer to it.
 
     """
@@ -277,5 +280,5 @@ def delete(tx: Transaction, identifier: str) -> Course:
 
 
 def topics_hash(topics: bytes) -> str:
-    """What tells these topics, as JSON, from any others."""
+    """Hash topics, encoded as JSON."""
     return hashlib.blake2b(topics, digest_size=16).hexdigest()

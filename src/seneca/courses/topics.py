@@ -1,4 +1,4 @@
-"""What a start needs of a course: which it is, and whether it has a topic, without reading a megabyte of topics each time."""
+"""Topic names of courses, cached so that starting a session does not read up to a megabyte of topics."""
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,7 @@ TOPICS = "SELECT topics_hash, topics FROM courses WHERE id = :id"
 
 
 class CourseHead(Struct, frozen=True):
-    """A course without its topics, which may have a megabyte."""
+    """A course without its topics, which can be as large as a megabyte."""
 
     id: str
     title: str
@@ -21,13 +21,13 @@ class CourseHead(Struct, frozen=True):
 
 
 def send_get_head(tx: Transaction, identifier: str) -> PendingResult:
-    """Ask for the head of the course with this id, else of the one with this title, normalised: the fields of ``CourseHead``."""
+    """Send the query for the course with this id or, if it is not a UUID, with this title: the fields of ``CourseHead``."""
     id_ = parse_uuid(identifier)
     return tx.send(HEAD_BY_ID, id=id_) if id_ else tx.send(HEAD_BY_TITLE, title=text_types.normalise_name(identifier))
 
 
 def has_topic(tx: Transaction, course: CourseHead, topic: str) -> bool:
-    """Whether a course has a topic of this name; its topics are remembered under their hash."""
+    """Whether a course has a topic of this name. Its topic names are cached with their hash as the version."""
     key = ("topics", course.id)
     topics = tx.cache.get(key, course.topics_hash)
     if topics is None:

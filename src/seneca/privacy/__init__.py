@@ -1,1 +1,1 @@
-"""What is kept of one person: taken out, erased, forgotten after some time."""
+"""Personal data: export, erasure and retention."""

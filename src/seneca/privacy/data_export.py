@@ -1,4 +1,4 @@
-"""Take out everything that is held about one person, as one JSON document."""
+"""Export all data about one account as a JSON document."""
 
 from collections.abc import Callable, Iterator
 from typing import Annotated, Final
@@ -19,13 +19,13 @@ from seneca.sessions.queries import Session
 from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import Statistics
 
-SESSIONS_AT_ONCE: Final = 500
+SESSIONS_PER_PAGE: Final = 500
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 class SignIn(Struct, frozen=True, rename="camel"):
-    """A sign-in that has not ended."""
+    """An active sign-in."""
 
     id: str
     started_at: str
@@ -33,14 +33,14 @@ class SignIn(Struct, frozen=True, rename="camel"):
 
 
 class Addresses(Struct, frozen=True, rename="camel"):
-    """From where the account has signed in: of network addresses only hashes are kept."""
+    """The network addresses from which the account has signed in. Only their hashes are stored."""
 
     count: int
     last_seen_at: str | None
 
 
 class HourlyQuota(Struct, frozen=True, rename="camel"):
-    """What the account's latest hour of study was charged with: some of it in advance."""
+    """What the account's latest hour of study was charged with, including unspent reservations."""
 
     started_at: str
     writes: int
@@ -48,20 +48,20 @@ class HourlyQuota(Struct, frozen=True, rename="camel"):
 
 
 class Export(Struct, frozen=True, rename="camel"):
-    """Everything that is held about one account."""
+    """All data about one account."""
 
     exported_at: str
     account: Account
-    has_password: Annotated[bool, Meta(description="Of a password only a hash is kept, which is not shown.")]
-    sign_ins: Annotated[list[SignIn], Meta(description="Those that have not ended.")]
+    has_password: Annotated[bool, Meta(description="Only a hash of the password is stored. It is not exported.")]
+    sign_ins: Annotated[list[SignIn], Meta(description="The active sign-ins.")]
     addresses: Addresses
     hourly_quota: Annotated[
         HourlyQuota | None,
         Meta(description="How much was stored in the latest hour of study; `null`: nothing was ever stored."),
     ]
-    audit: Annotated[list[Entry], Meta(description="What was done by the account or to it, the oldest first.")]
+    audit: Annotated[list[Entry], Meta(description="The audit entries by and about the account, oldest first.")]
     statistics: Annotated[Statistics, Meta(description="Over all courses.")]
-    sessions: Annotated[list[Session], Meta(description="With all results, the oldest first.")]
+    sessions: Annotated[list[Session], Meta(description="With all results, oldest first.")]
 
 
 SIGN_INS = """
@@ -72,38 +72,38 @@ SELECT count(*), max(seen_at) FROM familiar_addresses WHERE bucket = :bucket AND
 """
 
 
-def write(tx: Transaction, account_id: str, now: int, out: Callable[[bytes], object]) -> None:
-    """Write an account's ``Export``, as it is in this snapshot, piece by piece.
+def write(tx: Transaction, account_id: str, now: int, write_chunk: Callable[[bytes], object]) -> None:
+    """Write an account's ``Export`` in chunks, from this transaction's snapshot.
 
     Args:
         tx: the transaction.
-        account_id: whose.
+        account_id: the account.
         now: milliseconds since 1970.
-        out: takes each piece.
+        write_chunk: called with each chunk.
 
     Raises:
-        AccountNotFound: there is none with this id.
+        AccountNotFound: no account has this id.
 
     """
     head = _head(tx, account_id, now)
-    out(_encoder.encode(head).removesuffix(b"]}"))  # all but the end of its sessions, of which it has none
-    before = b""
+    write_chunk(_encoder.encode(head).removesuffix(b"]}"))  # without the end of its empty list of sessions
+    separator = b""
     for session in _sessions(tx, accounts.learner(tx, account_id)):
-        out(before + _encoder.encode(session))
-        before = b","
-    out(b"]}")
+        write_chunk(separator + _encoder.encode(session))
+        separator = b","
+    write_chunk(b"]}")
 
 
 def _head(tx: Transaction, account_id: str, now: int) -> Export:
     account = accounts.get(tx, account_id)
     bucket = bucket_of(account_id, tx.buckets)
     key = {"bucket": bucket, "id": account_id}
-    found = accounts.credentials_of(tx, account_id)
+    credentials = accounts.credentials_of(tx, account_id)
     ((count, last_seen),) = tx.fetch_all(ADDRESSES, **key)
     return Export(
         exported_at=to_iso(now),
         account=account,
-        has_password=found is not None and found.password_hash is not None,
+        has_password=credentials is not None and credentials.password_hash is not None,
         sign_ins=[SignIn(row[0], to_iso(row[1]), to_iso(row[2])) for row in tx.fetch_all(SIGN_INS, **key)],
         addresses=Addresses(count, None if last_seen is None else to_iso(last_seen)),
         hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
@@ -120,6 +120,6 @@ def _quota(quota: Quota | None) -> HourlyQuota | None:
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
     after: session_queries.Cursor | None = session_queries.FIRST_PAGE
     while after is not None:
-        page = session_queries.page_of_learner(tx, learner, after, SESSIONS_AT_ONCE)
+        page = session_queries.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE)
         yield from page.items
         after = page.next_cursor

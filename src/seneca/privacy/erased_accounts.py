@@ -1,4 +1,4 @@
-"""Which accounts were erased: their ids, kept so that nothing brings them back."""
+"""The ids of erased accounts, stored so that no import or restore brings these accounts back."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,12 +15,12 @@ ALL = "SELECT account_id, erased_at FROM erasures"
 
 
 def record(tx: Transaction, account_id: str, at: int) -> None:
-    """Remember that an account was erased, at a time in milliseconds since 1970. The first time stays."""
+    """Record that an account was erased at a time, in milliseconds since 1970. An existing record stays unchanged."""
     tx.execute_later(INSERT, bucket=bucket_of(account_id, tx.buckets), id=account_id, at=at)
 
 
 def send_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResult]:
-    """Ask which of these accounts were erased: their ids, in the rows of several answers."""
+    """Send queries that find which of these accounts were erased. The rows of all results together hold their ids."""
     by_bucket: defaultdict[int, list[str]] = defaultdict(list)
     for id_ in account_ids:
         by_bucket[bucket_of(id_, tx.buckets)].append(id_)
@@ -28,5 +28,5 @@ def send_among(tx: Transaction, account_ids: Iterable[str]) -> list[PendingResul
 
 
 def fetch_all(tx: Transaction) -> Iterator[tuple[str, int]]:
-    """Every erased account's id, and when it was erased."""
+    """Read the id of each erased account, and the time of its erasure."""
     yield from tx.stream(ALL)

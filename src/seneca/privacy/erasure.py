@@ -1,7 +1,8 @@
-"""Erase one person: everything that is held about an account, and its part of every figure.
+"""Erase accounts: delete all data about an account, and subtract it from all totals.
 
-One transaction does it, unless the account has very many sessions: these go in several, so that others may write in between.
-The first then closes the account, which from then on exists for nobody; a crash on the way leaves it to the next server.
+This takes one transaction, unless the account has too many sessions for a short one. Then the first transaction closes the
+account, so that it no longer exists for anybody, and further ones delete the sessions in batches, so that others can write
+in between. After a crash the next server finishes the erasure.
 """
 
 import asyncio
@@ -11,8 +12,7 @@ from msgspec import Struct
 
 from seneca import accounts, audit
 from seneca.accounts import Account, Credentials, Learner
-from seneca.auth import login_throttle
-from seneca.auth import sign_ins as auth_sign_ins
+from seneca.auth import login_throttle, sign_ins
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.common.ids import bucket_of
@@ -23,37 +23,37 @@ from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
 
-ATTEMPTS: Final = 12  # of a transaction that finds the database busy; each waits five seconds by itself
-PAUSE: Final = 0.005  # seconds between two transactions, in which another process may write
+MAX_ATTEMPTS: Final = 12  # of a transaction while the database is busy; each one waits for five seconds
+PAUSE_SECONDS: Final = 0.005  # between two transactions, in which another process can write
 
 SESSIONS_OF = "SELECT count(*) FROM sessions WHERE bucket = :bucket AND learner_id = :id"
 
 
-class Erased(Struct, frozen=True):
-    """What an erasure has ended and removed."""
+class ErasureResult(Struct, frozen=True):
+    """The result of an erasure."""
 
     sign_ins: list[str]
-    """For ``TokenVerifier.revoke``."""
+    """The ended sign-ins, for ``TokenVerifier.revoke``."""
     sessions: int
     is_complete: bool
-    """Whether nothing is left for ``finish``."""
+    """Whether the account is deleted, so that nothing is left for ``finish``."""
 
 
-def claim(tx: Transaction, id: str, *, even_last: bool = False) -> Account:
-    """An account that is about to go: until then nobody signs in to it, changes it, or starts a session.
+def lock_account(tx: Transaction, id: str, *, allow_last_administrator: bool = False) -> Account:
+    """Lock an account that is about to be erased, so that nobody signs in to it, changes it, or starts a session.
 
     Raises:
-        AccountNotFound: there is none with this id.
-        LastAdministrator: it is the only administrator, and may not go unless ``even_last``.
+        AccountNotFound: no account has this id, or it is already being erased.
+        LastAdministrator: it is the only administrator, and ``allow_last_administrator`` is false.
 
     """
-    accounts.lock_if_administrator(tx, id)  # first, as who demotes one does
+    accounts.lock_if_administrator(tx, id)  # first, in the same order as a demotion
     row = tx.select_for_delete(accounts.ACCOUNT, id=id).fetchone()
     if row is None:
         raise AccountNotFound
     account = accounts.account_of(row)
-    if account.role == "admin" and not even_last:
-        tx.select_for_update(accounts.ADMINISTRATORS)  # again, for one that became an administrator just now
+    if account.role == "admin" and not allow_last_administrator:
+        tx.select_for_update(accounts.ADMINISTRATORS)  # again, for those who have become administrators since
         if tx.fetch_one(accounts.ANOTHER_ADMINISTRATOR, id=id) is None:
             raise LastAdministrator
     return account
@@ -68,31 +68,33 @@ DELETE_NAMES = "DELETE FROM account_names WHERE account_id = :id"
 DELETE_ACCOUNT = "DELETE FROM accounts WHERE id = :id"
 
 
-def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even_last: bool = False) -> Erased:
-    """Erase an account, or begin to, where it has more sessions than a short transaction should remove.
+def erase(
+    tx: Transaction, actor: str | None, account_id: str, now: int, *, allow_last_administrator: bool = False
+) -> ErasureResult:
+    """Erase an account, or start to erase one that has more sessions than a short transaction should delete.
 
-    Either way nobody can sign in to it, see it or start a session of it from now on, and its names are free. Its id stays in
-    the audit log and among the erasures. Whatever else is left, ``finish`` removes, and every figure is right in between.
+    In both cases the account cannot be used or seen from then on, and its names are free. Its id stays in the audit log and
+    in the table of erased accounts. ``finish`` deletes the rest; all totals are exact in between.
 
     Args:
         tx: the transaction.
-        actor: who does it, an account's id; None: whoever is at the shell.
-        account_id: whom.
+        actor: the id of the acting account; None: the command line.
+        account_id: the account.
         now: milliseconds since 1970.
-        even_last: even the last administrator.
+        allow_last_administrator: erase the account even if it is the only administrator.
 
     Raises:
-        AccountNotFound: there is none with this id, or it is being erased already.
-        LastAdministrator: it is the only administrator.
+        AccountNotFound: no account has this id, or it is already being erased.
+        LastAdministrator: it is the only administrator, and ``allow_last_administrator`` is false.
 
     """
-    account = claim(tx, account_id, even_last=even_last)
+    account = lock_account(tx, account_id, allow_last_administrator=allow_last_administrator)
     learner = Learner(account.id, bucket_of(account.id, tx.buckets))
-    counted = tx.fetch_one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
-    sessions = int(counted[0]) if counted else 0
+    count = tx.fetch_one(SESSIONS_OF, bucket=learner.bucket, id=account.id)
+    sessions = int(count[0]) if count else 0
     is_complete = deletion.delete_batch(tx, learner, LATEST_MS + 1) == sessions
     login_throttle.erase(tx, account.id, [account.username, account.email])
-    ended = auth_sign_ins.end_all(tx, account.id, now)
+    ended = sign_ins.end_all(tx, account.id, now)
     tx.execute_later(DELETE_PASSWORD, bucket=learner.bucket, id=account.id)
     tx.execute_later(DELETE_NAMES, id=account.id)
     if is_complete:
@@ -102,7 +104,7 @@ def erase(tx: Transaction, actor: str | None, account_id: str, now: int, *, even
     erased_accounts.record(tx, account.id, now)
     audit.record(tx, actor, "account.erased", account.id, now, role=account.role, sessions=sessions)
     vacuum.request_vacuum(tx, had_sessions=sessions > 0)
-    return Erased(ended, sessions, is_complete)
+    return ErasureResult(ended, sessions, is_complete)
 
 
 def _delete_account(tx: Transaction, learner: Learner) -> None:
@@ -112,15 +114,15 @@ def _delete_account(tx: Transaction, learner: Learner) -> None:
 
 
 def unfinished(tx: Transaction) -> list[str]:
-    """The ids of accounts whose erasure has begun, and that are still there."""
+    """Read the ids of accounts whose erasure has started and is not finished."""
     return [row[0] for row in tx.fetch_all(UNFINISHED)]
 
 
-def remove_some(tx: Transaction, account_id: str) -> bool:
-    """Remove some sessions of an account that is being erased; when there are none left, the account.
+def delete_batch(tx: Transaction, account_id: str) -> bool:
+    """Delete one batch of the sessions of an account that is being erased; if none is left, delete the account.
 
     Returns:
-        Whether it is gone.
+        Whether the account is deleted.
 
     """
     learner = Learner(account_id, bucket_of(account_id, tx.buckets))
@@ -133,55 +135,55 @@ def remove_some(tx: Transaction, account_id: str) -> bool:
 
 
 async def finish(database: Database, account_id: str) -> None:
-    """Remove what is left of an account that is being erased, in short transactions. Others go on writing.
+    """Delete the rest of an account that is being erased, in short transactions between which others can write.
 
     Raises:
-        ServiceUnavailable: the database was busy for a minute. Whoever looks for ``unfinished`` erasures next goes on.
+        ServiceUnavailable: the database was busy for a minute. The next process that reads ``unfinished`` resumes the erasure.
 
     """
     failures = 0
     while True:
         try:
-            if await database.write(remove_some, account_id):
+            if await database.write(delete_batch, account_id):
                 return
             failures = 0
-        except ServiceUnavailable as fault:
+        except ServiceUnavailable as error:
             failures += 1
-            if failures == ATTEMPTS:
+            if failures == MAX_ATTEMPTS:
                 raise ServiceUnavailable(
-                    "The account is closed. What it has recorded is still being removed, which goes on by itself.",
+                    "The account is closed. Its sessions are still being deleted in the background.",
                     retry_after=30,
-                ) from fault
-        await asyncio.sleep(PAUSE)
+                ) from error
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def finish_all(database: Database) -> None:
-    """Finish every erasure that has begun. Raises ServiceUnavailable as ``finish`` does."""
+    """Finish all erasures that have started. Raises ServiceUnavailable as ``finish`` does."""
     for account_id in await database.scan(unfinished):
         await finish(database, account_id)
 
 
-def erase_whole(tx: Transaction, account_id: str, now: int) -> None:
-    """Erase an account, even the last administrator, in one transaction, beside which nobody writes."""
+def erase_at_once(tx: Transaction, account_id: str, now: int) -> None:
+    """Erase an account, even the last administrator, in one transaction, while no other transaction writes."""
     if tx.fetch_one(BEING_ERASED, id=account_id) is None:
-        erase(tx, None, account_id, now, even_last=True)
-    while not remove_some(tx, account_id):
+        erase(tx, None, account_id, now, allow_last_administrator=True)
+    while not delete_batch(tx, account_id):
         pass
 
 
-def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> Erased | None:
-    """Erase the caller's account, whose password was verified a moment ago.
+def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> ErasureResult | None:
+    """Erase the caller's account after the password was verified.
 
     Returns:
-        None if meanwhile the password was changed: verify again.
+        None if the password has changed since the verification: the caller must verify again.
 
     Raises:
-        AccountNotFound: it is gone already.
+        AccountNotFound: the account no longer exists.
         LastAdministrator: it is the only administrator.
         Unauthenticated: the caller's sign-in has ended.
 
     """
-    claim(tx, verified.id)
+    lock_account(tx, verified.id)
     authorise(tx, caller)
     current = accounts.credentials_of(tx, verified.id)
     if current is None or current.password_hash != verified.password_hash:

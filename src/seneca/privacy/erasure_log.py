@@ -1,6 +1,6 @@
-"""The ids of erased accounts in a file outside the database: a backup that is restored still has those accounts.
+"""The erasure log: a file outside the database with the ids of erased accounts, for use after a backup is restored.
 
-The table ``erasures`` is the truth; the file is completed from it. Lines may repeat.
+The table ``erasures`` is authoritative, and missing ids are copied from it to the file. Lines may repeat.
 """
 
 import os
@@ -18,7 +18,7 @@ from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 
 FILE: Final = "erased-accounts"
-MAX_LINE_BYTES: Final = 1000  # bytes
+MAX_LINE_BYTES: Final = 1000
 
 
 class ErasureLine(Struct, frozen=True, rename="camel"):
@@ -32,10 +32,10 @@ _decoder: Final = msgspec.json.Decoder(ErasureLine)
 
 
 def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
-    """Add ids, and when they were erased (milliseconds since 1970), to the file; they are on disk when this returns.
+    """Append ids and times of erasure (milliseconds since 1970) to the file, and sync it to disk.
 
     Raises:
-        OSError: they are not.
+        OSError: the file cannot be written.
 
     """
     lines = b"".join(msgspec.json.encode(ErasureLine(id_, to_iso(at))) + b"\n" for id_, at in erased)
@@ -44,7 +44,7 @@ def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # somebody was cut off
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":  # an earlier write was interrupted
             lines = b"\n" + lines
         while lines:
             lines = lines[file.write(lines) or 0 :]
@@ -52,10 +52,10 @@ def append(path: Path, erased: Iterable[tuple[str, int]]) -> None:
 
 
 def read(path: Path) -> Iterator[tuple[str, int]]:
-    """The ids in the file, and when they were erased; lines that are none are passed over.
+    """Read the ids in the file and their times of erasure, skipping invalid lines.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
 
     """
     with path.open("rb") as file:
@@ -67,8 +67,8 @@ def read(path: Path) -> Iterator[tuple[str, int]]:
                 continue
 
 
-def listed(path: Path) -> dict[str, int]:
-    """The ids in the file, and when each was erased (milliseconds since 1970).
+def load(path: Path) -> dict[str, int]:
+    """Load the ids in the file with their times of erasure (milliseconds since 1970).
 
     Raises:
         CommandError: the file cannot be read.
@@ -81,10 +81,10 @@ def listed(path: Path) -> dict[str, int]:
 
 
 def complete(database: Database, path: Path) -> None:
-    """Add those ids to the file that the database has and the file has not.
+    """Append the ids that are in the database but not in the file.
 
     Raises:
-        CommandError: the file can be neither read nor written.
+        CommandError: the file cannot be read or written.
         ServiceUnavailable: the database cannot be read.
 
     """
@@ -96,36 +96,37 @@ def complete(database: Database, path: Path) -> None:
                 missing.pop(id_, None)
         append(path, missing.items())
     except OSError as error:
-        raise CommandError(f"The file {path} can be neither read nor written: {error.strerror}.") from error
+        raise CommandError(f"The file {path} cannot be read or written: {error.strerror}.") from error
 
 
 async def replay(database: Database, path: Path, now: int) -> int:
-    """Erase every account again whose id is in the file; nothing brings them back afterwards.
+    """Erase all accounts in the file again, even the last administrator, and record their ids as erased.
 
     Args:
-        database: restored from a backup, or any other.
+        database: the database, usually restored from a backup.
         path: the file.
         now: milliseconds since 1970.
 
     Returns:
-        How many were there, and are erased. Even the last administrator is.
+        The number of accounts that existed and were erased.
 
     Raises:
         CommandError: the file cannot be read.
-        ServiceUnavailable: the database cannot be used; it may be replayed again.
+        ServiceUnavailable: the database is not available. Replaying is idempotent, so it may be retried.
 
     """
-    erased = listed(path)
+    times_by_id = load(path)
 
-    def note(tx: Transaction) -> list[str]:
-        for account_id, erased_at in erased.items():
+    def record_all(tx: Transaction) -> list[str]:
+        for account_id, erased_at in times_by_id.items():
             erased_accounts.record(tx, account_id, erased_at)
-        found = [account_id for account_id in erased if accounts.role(tx, account_id) is not None]
-        audit.record(tx, None, "erasures.replayed", audit.WHOLE_DATABASE, now, listed=len(erased), erased=len(found))
-        return found
+        existing = [account_id for account_id in times_by_id if accounts.role(tx, account_id) is not None]
+        details = {"listed": len(times_by_id), "erased": len(existing)}
+        audit.record(tx, None, "erasures.replayed", audit.WHOLE_DATABASE, now, entry="", **details)
+        return existing
 
-    found = await database.write(note)
-    for account_id in found:
-        await database.write(erasure.erase, None, account_id, now, even_last=True)
+    existing = await database.write(record_all)
+    for account_id in existing:
+        await database.write(erasure.erase, None, account_id, now, allow_last_administrator=True)
     await erasure.finish_all(database)
-    return len(found)
+    return len(existing)

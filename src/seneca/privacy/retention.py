@@ -1,4 +1,4 @@
-"""Forget sessions after some time, with their part of every figure."""
+"""Delete sessions older than a number of months, and subtract them from all totals."""
 
 import calendar
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from seneca.errors import CommandError
 from seneca.privacy import vacuum
 from seneca.sessions import deletion
 
-LEARNERS_AT_ONCE: Final = 500
+LEARNERS_PER_BATCH: Final = 500
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 OLD = "SELECT count(*), count(DISTINCT learner_id) FROM sessions WHERE started_at < :before"
@@ -30,91 +30,91 @@ LIMIT :limit
 
 
 class OldSessions(Struct, frozen=True):
-    """How many sessions are, or were, older than they may be, and of how many learners."""
+    """The number of sessions past the cutoff, and of their learners."""
 
     sessions: int
     learners: int
 
 
 def cutoff(now: int, months: int) -> int:
-    """The start before which sessions are older than so many calendar months, in milliseconds since 1970.
+    """Compute the time a number of calendar months ago, in milliseconds since 1970. Older sessions are deleted.
 
-    The same day of the month and time of day (UTC), so many months ago; where that month has no such day, its last.
+    It is the same day of the month and time of day (UTC), or the last day of a month that does not have that day.
 
     Raises:
-        CommandError: so long ago there was no calendar.
+        CommandError: the time is before the year 1.
 
     """
-    moment = EPOCH + timedelta(milliseconds=now)
-    year, month = divmod(moment.year * 12 + moment.month - 1 - months, 12)
+    date = EPOCH + timedelta(milliseconds=now)
+    year, month = divmod(date.year * 12 + date.month - 1 - months, 12)
     if year < 1:
         raise CommandError(f"{months:,} months ago is before the year 1.")
-    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return to_ms(moment.replace(year=year, month=month + 1, day=day))
+    day = min(date.day, calendar.monthrange(year, month + 1)[1])
+    return to_ms(date.replace(year=year, month=month + 1, day=day))
 
 
 def count(tx: Transaction, before: int) -> OldSessions:
-    """How many sessions started before then."""
+    """Count the sessions that started before a time, and their learners."""
     return OldSessions(*tx.fetch_all(OLD, before=before)[0])
 
 
 async def prune(
     database: Database, *, months: int, before: int, now: int, progress: Callable[[int], None] = lambda _: None
 ) -> OldSessions:
-    """Remove every session that started before then, a learner's after the other's, each in short transactions.
+    """Delete all sessions that started before a time, learner by learner, in short transactions between which others write.
 
-    Others go on writing. Interrupted, it has removed what its audit entry says; run again, it goes on.
+    If it is interrupted, its audit entry says how many it has deleted, and another run deletes the rest.
 
     Args:
-        database: where from.
-        months: for the audit entry, what ``before`` was made from.
+        database: the database.
+        months: the number of months from which ``before`` was computed, for the audit entry.
         before: milliseconds since 1970.
         now: likewise.
-        progress: told now and then how many sessions are removed.
+        progress: called after each batch with the number of deleted sessions.
 
     Raises:
-        ServiceUnavailable: the database is busy, or its disk is full: what was removed stays so.
+        ServiceUnavailable: the database is busy, or its disk is full. Finished batches stay deleted.
 
     """
     run = RetentionRun(new_id(), months, before, now)
-    await database.write(run.note, OldSessions(0, 0))
-    removed = OldSessions(0, 0)
+    await database.write(run.record, OldSessions(0, 0))
+    deleted = OldSessions(0, 0)
     learner: Learner | None = None
     while learners := await database.scan(next_learners, learner, before):
         for learner in learners:
-            learners_so_far = removed.learners + 1
-            while together := await database.write(run.remove, learner, removed.sessions, learners_so_far):
-                removed = OldSessions(removed.sessions + together, learners_so_far)
-                progress(removed.sessions)
-    return removed
+            learner_count = deleted.learners + 1
+            while batch := await database.write(run.delete_batch, learner, deleted.sessions, learner_count):
+                deleted = OldSessions(deleted.sessions + batch, learner_count)
+                progress(deleted.sessions)
+    return deleted
 
 
 class RetentionRun(Struct, frozen=True):
-    """A run, and the audit entry that says how far it is."""
+    """A run, with the id of the audit entry that records its progress."""
 
     entry: str
     months: int
     before: int
     now: int
 
-    def remove(self, tx: Transaction, learner: Learner, sessions: int, learners: int) -> int:
-        """Remove some of a learner's sessions, and note how many that makes; returns how many: 0 none is left."""
-        together = deletion.delete_batch(tx, learner, self.before)
-        if together:
-            self.note(tx, OldSessions(sessions + together, learners))
-        return together
+    def delete_batch(self, tx: Transaction, learner: Learner, sessions: int, learners: int) -> int:
+        """Delete one batch of a learner's sessions, and record the progress; returns the batch's size, 0 if none is left."""
+        batch = deletion.delete_batch(tx, learner, self.before)
+        if batch:
+            self.record(tx, OldSessions(sessions + batch, learners))
+        return batch
 
-    def note(self, tx: Transaction, removed: OldSessions) -> None:
-        """Note how many are removed by now, and that the files are to be scoured."""
-        facts = {"months": self.months, "before": to_iso(self.before), **asdict(removed)}
-        audit.record(tx, None, "sessions.retained", audit.WHOLE_DATABASE, self.now, entry=self.entry, **facts)
-        vacuum.request_vacuum(tx, had_sessions=removed.sessions > 0)
+    def record(self, tx: Transaction, deleted: OldSessions) -> None:
+        """Record in the audit entry how many sessions are deleted, and request a vacuum."""
+        details = {"months": self.months, "before": to_iso(self.before), **asdict(deleted)}
+        audit.record(tx, None, "sessions.retained", audit.WHOLE_DATABASE, self.now, entry=self.entry, **details)
+        vacuum.request_vacuum(tx, had_sessions=deleted.sessions > 0)
 
 
 def next_learners(tx: Transaction, after: Learner | None, before: int) -> list[Learner]:
-    """Some learners with sessions that started before then, the next after this one (None: the first)."""
+    """Read the next batch of learners with old sessions, after ``after`` (None: from the beginning)."""
     bucket, id_ = (-1, "") if after is None else (after.bucket, after.id)
     return [
         Learner(*row)
-        for row in tx.fetch_all(LEARNERS, bucket=bucket, learner_id=id_, before=before, limit=LEARNERS_AT_ONCE)
+        for row in tx.fetch_all(LEARNERS, bucket=bucket, learner_id=id_, before=before, limit=LEARNERS_PER_BATCH)
     ]

@@ -1,11 +1,11 @@
-"""Have what was erased removed from the database's files, too: the file rewritten (VACUUM), then its log emptied.
+"""Remove erased data from the database's files: rewrite the file (VACUUM), then empty its write-ahead log.
 
-The erasure asks for both in the database: so they are done after a crash, too, and by whichever server looks next. Each is
-remembered for itself. The log may have to wait for somebody who reads (Litestream always does), and to rewrite the file
-again meanwhile would only make it grow.
+Erasures request both steps by rows in the table ``properties``, so that they also happen after a crash, by whichever server
+polls next. The steps are requested separately: emptying the log may have to wait for a reader (Litestream always reads), and
+rewriting the file again before that would only make the log grow.
 
-Rewriting costs as much as the file is large, so it is done at most once in an interval. An account that had no session
-leaves little that could be left over: for such it is done at most once in ``DAILY`` intervals.
+The cost of rewriting is proportional to the size of the file, so there is a minimum interval. An account without sessions
+leaves little data in the file: for such accounts the interval is ``DAILY`` times as long.
 """
 
 from typing import Final
@@ -30,46 +30,49 @@ WHERE name IN ('scouring-wanted', 'vacuum-wanted', 'vacuum-wanted-daily', 'vacuu
 DONE = "DELETE FROM properties WHERE name = :name AND value = :value"
 
 State = dict[str, str]
-"""Of each wish that is there the mark of the latest; when the file was rewritten last (milliseconds since 1970)."""
+"""The mark of the latest request of each step; and the time of the last rewrite (milliseconds since 1970)."""
 
 
 def request_vacuum(tx: Transaction, *, had_sessions: bool) -> None:
-    """Ask for the files to be rid of what this transaction deletes, once it is committed."""
+    """Request that the data that this transaction deletes is vacuumed from the files after the commit."""
     mark = new_id()
     for name in (LOG, VACUUM if had_sessions else VACUUM_DAILY):
         tx.execute_later(PUT, name=name, value=mark)
 
 
 def state(tx: Transaction) -> State:
-    """What is wanted."""
+    """Read the requests and the time of the last rewrite."""
     return dict(tx.fetch_all(STATE))
 
 
 def is_vacuum_due(state: State, interval: int, now: int) -> bool:
-    """Whether the file is to be rewritten now.
+    """Whether a rewrite is requested, and the interval since the last one is over.
 
     Args:
-        state: what is wanted.
-        interval: milliseconds that lie between two times.
+        state: from ``state``.
+        interval: minimum milliseconds between rewrites.
         now: milliseconds since 1970.
 
     """
-    since = now - int(state.get(VACUUMED_AT, "0"))
-    since = max(since, DAILY * interval if since < 0 else 0)  # the clock was ahead
-    return (VACUUM in state and since >= interval) or (VACUUM_DAILY in state and since >= DAILY * interval)
+    elapsed = now - int(state.get(VACUUMED_AT, "0"))
+    elapsed = max(elapsed, DAILY * interval if elapsed < 0 else 0)  # the clock was ahead at the last rewrite
+    return (VACUUM in state and elapsed >= interval) or (VACUUM_DAILY in state and elapsed >= DAILY * interval)
 
 
 def begin_vacuum(tx: Transaction, interval: int, now: int) -> State | None:
-    """Note that the file is about to be rewritten, unless another process did so a moment ago; returns what that fulfils."""
-    wanted = state(tx)
-    if not is_vacuum_due(wanted, interval, now):
+    """Record the start of a rewrite, unless another process has just started one; returns the requests that it fulfils."""
+    requested = state(tx)
+    if not is_vacuum_due(requested, interval, now):
         return None
     tx.execute_later(PUT, name=VACUUMED_AT, value=str(now))
-    return wanted
+    return requested
 
 
 def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
-    """Note that the file is rewritten, and that the log, which is full of it, is to be emptied. In the order of ``request_vacuum``."""
+    """Record the end of a rewrite, and request that the log, which now holds the rewritten file, is emptied.
+
+    It locks rows in the same order as ``request_vacuum``.
+    """
     tx.execute_later(PUT, name=LOG, value=new_id())
     for name in (VACUUM, VACUUM_DAILY):
         if name in fulfilled:
@@ -78,32 +81,32 @@ def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
 
 
 async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:
-    """Do what is wanted and due.
+    """Perform the steps that are requested and due.
 
     Args:
-        database: whose files.
-        interval: milliseconds between two times that the file is rewritten.
+        database: the database.
+        interval: minimum milliseconds between rewrites.
         now: milliseconds since 1970.
-        thoroughly: rewrite the file even if nobody asked for it, it was just done, or it is large.
+        thoroughly: rewrite the file even if it is not requested, not due, or large.
 
     Raises:
-        ServiceUnavailable: not now; what is done already is not done again.
-        CommandError: ``thoroughly``, and this engine has a tool of its own for that.
+        ServiceUnavailable: a step is not possible now. Steps that succeeded are not repeated.
+        CommandError: ``thoroughly``, and this engine has its own tool for that.
 
     """
-    wanted = await database.read(state)
-    fulfilled: State | None = wanted
+    requested = await database.read(state)
+    fulfilled: State | None = requested
     if not thoroughly:
-        is_due = is_vacuum_due(wanted, interval, now)
+        is_due = is_vacuum_due(requested, interval, now)
         fulfilled = await database.write(begin_vacuum, interval, now) if is_due else None
     if fulfilled is not None:
         await database.vacuum(thoroughly=thoroughly)
         await database.write(end_vacuum, fulfilled, now)
-        wanted = await database.read(state)
-    if LOG in wanted:
+        requested = await database.read(state)
+    if LOG in requested:
         await database.empty_log()
-        await database.write(_log_is_empty, wanted[LOG])
+        await database.write(_end_empty_log, requested[LOG])
 
 
-def _log_is_empty(tx: Transaction, mark: str) -> None:
+def _end_empty_log(tx: Transaction, mark: str) -> None:
     tx.execute_later(DONE, name=LOG, value=mark)

@@ -1,5 +1,5 @@
-"""Study sessions: one learner's study of one course, and the results of its modules.
+"""Study sessions: a learner's work on a course, with results for each module.
 
-Fetching is authorising: a session is only ever found under its learner, so that another learner's
-looks like one that does not exist.
+Queries enforce authorisation: learners' queries select sessions by learner, so that another learner's session looks like one
+that does not exist.
 """

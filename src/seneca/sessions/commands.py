@@ -1,4 +1,4 @@
-"""Start a session, record results in it, end it."""
+"""Start sessions, record results in them, end them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -34,7 +34,7 @@ MAX_LEARNER_NAMES = 2000
 
 
 class StartSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request to start a session."""
+    """The body of a request to start a session."""
 
     course_identifier: Name
     topic: Name
@@ -47,24 +47,24 @@ class StartSession(Struct, frozen=True, forbid_unknown_fields=True, rename="came
 
 
 class UpdateSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request to record results."""
+    """The body of a request to record results."""
 
     session_id: Id
     module_stats: ModuleUpdates
 
     def find_errors(self) -> Iterator[FieldError]:
-        """Names that repeat, scores out of range."""
+        """Check for repeated names and for scores out of range."""
         return result_errors(self.module_stats, "moduleStats")
 
 
 class EndSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request to end a session."""
+    """The body of a request to end a session."""
 
     session_id: Id
 
 
 class UpdatedSession(Struct, frozen=True):
-    """What an update left: the session's points in thousandths, and its modules as now stored."""
+    """The result of an update: the session's points in thousandths, and the updated modules as stored."""
 
     points: int
     modules: list[ModuleResult]
@@ -84,35 +84,35 @@ VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
 
 
-def start(tx: Transaction, learner: Learner, asked: StartSession, now: int) -> tuple[str, bool]:
-    """Start a session; returns its id, and whether it is new (the same start again starts nothing).
+def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) -> tuple[str, bool]:
+    """Start a session; returns its id, and whether it is new. With an id from the client this is idempotent.
 
     Raises:
-        CourseNotFound: there is no such course.
-        TopicNotFound: the course has no such topic.
-        SessionIdTaken: the id that was brought is a course's, or the learner's with another course or topic.
-        Unauthenticated: the account is gone.
+        CourseNotFound: no course has this id or title.
+        TopicNotFound: the course has no topic of this name.
+        SessionIdTaken: the id from the client is a course's, or belongs to a session of the learner with another course or topic.
+        Unauthenticated: the account no longer exists.
 
     """
-    is_brought = asked.session_id is not UNSET
-    id_ = new_id() if asked.session_id is UNSET else asked.session_id.lower()
+    has_client_id = payload.session_id is not UNSET
+    id_ = new_id() if payload.session_id is UNSET else payload.session_id.lower()
     existing = tx.send(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
-    named = topics.send_get_head(tx, asked.course_identifier)
-    taken = tx.send(COURSE_WITH_ID, id=id_)
+    course_head = topics.send_get_head(tx, payload.course_identifier)
+    course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
-    head = named.fetchone()
-    if is_brought and (row := existing.fetchone()):
-        _check_same_start(asked, row, None if head is None else head[0])
+    head = course_head.fetchone()
+    if has_client_id and (row := existing.fetchone()):
+        _check_same_start(payload, row, None if head is None else head[0])
         return id_, False
     if head is None:
         raise CourseNotFound
     course = CourseHead(*head)
-    if not topics.has_topic(tx, course, asked.topic):
+    if not topics.has_topic(tx, course, payload.topic):
         raise TopicNotFound
-    if is_brought and taken.fetchone():
+    if has_client_id and course_with_id.fetchone():
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
-        raise Unauthenticated("signed-out", "This account does not exist any more.", account=learner.id)
+        raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
     tx.execute_later(
         INSERT,
         bucket=learner.bucket,
@@ -120,29 +120,29 @@ def start(tx: Transaction, learner: Learner, asked: StartSession, now: int) -> t
         id=id_,
         course_id=course.id,
         course_title=course.title,
-        topic=asked.topic,
+        topic=payload.topic,
         now=now,
     )
     totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
     return id_, True
 
 
-def _check_same_start(asked: StartSession, existing: Row, course_id: str | None) -> None:
-    """Accept a repeated start, also when the course was renamed or lost the topic since.
+def _check_same_start(payload: StartSession, existing: Row, course_id: str | None) -> None:
+    """Check that a request repeats the start of an existing session, even if the course has since been renamed or changed.
 
     Args:
-        asked: the request.
+        payload: the request.
         existing: the session's course, the course's title at the start, and the topic.
-        course_id: the course that the request names now. A title that is no course's any more is still the same start.
+        course_id: the course that the request identifies now; None if there is none, such as after a change of the title.
 
     """
     stored_course_id = existing[0]
-    course_title, topic = map(text_types.normalise_name, existing[1:])  # older ones were stored as sent
-    if course_id is None and asked.course_identifier != course_title:
+    course_title, topic = map(text_types.normalise_name, existing[1:])  # old sessions stored them as sent
+    if course_id is None and payload.course_identifier != course_title:
         raise CourseNotFound
     if course_id not in (None, stored_course_id):
         raise SessionIdTaken("You have a session with this id in another course.")
-    if asked.topic != topic:
+    if payload.topic != topic:
         raise SessionIdTaken("You have a session with this id on another topic.")
 
 
@@ -171,83 +171,83 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
 
 
-def update(tx: Transaction, learner: Learner, session_id: str, given: Sequence[ModuleResultRow]) -> UpdatedSession:
-    """Record results: each given part replaces the stored one, the others stay.
+def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence[ModuleResultRow]) -> UpdatedSession:
+    """Record results: each part of an update replaces the stored one, omitted parts stay unchanged.
 
     Args:
         tx: the transaction.
-        learner: whose session.
-        session_id: which.
-        given: results from ``parse_results``.
+        learner: the session's learner.
+        session_id: the session.
+        updates: results from ``parse_results``.
 
     Raises:
         SessionNotFound: the learner has no session with this id.
-        SessionEnded: it has ended.
-        SessionFull: it would hold too many modules or bytes.
-        TooManyLearnerNames: the learner would have results under too many names in this course.
-        TooManyNames: all learners of the course would.
+        SessionEnded: the session has ended.
+        SessionFull: the session would hold too many modules or bytes.
+        TooManyLearnerNames: the learner would have results under too many module names in this course.
+        TooManyNames: the course's learners together would have results under too many module names.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
-    names = [module.module_name for module in given]
+    names = [module.module_name for module in updates]
     session = tx.select_for_update(SESSION, **key)
     stored = tx.send(STORED_RESULTS, values=names, **key)
-    known = totals.ModuleNameLookup(tx, names, **key)
-    of_course = course_names.CourseNameLookup(tx, names, **key)
+    learner_lookup = totals.ModuleNameLookup(tx, names, **key)
+    course_lookup = course_names.CourseNameLookup(tx, names, **key)
     row = session.fetchone()
     if row is None:
         raise SessionNotFound
     course_id, ended_at, results, points, size = row
     if ended_at is not None:
         raise SessionEnded(ended_at)
-    merge = MergedResults({row[0]: ModuleResultRow(*row) for row in stored.fetchall()}, given, results)
+    merge = MergedResults({row[0]: ModuleResultRow(*row) for row in stored.fetchall()}, updates, results)
     points += merge.points
-    check_limits(results + len(merge.fresh), size + merge.bytes)
-    new = new_names(known, merge.fresh) if merge.fresh else []
-    new_to_bucket = of_course.new_to_bucket(course_id, new) if new else []
+    check_limits(results + len(merge.added), size + merge.bytes)
+    new = find_new_names(learner_lookup, merge.added) if merge.added else []
+    new_to_bucket = course_lookup.new_to_bucket(course_id, new) if new else []
     tx.execute_later(
         UPDATE_SESSION,
-        results=results + len(merge.fresh),
+        results=results + len(merge.added),
         points=points,
         bytes=size + merge.bytes,
         **key,
     )
     tx.insert_many_later(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
-    study = LearnerCourse(learner.bucket, learner.id, course_id)
-    if merge.fresh:
-        totals.add_names(tx, study, merge.fresh, new, new_to_bucket)
-    if merge.fresh or merge.points:
-        totals.apply(tx, study, TotalsDelta(results=len(merge.fresh), points=merge.points), len(new))
+    learner_course = LearnerCourse(learner.bucket, learner.id, course_id)
+    if merge.added:
+        totals.add_names(tx, learner_course, merge.added, new, new_to_bucket)
+    if merge.added or merge.points:
+        totals.apply(tx, learner_course, TotalsDelta(results=len(merge.added), points=merge.points), len(new))
     return UpdatedSession(points, [result.to_response() for result in merge.merged])
 
 
 class MergedResults:
-    """Given results merged into stored ones, and the difference that it makes."""
+    """Updates merged into stored results, and the changes of points and bytes."""
 
-    def __init__(self, stored: dict[str, ModuleResultRow], given: Sequence[ModuleResultRow], results: int) -> None:
+    def __init__(self, stored: dict[str, ModuleResultRow], updates: Sequence[ModuleResultRow], results: int) -> None:
         self.merged: list[ModuleResultRow] = []
-        self.fresh: list[str] = []
+        self.added: list[str] = []
         self.points = 0  # thousandths
         self.bytes = 0
-        for new in given:
-            result = stored.get(new.module_name)
+        for update in updates:
+            result = stored.get(update.module_name)
             if result is None:
-                result = ModuleResultRow(new.module_name, results + len(self.fresh))
-                self.fresh.append(new.module_name)
+                result = ModuleResultRow(update.module_name, results + len(self.added))
+                self.added.append(update.module_name)
             else:
                 self.points -= result.points
                 self.bytes -= result.bytes
-            result.merge(new)
+            result.merge(update)
             self.points += result.points
             self.bytes += result.bytes
             self.merged.append(result)
 
 
 def check_limits(results: int, size: int) -> None:
-    """Check a session against the most that it may hold.
+    """Check the number of results and the size in bytes that a session would have.
 
     Raises:
-        SessionFull: it would hold too many modules or bytes.
+        SessionFull: the session would hold too many modules or bytes.
 
     """
     if results > MAX_MODULES:
@@ -256,15 +256,15 @@ def check_limits(results: int, size: int) -> None:
         raise SessionFull("A session holds at most 4 MiB of results.")
 
 
-def new_names(known: totals.ModuleNameLookup, names: Sequence[str]) -> list[str]:
-    """Those of these names that are new to the learner in the session's course.
+def find_new_names(lookup: totals.ModuleNameLookup, names: Sequence[str]) -> list[str]:
+    """Find the names that are new to the learner in the session's course.
 
     Raises:
-        TooManyLearnerNames: the learner would have results under too many there.
+        TooManyLearnerNames: with them the learner would have too many module names there.
 
     """
-    new = known.new(names)
-    if new and known.kept() + len(new) > MAX_LEARNER_NAMES:
+    new = lookup.new(names)
+    if new and lookup.count() + len(new) > MAX_LEARNER_NAMES:
         raise TooManyLearnerNames(
             f"A learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course."
         )
@@ -281,11 +281,11 @@ RETURNING course_id, started_at, ended_at
 
 
 def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
-    """End a session; returns when it ended, in milliseconds since 1970, never before it started.
+    """End a session; returns its end in milliseconds since 1970, which is never before its start.
 
     Raises:
         SessionNotFound: the learner has no session with this id.
-        SessionEnded: it has ended already.
+        SessionEnded: the session has already ended.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
@@ -296,6 +296,6 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
             raise SessionNotFound
         raise SessionEnded(session[1])
     course_id, started_at, ended_at = ended[0]
-    study = LearnerCourse(learner.bucket, learner.id, course_id)
-    totals.apply(tx, study, TotalsDelta(milliseconds=ended_at - started_at))
+    learner_course = LearnerCourse(learner.bucket, learner.id, course_id)
+    totals.apply(tx, learner_course, TotalsDelta(milliseconds=ended_at - started_at))
     return int(ended_at)

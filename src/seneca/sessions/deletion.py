@@ -1,4 +1,4 @@
-"""Remove sessions, with their part of every figure."""
+"""Delete sessions, and subtract them from all totals."""
 
 from collections import Counter, defaultdict
 from typing import Final
@@ -8,7 +8,7 @@ from seneca.database import Transaction
 from seneca.stats import totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 
-MAX_SESSIONS_PER_BATCH: Final = 500  # sessions
+MAX_SESSIONS_PER_BATCH: Final = 500
 MAX_RESULTS_PER_BATCH: Final = 20_000
 
 OLDEST = """
@@ -30,22 +30,23 @@ DELETE_SESSIONS = "DELETE FROM sessions WHERE bucket = :bucket AND learner_id = 
 
 
 def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
-    """Remove a learner's oldest sessions, as many as a short transaction should: call it until there is none left.
+    """Delete one batch of a learner's oldest sessions. Call until it returns 0.
 
-    Locks as whoever records does: the sessions, the learner's totals, the names in order, the course's totals. The sessions
-    are deleted last: whoever deletes a course holds it, and then waits for sessions of it that are being deleted.
+    It locks rows in the same order as an update: the sessions, the learner's totals, the names in order, the course's totals.
+    The sessions are deleted last, because the deletion of a course locks the course and then waits for sessions that are being
+    deleted.
 
     Args:
         tx: the transaction.
-        learner: whose sessions.
-        before: only those that started earlier, in milliseconds since 1970.
+        learner: the sessions' learner.
+        before: delete only sessions that started before this time, in milliseconds since 1970.
 
     Returns:
-        How many were removed; 0: there is none left.
+        The number of deleted sessions; 0: none is left.
 
     """
     of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
-    differences: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
+    deltas: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
     courses: dict[str, str] = {}
     results = 0
     for id_, course_id, *sums in tx.select_for_update(
@@ -55,14 +56,14 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
         if courses and results > MAX_RESULTS_PER_BATCH:
             break
         courses[id_] = course_id
-        differences[course_id] += TotalsDelta(1, *sums)
+        deltas[course_id] += TotalsDelta(1, *sums)
     if not courses:
         return 0
-    tx.select_for_update(LOCK_TOTALS, values=sorted(differences), **of_learner)
+    tx.select_for_update(LOCK_TOTALS, values=sorted(deltas), **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
-    for course_id, difference in sorted(differences.items()):
-        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), difference, names[course_id])
+    for course_id, delta in sorted(deltas.items()):
+        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), delta, names[course_id])
     tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)
     return len(courses)

@@ -1,7 +1,7 @@
-"""How much one learner may store in an hour: writes, and bytes of results.
+"""Hourly quotas for each learner: writes, and bytes of results.
 
-The database counts, for all workers and servers. So that a write costs no statement more, a worker reserves a hundredth of
-the bounds at a time, and spends that in memory (docs/decisions/0009-learner-quotas.md).
+The database keeps the count for all workers and servers. To avoid an extra statement for each write, a worker reserves a
+hundredth of the quota at a time and spends it in memory (docs/decisions/0009-learner-quotas.md).
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from seneca.database import Database, Transaction
 from seneca.errors import ApiError, QuotaExceeded, ServiceUnavailable, Unauthenticated
 
 WINDOW_MS: Final = 3_600_000
-CLOCK_SKEW_MS: Final = 60_000  # by which servers' clocks may differ before an hour begins again
-CHUNKS: Final = 100
-SWEEP_AT: Final = 10_000  # learners in memory: then those whose hour is over are dropped
+MAX_CLOCK_SKEW_MS: Final = 60_000  # between servers; with a larger difference, a new hour starts
+CHUNKS: Final = 100  # in which a quota is reserved
+EVICTION_THRESHOLD: Final = 10_000  # learners in memory, from which on those whose hour is over are evicted
 
 
 class Amount(Struct, frozen=True):
-    """So many writes, and so many bytes."""
+    """A number of writes, and a number of bytes."""
 
     writes: int
     bytes: int
 
 
 class Allowance(Struct):
-    """What a worker may still let a learner store, and what the database had left when the worker last looked."""
+    """The remainder of a worker's reservation for a learner, and what was unreserved in the database after it."""
 
     writes: int
     bytes: int
@@ -40,19 +40,19 @@ class Allowance(Struct):
     ends_at: int
 
     def is_current(self, now: int) -> bool:
-        """Whether its hour is going on (and the clock was not set back)."""
-        return 0 < self.ends_at - now <= WINDOW_MS + CLOCK_SKEW_MS
+        """Whether its hour is not over, and the clock was not set back."""
+        return 0 < self.ends_at - now <= WINDOW_MS + MAX_CLOCK_SKEW_MS
 
 
 # -- in the database ---------------------------------------------------------------------------
 
-MAKE = """
+INSERT = """
 INSERT INTO learner_quotas (bucket, learner_id, window_start, writes, bytes)
 VALUES (:bucket, :learner_id, :now, 0, 0)
 ON CONFLICT (bucket, learner_id) DO NOTHING
 """
-STORED = "SELECT window_start, writes, bytes FROM learner_quotas WHERE bucket = :bucket AND learner_id = :learner_id"
-SET = """
+QUOTA = "SELECT window_start, writes, bytes FROM learner_quotas WHERE bucket = :bucket AND learner_id = :learner_id"
+UPDATE = """
 UPDATE learner_quotas SET window_start = :window_start, writes = :writes, bytes = :bytes
 WHERE bucket = :bucket AND learner_id = :learner_id
 """
@@ -61,29 +61,30 @@ WHERE bucket = :bucket AND learner_id = :learner_id
 def reserve(
     tx: Transaction, learner: Learner, needed: Amount, wanted: Amount, limits: Amount, *, now: int
 ) -> Allowance:
-    """Reserve some of a learner's hour: what is wanted, or as much of it as there is, if that is what is needed.
+    """Reserve a part of a learner's hourly quota, of writes and of bytes.
+
+    It is the larger of ``needed`` and ``wanted``; if less is left, what is left, provided that it covers ``needed``.
 
     Raises:
-        Unauthenticated: the account is gone.
+        Unauthenticated: the account no longer exists.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id}
-    account = tx.select_for_update(
-        accounts.ACCOUNT, id=learner.id
-    )  # so that an erasure leaves no row of its learner behind
+    # The lock makes sure that a concurrent erasure leaves no row of the learner behind.
+    account = tx.select_for_update(accounts.ACCOUNT, id=learner.id)
     if account.fetchone() is None:
-        raise Unauthenticated("signed-out", "This account does not exist any more.")
-    tx.execute_later(MAKE, now=now, **key)
-    row = tx.select_for_update(STORED, **key).fetchone()
+        raise Unauthenticated("signed-out", "This account no longer exists.")
+    tx.execute_later(INSERT, now=now, **key)
+    row = tx.select_for_update(QUOTA, **key).fetchone()
     assert row is not None
     start, used_writes, used_bytes = row
-    if not -CLOCK_SKEW_MS <= now - start < WINDOW_MS:
+    if not -MAX_CLOCK_SKEW_MS <= now - start < WINDOW_MS:
         start, used_writes, used_bytes = now, 0, 0
     more_writes = _grant(needed.writes, wanted.writes, limits.writes - used_writes)
     more_bytes = _grant(needed.bytes, wanted.bytes, limits.bytes - used_bytes)
     used_writes += more_writes
     used_bytes += more_bytes
-    tx.execute_later(SET, window_start=start, writes=used_writes, bytes=used_bytes, **key)
+    tx.execute_later(UPDATE, window_start=start, writes=used_writes, bytes=used_bytes, **key)
     return Allowance(
         more_writes,
         more_bytes,
@@ -101,11 +102,11 @@ def _grant(needed: int, wanted: int, left: int) -> int:
 
 
 class LearnerQuotas:
-    """The allowances of the learners who store something through this worker.
+    """The allowances of the learners who write through this worker.
 
     Args:
-        database: where all workers count.
-        limits: the most for each learner and hour.
+        database: the database, where all workers count.
+        limits: the hourly quota of each learner.
 
     """
 
@@ -115,30 +116,30 @@ class LearnerQuotas:
         self._allowances: dict[str, Allowance] = {}
         self._chunk = Amount(limits.writes // CHUNKS, limits.bytes // CHUNKS)
         self._pending: dict[str, asyncio.Task[None]] = {}
-        self._sweep_at = SWEEP_AT
+        self._evict_at = EVICTION_THRESHOLD
 
     @asynccontextmanager
     async def charge(self, learner: Learner, size: int, now: int) -> AsyncIterator[None]:
-        """Count the write that the block makes, and its bytes; one that is refused there is not counted.
+        """Charge the write in the block and its bytes. A write that fails with an error is not charged.
 
         Raises:
-            QuotaExceeded: the learner has stored too much in this hour.
-            Unauthenticated: the account is gone.
+            QuotaExceeded: the learner's hourly quota is used up.
+            Unauthenticated: the account no longer exists.
 
         """
-        allowance = await self._covering(learner, size, now)
+        allowance = await self._get_allowance(learner, size, now)
         allowance.writes -= 1
         allowance.bytes -= size
         try:
             yield
-        except ApiError as refusal:
-            if not isinstance(refusal, ServiceUnavailable):  # after that one nobody knows whether it was stored
+        except ApiError as error:
+            if not isinstance(error, ServiceUnavailable):  # after which the write may have been stored
                 allowance.writes += 1
                 allowance.bytes += size
             raise
 
-    async def _covering(self, learner: Learner, size: int, now: int) -> Allowance:
-        """An allowance that covers a write of so many bytes."""
+    async def _get_allowance(self, learner: Learner, size: int, now: int) -> Allowance:
+        """Get an allowance that covers a write of this size, after reserving more if necessary."""
         while True:
             held = self._allowances.get(learner.id)
             if held is not None and held.is_current(now):
@@ -146,14 +147,14 @@ class LearnerQuotas:
                     return held
                 self._check(held, size, now)
             pending = self._pending.get(learner.id)
-            if pending is None:  # who comes while it is under way waits for the same one, and fails with it
+            if pending is None:  # concurrent requests wait for the same reservation, and fail with it
                 pending = asyncio.create_task(self._reserve(learner, size, now))
                 self._pending[learner.id] = pending
                 pending.add_done_callback(partial(self._finish, learner.id))
             await asyncio.shield(pending)
 
     async def _reserve(self, learner: Learner, size: int, now: int) -> None:
-        """Reserve what a write of so many bytes needs, and a chunk of what there is none of."""
+        """Reserve what a write of this size needs, as a whole chunk where possible."""
         held = self._allowances.get(learner.id)
         writes, bytes_ = (held.writes, held.bytes) if held is not None and held.is_current(now) else (0, 0)
         needed = Amount(max(0, 1 - writes), max(0, size - bytes_))
@@ -161,41 +162,41 @@ class LearnerQuotas:
             self._chunk.writes if needed.writes else 0,
             self._chunk.bytes if needed.bytes or not bytes_ else 0,
         )
-        more = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
-        self._add(learner.id, more, now)
+        reserved = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
+        self._add(learner.id, reserved, now)
 
-    def _finish(self, learner_id: str, reserved: "asyncio.Task[None]") -> None:
+    def _finish(self, learner_id: str, task: "asyncio.Task[None]") -> None:
         self._pending.pop(learner_id)
-        if not reserved.cancelled():
-            reserved.exception()  # looked at, for the case that every client has gone
+        if not task.cancelled():
+            task.exception()  # retrieved in case all clients have disconnected: asyncio would log it otherwise
 
     def _check(self, allowance: Allowance, size: int, now: int) -> None:
-        """Refuse what the database cannot cover. Raises QuotaExceeded."""
+        """Raise QuotaExceeded if not even the unreserved rest in the database would cover the write."""
         wait = allowance.ends_at - now
         if 1 - allowance.writes > allowance.unreserved_writes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.writes:,} writes an hour.", wait)
         if size - allowance.bytes > allowance.unreserved_bytes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.bytes:,} bytes of results an hour.", wait)
 
-    def _add(self, learner_id: str, more: Allowance, now: int) -> None:
-        """Add what was reserved to what is held of the same hour."""
+    def _add(self, learner_id: str, reserved: Allowance, now: int) -> None:
+        """Add a reservation to the allowance of the same hour, or replace that of an earlier hour."""
         held = self._allowances.get(learner_id)
-        if held is not None and held.ends_at == more.ends_at:
-            held.writes += more.writes
-            held.bytes += more.bytes
-            held.unreserved_writes, held.unreserved_bytes = more.unreserved_writes, more.unreserved_bytes
+        if held is not None and held.ends_at == reserved.ends_at:
+            held.writes += reserved.writes
+            held.bytes += reserved.bytes
+            held.unreserved_writes, held.unreserved_bytes = reserved.unreserved_writes, reserved.unreserved_bytes
             return
-        if len(self._allowances) >= self._sweep_at:
-            self._allowances = {id_: kept for id_, kept in self._allowances.items() if kept.is_current(now)}
-            self._sweep_at = max(SWEEP_AT, 2 * len(self._allowances))
-        self._allowances[learner_id] = more
+        if len(self._allowances) >= self._evict_at:
+            self._allowances = {id_: held for id_, held in self._allowances.items() if held.is_current(now)}
+            self._evict_at = max(EVICTION_THRESHOLD, 2 * len(self._allowances))
+        self._allowances[learner_id] = reserved
 
 
-# -- for those who look --------------------------------------------------------------------------
+# -- for data exports ----------------------------------------------------------------------------
 
 
 class Quota(Struct, frozen=True):
-    """What a learner's latest hour was charged with; a worker charges some in advance."""
+    """What a learner's latest hour was charged with, including the unspent reservations of workers."""
 
     window_start: int
     writes: int
@@ -203,6 +204,6 @@ class Quota(Struct, frozen=True):
 
 
 def of(tx: Transaction, learner: Learner) -> Quota | None:
-    """What a learner's latest hour was charged with, or None: they have stored nothing yet."""
-    row = tx.fetch_one(STORED, bucket=learner.bucket, learner_id=learner.id)
+    """Read what a learner's latest hour was charged with. None: the learner has never stored anything."""
+    row = tx.fetch_one(QUOTA, bucket=learner.bucket, learner_id=learner.id)
     return None if row is None else Quota(*row)

@@ -1,4 +1,4 @@
-"""Read sessions: one, or a page of many."""
+"""Queries for one session, and for pages of sessions."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -14,11 +14,11 @@ from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
-from seneca.sessions.results import NEVER_GIVEN, ModuleResult, ModuleResultRow
+from seneca.sessions.results import EMPTY_PART, ModuleResult, ModuleResultRow
 
 
 class Session(Struct, frozen=True, rename="camel"):
-    """A session, as it is shown."""
+    """A session, as clients see it."""
 
     id: str
     user_id: str
@@ -38,7 +38,7 @@ COLUMNS = "bucket, learner_id, id, course_id, course_title, topic, started_at, e
 
 
 class SessionRow(Struct, frozen=True):
-    """A row of sessions: times in milliseconds since 1970, points in thousandths."""
+    """A row of the table ``sessions``: times in milliseconds since 1970, points in thousandths."""
 
     bucket: int
     learner_id: str
@@ -63,12 +63,18 @@ def find(
     id: str,
     course_id: str | None = None,
 ) -> SessionRow:
-    """A session's row: the learner's, or with None (an administrator asks) anyone's; of that course, if given.
+    """Find a session's row.
 
-    Where several learners brought the same id, an administrator gets the session that started first.
+    If several learners have chosen the same session id, a query without a learner finds the session that started first.
+
+    Args:
+        tx: the transaction.
+        learner: the session's learner; None (for administrators): any.
+        id: the session id.
+        course_id: the session's course; None: any.
 
     Raises:
-        SessionNotFound: there is none.
+        SessionNotFound: there is no such session.
 
     """
     rows = (
@@ -89,17 +95,17 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 
 
 def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[ModuleResultRow]]:
-    """The results of some of a learner's sessions, each session's as first recorded."""
-    found: dict[str, list[ModuleResultRow]] = {id_: [] for id_ in session_ids}
+    """Read the results of some of a learner's sessions, for each session in the order in which modules were first recorded."""
+    by_session: dict[str, list[ModuleResultRow]] = {id_: [] for id_ in session_ids}
     for session_id, *columns in tx.fetch_in(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
-        found[session_id].append(ModuleResultRow(*columns))
-    for results in found.values():
+        by_session[session_id].append(ModuleResultRow(*columns))
+    for results in by_session.values():
         results.sort(key=attrgetter("position"))
-    return found
+    return by_session
 
 
 def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
-    """Sessions with their results, in the order of their rows."""
+    """Load the sessions of rows, with their results, in the same order."""
     by_learner: dict[Learner, list[str]] = {}
     for row in rows:
         by_learner.setdefault(Learner(row.learner_id, row.bucket), []).append(row.id)
@@ -123,7 +129,7 @@ def _session(row: SessionRow, results: Sequence[ModuleResultRow]) -> Session:
 
 
 def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
-    """One session, of the learner or (None) of anyone. Raises SessionNotFound."""
+    """Read a session. ``learner`` is None for administrators. Raises SessionNotFound."""
     return load(tx, [find(tx, learner, id)])[0]
 
 
@@ -212,7 +218,7 @@ def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cur
     has_more = False
     for columns in rows:
         row = SessionRow(*columns)
-        size += SESSION_BYTES + row.bytes + row.results * 3 * len(NEVER_GIVEN)
+        size += SESSION_BYTES + row.bytes + row.results * 3 * len(EMPTY_PART)
         if page_rows and (len(page_rows) == limit or size > MAX_PAGE_BYTES):
             has_more = True
             break

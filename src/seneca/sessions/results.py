@@ -1,4 +1,4 @@
-"""The results of modules: as they are given, as they are stored, as they are shown."""
+"""Results of modules: as clients send them, as the database stores them, and as clients see them."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -14,7 +14,7 @@ from seneca.errors import FieldError
 MAX_MODULES_PER_UPDATE = 200
 MAX_ANSWERS = 500
 
-# A JSON number, decoded by ``scores.to_thousandths``: msgspec's Decimal would take strings and NaN too.
+# A JSON number, converted by ``scores.to_thousandths``. With the type Decimal, msgspec would also accept strings and NaN.
 Score = Annotated[
     Any,
     Meta(
@@ -29,7 +29,7 @@ Score = Annotated[
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """One part of a module's results."""
+    """One part of a module's results, such as its quiz."""
 
     answers: Annotated[list[Answer], Meta(max_length=MAX_ANSWERS)] = []
     is_completed: bool = False
@@ -37,18 +37,18 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
 
 
 SentPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
-"""A part in a request: ``null`` and ``[]`` mean that it is left out."""
+"""A part in a request. ``null`` and ``[]`` mean that it is omitted."""
 
 
 class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The parts of one module's results that are given; the others stay as they are."""
+    """New results of one module. Omitted parts stay unchanged."""
 
     module_name: Name
     adaptive: SentPart = None
     quiz: SentPart = None
     wrong_answers: SentPart = None
     id: str | int | None = None
-    """The reference service has one. Ignored."""
+    """Ignored: clients of the reference service send it."""
 
     def __post_init__(self) -> None:
         """Normalise the name."""
@@ -66,7 +66,7 @@ ModuleUpdates = Annotated[
 
 
 class ModuleResult(Struct, frozen=True, rename="camel"):
-    """One module's results, as they are shown. The parts are JSON, as stored."""
+    """One module's results, as clients see them. The parts are JSON, as stored."""
 
     module_name: str
     adaptive: Raw
@@ -74,12 +74,12 @@ class ModuleResult(Struct, frozen=True, rename="camel"):
     wrong_answers: Raw
 
 
-NEVER_GIVEN = Raw(b'{"answers":[],"isCompleted":false,"score":0}')
+EMPTY_PART = Raw(b'{"answers":[],"isCompleted":false,"score":0}')
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class ModuleResultRow(Struct):
-    """A row of results: the parts as JSON text, None where never given, and the scores in thousandths."""
+    """A row of the table ``results``: the parts as JSON text, None if never recorded, and the scores in thousandths."""
 
     module_name: str
     position: int
@@ -91,25 +91,25 @@ class ModuleResultRow(Struct):
 
     @property
     def points(self) -> int:
-        """Adaptive plus quiz score, in thousandths."""
+        """The sum of the adaptive and the quiz score, in thousandths."""
         return (self.adaptive_score or 0) + (self.quiz_score or 0)
 
     @property
     def bytes(self) -> int:
-        """What it counts towards the most that a session holds: bytes of its name and its parts."""
+        """The size that counts towards the limit of a session: the bytes of the name and the parts."""
         return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
 
-    def merge(self, given: "ModuleResultRow") -> None:
-        """Take over each part that is given."""
-        if given.adaptive is not None:
-            self.adaptive, self.adaptive_score = given.adaptive, given.adaptive_score
-        if given.quiz is not None:
-            self.quiz, self.quiz_score = given.quiz, given.quiz_score
-        if given.wrong_answers is not None:
-            self.wrong_answers = given.wrong_answers
+    def merge(self, update: "ModuleResultRow") -> None:
+        """Replace the parts that the update has."""
+        if update.adaptive is not None:
+            self.adaptive, self.adaptive_score = update.adaptive, update.adaptive_score
+        if update.quiz is not None:
+            self.quiz, self.quiz_score = update.quiz, update.quiz_score
+        if update.wrong_answers is not None:
+            self.wrong_answers = update.wrong_answers
 
     def to_response(self) -> ModuleResult:
-        """As it is shown."""
+        """Convert to the form that clients see."""
         return ModuleResult(
             self.module_name,
             _part_to_response(self.adaptive),
@@ -121,19 +121,19 @@ class ModuleResultRow(Struct):
 def _size(text: str | None) -> int:
     if text is None:
         return 0
-    return len(text) if text.isascii() else len(text.encode())  # of most texts both are known without a look at them
+    return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
 def _part_to_response(part: str | None) -> Raw:
-    return NEVER_GIVEN if part is None else Raw(part.encode())
+    return EMPTY_PART if part is None else Raw(part.encode())
 
 
 def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
-    """What types cannot say of modules: names that repeat, scores out of range. What is UNSET is passed over.
+    """Check modules for repeated names and for scores out of range, skipping what is UNSET.
 
     Args:
-        modules: as decoded.
-        field: what the list is called where it came from.
+        modules: the decoded list.
+        field: the name of the list's member, for errors.
 
     """
     names: set[str] = set()
@@ -154,11 +154,11 @@ def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field
 
 
 def _score_rule(score: object) -> str | None:
-    """The rule that a score breaks."""
+    """Return the rule that a score breaks, if any."""
     if score is UNSET or (type(score) is int and -scores.MAX_POINTS <= score <= scores.MAX_POINTS):
         return None
     try:
-        # a float: the text broke other rules as well, and was read again by a parser that makes floats
+        # A float comes from the lenient parser, which is used when the text breaks other rules as well.
         scores.check(Decimal(score) if isinstance(score, float) else score)
     except ValueError as error:
         return str(error)
@@ -166,10 +166,7 @@ def _score_rule(score: object) -> str | None:
 
 
 def parse_results(modules: Sequence[ModuleUpdate]) -> list[ModuleResultRow]:
-    """Bring modules, in which ``result_errors`` finds nothing, into the form in which they are stored.
-
-    Positions count from 0.
-    """
+    """Convert modules without errors (see ``result_errors``) to rows. Positions count from 0."""
     results: list[ModuleResultRow] = []
     for index, module in enumerate(modules):
         adaptive, adaptive_score = _parse_part(module.adaptive)
@@ -182,10 +179,10 @@ def parse_results(modules: Sequence[ModuleUpdate]) -> list[ModuleResultRow]:
 
 
 def _parse_part(part: SentPart) -> tuple[str | None, int | None]:
-    """A part's JSON and its score in thousandths, both None if it was left out."""
+    """Return a part's JSON and its score in thousandths, both None if it is omitted."""
     if not isinstance(part, Part):
         return None, None
     score = scores.to_thousandths(part.score)
-    if type(part.score) is not int:  # 82.0 is shown as 82
+    if type(part.score) is not int:  # 82.0 becomes 82
         part = Part(part.answers, part.is_completed, scores.to_points(score))
     return _encoder.encode(part).decode(), score

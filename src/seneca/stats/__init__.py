@@ -1,1 +1,1 @@
-"""Statistics: the totals that are kept, the queries that read them, the proof that they are true."""
+"""Statistics: stored totals, the queries that read them, and their verification."""

@@ -1,7 +1,7 @@
-"""How many distinct module names a course has results under: counted where a name is new to it, and bounded.
+"""The distinct module names of each course: their rows, their exact count, and its limit.
 
-``course_names`` has a row for each name and bucket of learners; ``course_totals.names``, summed over the buckets, counts
-each name once. The sum is exact, since both change under a lock of the course's row.
+The table ``course_names`` has a row for each name and bucket of learners. ``course_totals.names``, summed over the buckets,
+counts each name once; the sum is exact because both change only while the course's row is locked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,10 @@ IN_COURSE = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :co
 
 
 class CourseNameLookup:
-    """Asks of a session's course how many names it has, and which of these the learners of the bucket have.
+    """Looks up the number of names of a session's course, and which of some names the learners of the bucket already have.
 
-    Names that are new to the learner, but not to the bucket, are locked: nobody removes them before this one is counted.
+    Names that are new to the learner, but not to the bucket, are locked, so that they are not deleted before this learner is
+    counted.
     """
 
     def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
@@ -40,10 +41,10 @@ class CourseNameLookup:
         self._count = tx.send(COUNT_IN_COURSE_OF_SESSION, **key)
 
     def new_to_bucket(self, course_id: str, names: Sequence[str]) -> list[str]:
-        """Of names that are new to the learner, those that are new to the bucket: ``apply`` is to count them.
+        """Of names that are new to the learner, find those that are new to the bucket: these are passed to ``add``.
 
         Raises:
-            TooManyNames: with them the course would have too many.
+            TooManyNames: with them the course would have too many names.
 
         """
         in_bucket = _texts(self._in_bucket)
@@ -72,17 +73,18 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 
 
 def add(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> None:
-    """Count names that a bucket is about to get: as changes of it, and in the course where no other bucket has them.
+    """Count names that are about to be added to a bucket: as name changes of the bucket, and as new names of the course.
 
-    Rows of names that came since ``Names`` looked are locked before the totals, in the order of everybody else.
+    A name is new to the course if no bucket has it. Rows added since the ``CourseNameLookup`` are locked before the totals, so
+    that all transactions lock in the same order.
     """
     if not names:
         return
     tx.select_for_update(LOCK_COURSE, course_id=course_id)
     tx.select_for_update(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=names)
     for start in range(0, len(names), MAX_ROWS_PER_STATEMENT):
-        part = names[start : start + MAX_ROWS_PER_STATEMENT]
-        tx.execute_later(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(part), values=part)
+        chunk = names[start : start + MAX_ROWS_PER_STATEMENT]
+        tx.execute_later(ADD_NEW_TO_COURSE, bucket=bucket, course_id=course_id, names=len(chunk), values=chunk)
 
 
 IN_OTHER_BUCKETS = """
@@ -92,31 +94,31 @@ WHERE course_id = :course_id AND bucket <> :bucket AND module_name IN (:values)
 
 
 def count_gone(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> int:
-    """How many of the names, whose last row in the bucket was removed, are gone from the course: it is locked for that."""
+    """Lock the course, and count the names that no other bucket has, after the last row of each in this bucket was deleted."""
     if not names:
         return 0
     tx.select_for_update(LOCK_COURSE, course_id=course_id).fetchone()
     return len(names) - len(tx.fetch_in(IN_OTHER_BUCKETS, names, bucket=bucket, course_id=course_id))
 
 
-# -- many at once, where nobody else writes ----------------------------------------------------
+# -- in bulk, while no other transaction writes ------------------------------------------------
 
 COUNT = "SELECT coalesce(sum(names), 0) FROM course_totals WHERE course_id = :course_id"
 NAMES = "SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id"
 
 
 def count(tx: Transaction, course_id: str) -> int:
-    """How many distinct names a course has."""
+    """Count the distinct names of a course."""
     return _number(tx.send(COUNT, course_id=course_id))
 
 
 def all_of(tx: Transaction, course_id: str) -> set[str]:
-    """Every name of a course."""
+    """Read all names of a course."""
     return {row[0] for row in tx.stream(NAMES, course_id=course_id)}
 
 
 def count_new(tx: Transaction, bucket: int, names: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """How many of these names are new to each course, of those that are new to a bucket (and stored there already)."""
+    """Count, for each course, the names that no other bucket has. They are new to this bucket, and already stored there."""
     known = tx.fetch_each(
         IN_OTHER_BUCKETS,
         [{"course_id": id_, "bucket": bucket, "values": list(values)} for id_, values in names.items()],
@@ -124,10 +126,10 @@ def count_new(tx: Transaction, bucket: int, names: Mapping[str, Sequence[str]]) 
     return {id_: len(values) - len(rows) for (id_, values), rows in zip(names.items(), known, strict=True)}
 
 
-def _texts(answer: PendingResult) -> set[str]:
-    return {row[0] for row in answer.fetchall()}
+def _texts(result: PendingResult) -> set[str]:
+    return {row[0] for row in result.fetchall()}
 
 
-def _number(answer: PendingResult) -> int:
-    row = answer.fetchone()
+def _number(result: PendingResult) -> int:
+    row = result.fetchone()
     return 0 if row is None else int(row[0])

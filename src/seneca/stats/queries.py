@@ -1,4 +1,4 @@
-"""Read the figures: the statistics, each a read of a bounded number of rows (docs/statistics.md)."""
+"""Queries for the statistics. Each reads a bounded number of rows (docs/statistics.md)."""
 
 from collections.abc import Callable, Hashable
 from decimal import Decimal
@@ -10,41 +10,41 @@ from seneca.common import scores
 from seneca.common.ids import bucket_of
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound
-from seneca.sessions import queries
+from seneca.sessions import queries as session_queries
 from seneca.sessions.commands import COURSE_WITH_ID
 
-MINUTE = 60_000  # milliseconds
-MAX_UNREAD_NAMES = 100  # that a quick read reads, of a course from up to 64 buckets
-MAX_QUICK_CHARACTERS = 256 * 1024  # of names that a quick read shows
+MINUTE_MS = 60_000
+MAX_UNCACHED_NAMES = 100  # that a quick read fetches, for a course from up to 64 buckets
+MAX_QUICK_CHARACTERS = 256 * 1024  # of names that a quick read returns
 
 
 class ManyNames(Exception):
-    """A statistic has more module names than a quick read should read or show: to be read by ``Database.scan``."""
+    """A statistic has more module names than a quick read may fetch or return. The caller retries with ``Database.scan``."""
 
 
 class ModuleAmount(Struct, frozen=True, rename="camel"):
-    """The distinct module names that have a result, sorted by code point, and how many they are."""
+    """The distinct names of modules with a result, sorted by code point, and their number."""
 
     total_modules_studied: int
     module_names: list[str]
 
 
 class SessionTime(Struct, frozen=True, rename="camel"):
-    """The time of ended sessions, in whole minutes."""
+    """The total duration of ended sessions, in whole minutes."""
 
     total_duration: str
     time_in_minutes: int
 
 
 class Scores(Struct, frozen=True, rename="camel"):
-    """The exact sum of points, and the mean of (adaptive + quiz) / 2 over module results."""
+    """The exact sum of points, and the mean of (adaptive + quiz) / 2 over all module results."""
 
     total_session_points: int | Decimal
     overall_average_score: int | float
 
 
 class Statistics(Struct, frozen=True, rename="camel"):
-    """How it is going."""
+    """Statistics over sessions."""
 
     module_amount: ModuleAmount
     session_time: SessionTime
@@ -52,7 +52,7 @@ class Statistics(Struct, frozen=True, rename="camel"):
 
 
 class SessionStatistics(Struct, frozen=True, rename="camel"):
-    """How one session went."""
+    """The statistics of one session."""
 
     session_id: str
     module_amount: ModuleAmount
@@ -61,16 +61,16 @@ class SessionStatistics(Struct, frozen=True, rename="camel"):
 
 
 def statistics(names: list[str], results: int, points: int, milliseconds: int) -> Statistics:
-    """The statistics object of sums.
+    """Make the statistics object from totals.
 
     Args:
         names: the distinct module names, sorted by code point.
-        results: how many module results there are.
+        results: the number of module results.
         points: the sum of their adaptive and quiz scores, in thousandths.
         milliseconds: the sum of the ended sessions' durations.
 
     """
-    minutes = milliseconds // MINUTE
+    minutes = milliseconds // MINUTE_MS
     return Statistics(
         ModuleAmount(len(names), names),
         SessionTime(f"{minutes // 60} hours {minutes % 60} minutes", minutes),
@@ -91,11 +91,11 @@ SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER
 
 
 def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statistics:
-    """All learners' statistics of a course.
+    """Read the statistics of a course over all learners.
 
     Raises:
-        CourseNotFound: there is no course with this id.
-        ManyNames: ``quick``, and it has many.
+        CourseNotFound: no course has this id.
+        ManyNames: ``quick``, and the course has many names.
 
     """
     totals = tx.fetch_one(COURSE_TOTALS, course_id=course_id)
@@ -111,14 +111,14 @@ def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statis
 def _names(
     tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
 ) -> list[str]:
-    """The names of a statistic, remembered under their key and version, or read. Raises ManyNames."""
+    """Get the names of a statistic from the cache or, if their version has changed, from the database. Raises ManyNames."""
     names = tx.cache.get(key, version)
     if names is None:
-        if quick and count > MAX_UNREAD_NAMES:
+        if quick and count > MAX_UNCACHED_NAMES:
             raise ManyNames
         names = read()
         tx.cache.put(key, version, names)
-    if quick and len(names) > MAX_UNREAD_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
+    if quick and len(names) > MAX_UNCACHED_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
         raise ManyNames
     return names
 
@@ -142,11 +142,11 @@ ORDER BY module_name
 
 
 def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, quick: bool = False) -> Statistics:
-    """One learner's statistics of a course.
+    """Read one learner's statistics of a course.
 
     Raises:
-        CourseNotFound: there is no course with this id.
-        ManyNames: ``quick``, and it has many.
+        CourseNotFound: no course has this id.
+        ManyNames: ``quick``, and there are many names.
 
     """
     key = {
@@ -183,7 +183,7 @@ ORDER BY module_name
 
 
 def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
-    """One learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many."""
+    """Read one learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many names."""
     key = {"bucket": bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
     changes, count, *sums = tx.fetch_one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
     names = _names(
@@ -200,16 +200,16 @@ ORDER BY module_name
 
 
 def of_session(tx: Transaction, learner: Learner | None, course_id: str, session_id: str) -> SessionStatistics:
-    """The statistics of one session of a course: the learner's, or (None) anyone's.
+    """Read the statistics of one session of a course. ``learner`` is None for administrators.
 
     Raises:
-        CourseNotFound: there is no course with this id.
+        CourseNotFound: no course has this id.
         SessionNotFound: the course has no such session.
 
     """
     if tx.fetch_one(COURSE_WITH_ID, id=course_id) is None:
         raise CourseNotFound
-    session = queries.find(tx, learner, session_id, course_id)
+    session = session_queries.find(tx, learner, session_id, course_id)
     names = tx.fetch_all(
         SESSION_NAMES,
         bucket=session.bucket,

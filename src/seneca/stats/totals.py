@@ -1,7 +1,6 @@
-"""Keep the figures true: totals and module names, changed by differences beside what they count.
+"""Stored totals and module names, updated incrementally in the transaction that changes what they count.
 
-Every function here runs inside the transaction that records the thing itself. What each figure means is
-said in ``docs/statistics.md``; ``verification`` recomputes them all from the recorded rows.
+docs/statistics.md defines each total; ``verification`` recomputes them all from the recorded rows.
 """
 
 from collections import Counter
@@ -15,7 +14,7 @@ from seneca.stats import course_names
 
 
 class LearnerCourse(Struct, frozen=True):
-    """One learner's study of one course: what totals are kept of."""
+    """A learner and a course: the key of the learner's totals."""
 
     bucket: int
     learner_id: str
@@ -23,7 +22,7 @@ class LearnerCourse(Struct, frozen=True):
 
 
 class TotalsDelta(Struct, frozen=True):
-    """What a change adds to the totals (less than zero: takes away)."""
+    """A change of totals. Negative values subtract."""
 
     sessions: int = 0
     results: int = 0
@@ -66,17 +65,19 @@ ON CONFLICT (course_id, bucket) DO UPDATE SET
 """
 
 
-def apply(tx: Transaction, study: LearnerCourse, difference: TotalsDelta, new_names: int = 0) -> None:
-    """Add a difference to the learner's totals and the course's; to the learner's, how many module names are new there."""
+def apply(tx: Transaction, learner_course: LearnerCourse, delta: TotalsDelta, new_names: int = 0) -> None:
+    """Add a delta to the totals of the learner and of the course, and ``new_names`` to the learner's number of module names."""
     parameters = {
-        "bucket": study.bucket,
-        "course_id": study.course_id,
-        "sessions": difference.sessions,
-        "results": difference.results,
-        "points": difference.points,
-        "milliseconds": difference.milliseconds,
+        "bucket": learner_course.bucket,
+        "course_id": learner_course.course_id,
+        "sessions": delta.sessions,
+        "results": delta.results,
+        "points": delta.points,
+        "milliseconds": delta.milliseconds,
     }
-    tx.execute_later(ADD_TO_LEARNER, learner_id=study.learner_id, names=new_names, name_changes=new_names, **parameters)
+    tx.execute_later(
+        ADD_TO_LEARNER, learner_id=learner_course.learner_id, names=new_names, name_changes=new_names, **parameters
+    )
     tx.execute_later(ADD_TO_COURSE, names=0, name_changes=0, **parameters)
 
 
@@ -93,23 +94,23 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND module_name IN (:values)
 
 
 class ModuleNameLookup:
-    """Asked of a session's course: how many module names its learner has there, and which of these.
+    """Looks up how many module names the learner of a session has in its course, and which of some names.
 
-    The learner's totals are locked first, so that of two sessions in which a name is new only one counts it.
+    The learner's totals are locked first, so that a name that is new in two concurrent sessions is counted once.
     """
 
     def __init__(self, tx: Transaction, names: Sequence[str], **key: object) -> None:
-        self._kept = tx.select_for_update(NAMES_IN_COURSE_OF_SESSION, **key)
+        self._count = tx.select_for_update(NAMES_IN_COURSE_OF_SESSION, **key)
         self._known = tx.send(KNOWN_IN_COURSE_OF_SESSION, values=names, **key)
 
     def new(self, names: Iterable[str]) -> list[str]:
-        """Those under which the learner has no result in the course."""
+        """Find the names under which the learner has no result in the course."""
         known = {row[0] for row in self._known.fetchall()}
         return [name for name in names if name not in known]
 
-    def kept(self) -> int:
-        """Under how many the learner has results in the course."""
-        row = self._kept.fetchone()
+    def count(self) -> int:
+        """Return the number of names under which the learner has results in the course."""
+        row = self._count.fetchone()
         return 0 if row is None else int(row[0])
 
 
@@ -128,19 +129,27 @@ RETURNING learners
 
 
 def add_names(
-    tx: Transaction, study: LearnerCourse, names: Sequence[str], new: Sequence[str], new_to_bucket: Sequence[str]
+    tx: Transaction,
+    learner_course: LearnerCourse,
+    names: Sequence[str],
+    new: Sequence[str],
+    new_to_bucket: Sequence[str],
 ) -> None:
-    """Count one more result of the learner under each name; some are new to the learner, of those some to the bucket."""
-    course_names.add(tx, study.bucket, study.course_id, new_to_bucket)
-    key = {"bucket": study.bucket, "learner_id": study.learner_id, "course_id": study.course_id}
+    """Add one result of the learner under each name. ``new`` are new to the learner, and ``new_to_bucket`` also to the bucket."""
+    course_names.add(tx, learner_course.bucket, learner_course.course_id, new_to_bucket)
+    key = {
+        "bucket": learner_course.bucket,
+        "learner_id": learner_course.learner_id,
+        "course_id": learner_course.course_id,
+    }
     tx.insert_many_later(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
     if new:
-        in_order = sorted(new)  # two learners who wait for each other's names would wait for ever
-        course = {"bucket": study.bucket, "course_id": study.course_id}
+        in_order = sorted(new)  # a fixed order, so that two learners do not deadlock
+        course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
         tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
 
 
-# -- taking away -------------------------------------------------------------------------------
+# -- subtracting -------------------------------------------------------------------------------
 
 DELETE_LEARNER_NAMES = """
 DELETE FROM learner_names
@@ -152,7 +161,7 @@ DELETE FROM course_names
 WHERE course_id = :course_id AND bucket = :bucket AND learners = 0 AND module_name IN (:values)
 RETURNING module_name
 """
-# Rows that fall to nothing stay: names are remembered by name_changes, which must never start again.
+# Rows stay when they reach zero: name_changes is the version of cached names and must never restart.
 SUBTRACT_FROM_LEARNER = """
 UPDATE learner_totals SET
     sessions = sessions + :sessions,
@@ -165,39 +174,39 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def subtract(tx: Transaction, study: LearnerCourse, difference: TotalsDelta, names: Mapping[str, int]) -> None:
-    """Take away what removed sessions had added. The learner's totals are locked.
+def subtract(tx: Transaction, learner_course: LearnerCourse, delta: TotalsDelta, names: Mapping[str, int]) -> None:
+    """Subtract deleted sessions from the totals. The caller has locked the learner's totals.
 
     Args:
-        tx: the transaction that removes them.
-        study: whose totals.
-        difference: what they had added.
-        names: how many results they had under each name.
+        tx: the transaction that deletes the sessions.
+        learner_course: the key of the totals.
+        delta: what the sessions had added.
+        names: the number of the sessions' results under each name.
 
     """
-    course = {"bucket": study.bucket, "course_id": study.course_id}
-    learner = {"learner_id": study.learner_id, **course}
+    course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
+    learner = {"learner_id": learner_course.learner_id, **course}
     in_order = sorted(names)
     tx.insert_many_later(
         ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
     )
     lost = sorted(row[0] for row in tx.fetch_in(DELETE_LEARNER_NAMES, in_order, **learner))
-    tx.execute_later(SUBTRACT_FROM_LEARNER, lost=len(lost), **asdict(-difference), **learner)
+    tx.execute_later(SUBTRACT_FROM_LEARNER, lost=len(lost), **asdict(-delta), **learner)
     tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
     gone = [row[0] for row in tx.fetch_in(DELETE_COURSE_NAMES, lost, **course)]
-    names_gone = course_names.count_gone(tx, study.bucket, study.course_id, gone)
-    tx.execute_later(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-difference), **course)
+    names_gone = course_names.count_gone(tx, learner_course.bucket, learner_course.course_id, gone)
+    tx.execute_later(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-delta), **course)
 
 
 DELETE_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
 
 
 def delete(tx: Transaction, bucket: int, learner_id: str) -> None:
-    """Forget the totals of a learner whose sessions are all removed, and who will not come back."""
+    """Delete the totals of a learner whose sessions are all deleted, and whose account is being erased."""
     tx.execute_later(DELETE_TOTALS, bucket=bucket, learner_id=learner_id)
 
 
-# -- many at once ------------------------------------------------------------------------------
+# -- in bulk -----------------------------------------------------------------------------------
 
 NAME_COUNTS_OF_LEARNERS = """
 SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket AND learner_id IN (:values)
@@ -205,9 +214,9 @@ SELECT learner_id, course_id, names FROM learner_totals WHERE bucket = :bucket A
 
 
 def send_name_counts(tx: Transaction, bucket: int, learners: Sequence[str]) -> PendingResult:
-    """Ask in which courses learners of a bucket have sessions, and under how many module names they have results there.
+    """Send the query for the number of module names of each learner of a bucket in each course.
 
-    Rows are of learner, course, and names.
+    Its rows are: learner id, course id, number of names.
     """
     return tx.send(NAME_COUNTS_OF_LEARNERS, bucket=bucket, values=learners)
 
@@ -218,6 +227,6 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 """
 
 
-def results_by_name(tx: Transaction, study: LearnerCourse) -> Counter[str]:
-    """How many results the learner has in this course under each module name."""
-    return Counter(dict(tx.fetch_all(RESULTS_BY_NAME, **asdict(study))))
+def results_by_name(tx: Transaction, learner_course: LearnerCourse) -> Counter[str]:
+    """Count the learner's results in this course under each module name."""
+    return Counter(dict(tx.fetch_all(RESULTS_BY_NAME, **asdict(learner_course))))

@@ -1,7 +1,7 @@
-"""Prove the figures from the recorded rows: compute each again, say where it differs, put it right.
+"""Verification of the stored totals: recompute them from the recorded rows, report mismatches, rebuild.
 
-Each table of figures stands beside the SELECT that defines it. Run on one snapshot, so that a server may go on
-writing meanwhile.
+Each table of totals is declared with the SELECT that defines its rows. Verification uses one snapshot, so servers may go on
+writing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,30 +16,29 @@ from seneca.database import Transaction
 
 
 class TotalsTable(Struct, frozen=True):
-    """A table that keeps figures: its key, its figures, and the rows it should have."""
+    """A table of totals: its key, its columns with totals, and the SELECT of the rows that it should have."""
 
     table: str
     key: tuple[str, ...]
-    figures: tuple[str, ...]
-    truth: str
+    columns: tuple[str, ...]
+    expected: str
 
 
 class Mismatch(Struct, frozen=True):
-    """A figure that is not what the recorded rows say."""
+    """A stored total that differs from the recorded rows."""
 
     table: str
     key: Mapping[str, object]
-    figure: str
-    kept: int | None
-    true: int | None
+    column: str
+    stored: int | None
+    expected: int | None
 
     def __str__(self) -> str:
-        """One line: where, what is kept, what should be."""
-        where = ", ".join(f"{name} {value}" for name, value in self.key.items())
-        return f"{self.table} ({where}): {self.figure} is {self.kept}, should be {self.true}"
+        key = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        return f"{self.table} ({key}): {self.column} is {self.stored}, should be {self.expected}"
 
 
-# What a session's rows add up to. Lengths in bytes, points in thousandths.
+# The totals of each session's results: sizes in bytes, points in thousandths.
 OF_SESSIONS: Final = """
 SELECT s.bucket, s.learner_id, s.id,
     count(r.session_id) AS results,
@@ -110,16 +109,16 @@ TOTALS_TABLES: Final = (
 )
 
 
-def compare(kept: TotalsTable) -> str:
-    """The SELECT of the rows that differ: the key, then each figure as kept and as it should be, 0 where there is none."""
-    key = ", ".join(kept.key)
-    sums = ", ".join(f"sum(kept_{f}), sum(true_{f})" for f in kept.figures)
-    ours = ", ".join(f"{f} AS kept_{f}, 0 AS true_{f}" for f in kept.figures)
-    theirs = ", ".join(f"0 AS kept_{f}, {f} AS true_{f}" for f in kept.figures)
-    differ = " OR ".join(f"sum(kept_{f}) <> sum(true_{f})" for f in kept.figures)
+def comparison(totals: TotalsTable) -> str:
+    """Make the SELECT of the rows that differ: the key, then each column as stored and as expected, 0 for a missing row."""
+    key = ", ".join(totals.key)
+    sums = ", ".join(f"sum(stored_{c}), sum(expected_{c})" for c in totals.columns)
+    stored = ", ".join(f"{c} AS stored_{c}, 0 AS expected_{c}" for c in totals.columns)
+    expected = ", ".join(f"0 AS stored_{c}, {c} AS expected_{c}" for c in totals.columns)
+    differ = " OR ".join(f"sum(stored_{c}) <> sum(expected_{c})" for c in totals.columns)
     return f"""
 SELECT {key}, {sums}
-FROM (SELECT {key}, {ours} FROM {kept.table} UNION ALL SELECT {key}, {theirs} FROM ({kept.truth}) truth) rows_of_both
+FROM (SELECT {key}, {stored} FROM {totals.table} UNION ALL SELECT {key}, {expected} FROM ({totals.expected}) truth) rows_of_both
 GROUP BY {key}
 HAVING {differ}
 """
@@ -138,40 +137,39 @@ _decoder: Final = msgspec.json.Decoder(_Scored, float_hook=Decimal)
 
 
 def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
-    """Every score beside a part that is not the part's own."""
+    """Find the stored scores that differ from the JSON of their part."""
     for bucket, learner_id, session_id, module_name, *parts in tx.stream(PARTS):
-        for name, part, kept in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
-            true = None if part is None else scores.to_thousandths(_decoder.decode(part).score)
-            if kept != true:
+        for column, part, stored in (("adaptive_score", *parts[:2]), ("quiz_score", *parts[2:])):
+            expected = None if part is None else scores.to_thousandths(_decoder.decode(part).score)
+            if stored != expected:
                 key = {
                     "bucket": bucket,
                     "learner_id": learner_id,
                     "session_id": session_id,
                     "module_name": module_name,
                 }
-                yield Mismatch("results", key, name, kept, true)
+                yield Mismatch("results", key, column, stored, expected)
 
 
-def mismatched_totals(tx: Transaction, kept: TotalsTable) -> Iterator[Mismatch]:
-    """Every figure of a table that is not what the recorded rows say."""
-    width = len(kept.key)
-    for row in tx.stream(compare(kept)):
-        pairs = zip(kept.figures, row[width::2], row[width + 1 :: 2], strict=True)
-        for figure, ours, true in pairs:
-            if ours != true:
-                yield Mismatch(kept.table, dict(zip(kept.key, row, strict=False)), figure, ours, true)
+def mismatched_totals(tx: Transaction, totals: TotalsTable) -> Iterator[Mismatch]:
+    """Find the totals of a table that differ from the recorded rows."""
+    width = len(totals.key)
+    for row in tx.stream(comparison(totals)):
+        for column, stored, expected in zip(totals.columns, row[width::2], row[width + 1 :: 2], strict=True):
+            if stored != expected:
+                yield Mismatch(totals.table, dict(zip(totals.key, row, strict=False)), column, stored, expected)
 
 
 def mismatches(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> Iterator[Mismatch]:
-    """Every figure that is not what the recorded rows say; ``progress`` is told each table's name first."""
+    """Find all stored totals that differ from the recorded rows. ``progress`` is called with each table's name first."""
     progress("results")
     yield from mismatched_scores(tx)
-    for kept in TOTALS_TABLES:
-        progress(kept.table)
-        yield from mismatched_totals(tx, kept)
+    for totals in TOTALS_TABLES:
+        progress(totals.table)
+        yield from mismatched_totals(tx, totals)
 
 
-# -- putting them right ------------------------------------------------------------------------
+# -- rebuilding --------------------------------------------------------------------------------
 
 REBUILD: Final = {
     "sessions": f"""
@@ -180,7 +178,7 @@ FROM ({OF_SESSIONS}) t
 WHERE sessions.bucket = t.bucket AND sessions.learner_id = t.learner_id AND sessions.id = t.id
     AND (sessions.results <> t.results OR sessions.points <> t.points OR sessions.bytes <> t.bytes)
 """,
-    # name_changes never falls: processes remember names by it
+    # name_changes never decreases: it is the version of cached names
     "learner_totals": f"""
 UPDATE learner_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
     name_changes = name_changes + 1;
@@ -216,16 +214,16 @@ INSERT INTO course_names (course_id, module_name, bucket, learners)
 """,
 }
 SET_SCORE: Final = """
-UPDATE results SET {column} = :true
+UPDATE results SET {column} = :expected
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name = :module_name
 """
 
 
 def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Compute every figure anew from the recorded rows, table by table."""
+    """Recompute all totals from the recorded rows, table by table."""
     progress("results")
-    for difference in list(mismatched_scores(tx)):
-        tx.execute(SET_SCORE.format(column=difference.figure), true=difference.true, **difference.key)
+    for mismatch in list(mismatched_scores(tx)):
+        tx.execute(SET_SCORE.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     for table, statements in REBUILD.items():
         progress(table)
         for statement in statements.split(";"):
