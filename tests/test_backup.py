@@ -368,8 +368,8 @@ import os, signal, sys, time
 from pathlib import Path
 from seneca import backup
 from seneca.database import open_database
-from seneca.database.sqlite import copying
-copying.TOGETHER = 50
+from seneca.database.sqlite import backup as sqlite_backup
+sqlite_backup.TOGETHER = 50
 url, file, share = sys.argv[1:]
 
 def progress(doing, done, total):

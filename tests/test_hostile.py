@@ -32,9 +32,9 @@ SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
 HASTE = f"""
 import seneca.http.limits.request_body, seneca.http.responses, seneca.http.limits.concurrency, seneca.server.sockets, seneca.server.processes
-seneca.http.limits.concurrency.TURN_SECONDS = {SECONDS / 2}
-seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DROP_SECONDS = {SECONDS}
-seneca.http.responses.PIECE_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
+seneca.http.limits.concurrency.WAIT_SECONDS = {SECONDS / 2}
+seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DRAIN_SECONDS = {SECONDS}
+seneca.http.responses.CHUNK_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
 seneca.server.processes.HEADER_MILLISECONDS = {SECONDS * 1000}
 """
 ORIGIN = "https://learn.school.test"
@@ -498,8 +498,8 @@ def test_workers_may_open_as_many_files_as_the_system_lets_them(server: Server):
 def test_where_few_files_may_be_open_fewer_connections_are_admitted_and_the_log_says_so(most: int, connections: int):
     script = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, {most}))\n"
-        "from seneca import logs; from seneca.server.processes import admit; logs.configure('json')\n"
-        "print(admit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "from seneca import logs; from seneca.server.processes import raise_open_file_limit; logs.configure('json')\n"
+        "print(raise_open_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{connections} ({most}, {most})\n"
