@@ -343,8 +343,8 @@ vfs = Vfs()
 from seneca.database import open_database
 os.umask(0)
 database = open_database(f"sqlite:///{sys.argv[1]}/seneca.db")
-with database.writing() as tx:
-    tx.run("INSERT INTO properties VALUES ('a', 'b')")
+with database.write_transaction() as tx:
+    tx.execute("INSERT INTO properties VALUES ('a', 'b')")
     for path in Path(sys.argv[1]).iterdir():
         print(path.name, oct(path.stat().st_mode & 0o777))
 database.close()

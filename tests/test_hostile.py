@@ -32,9 +32,9 @@ SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
 HASTE = f"""
 import seneca.http.limits.request_body, seneca.http.responses, seneca.http.limits.concurrency, seneca.server.sockets, seneca.server.processes
-seneca.http.limits.concurrency.TURN_SECONDS = {SECONDS / 2}
-seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DROP_SECONDS = {SECONDS}
-seneca.http.responses.PIECE_SECONDS = seneca.server.sockets.USER_TIMEOUT_SECONDS = {SECONDS}
+seneca.http.limits.concurrency.WAIT_SECONDS = {SECONDS / 2}
+seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DRAIN_SECONDS = {SECONDS}
+seneca.http.responses.CHUNK_SECONDS = seneca.server.sockets.USER_TIMEOUT_SECONDS = {SECONDS}
 seneca.server.processes.HEADER_TIMEOUT_MS = {SECONDS * 1000}
 """
 ORIGIN = "https://learn.school.test"

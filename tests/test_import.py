@@ -266,7 +266,7 @@ def test_a_course_and_a_session_cannot_have_one_id(shell: Shell, *, stored_first
     if stored_first:
         assert shell.load(course(), user(), STORED)[0] == 0
     status, said = shell.load(*([] if stored_first else [course(), user(), STORED]), clash)
-    assert (status, "id: is a " in said) == (1, True), said
+    assert (status, f"id: is in use by a {'session' if stored_first else 'course'}" in said) == (1, True), said
     assert shell.rows("SELECT count(*) FROM courses") == [(int(stored_first),)]
 
 

@@ -77,7 +77,7 @@ def test_a_csv_file_is_one_clear_line(tmp_path: Path):
     done = seneca("import", "-", "--data", tmp_path, input=TABLE)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "seneca: Standard input is CSV. seneca import reads JSON Lines, one JSON object a line, as seneca export writes "
+        "seneca: Standard input is CSV. seneca import reads JSON Lines, one JSON object per line, as seneca export writes "
         "them: see docs/exchange-format.md."
     )
 

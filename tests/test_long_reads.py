@@ -34,7 +34,7 @@ def test_who_is_signed_out_while_waiting_for_a_turn_reads_nothing(read: Any):
         shared = SimpleNamespace(
             list_slots=slots,
             export_slots=slots,
-            sign_ins=SimpleNamespace(caller=caller),
+            token_verifier=SimpleNamespace(verify=caller),
             database=SimpleNamespace(scan=scan),
         )
         scope = {

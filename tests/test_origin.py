@@ -97,7 +97,7 @@ def test_a_peer_without_an_address():
 
 def test_the_setting_is_what_counts(tmp_path: Path):
     async def address(proxies: str) -> str:
-        told = settings.read({}, data=tmp_path, proxies=proxies, port=1)
+        told = settings.read({}, data=tmp_path, trusted_proxies=proxies, port=1)
         app = create_app(told, time.monotonic()).app
         scope = {"type": "http", "client": ("10.0.0.1", 5), "headers": [(b"x-forwarded-for", b"203.0.113.9")]}
         return client_address(Request(scope | {"litestar_app": app}))
