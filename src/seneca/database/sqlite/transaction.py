@@ -14,10 +14,9 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    expand_values,
-    multi_row_insert,
 )
 from seneca.database.cache import Cache
+from seneca.database.statements import expand_values, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
 MAX_WRITE_WAIT_SECONDS = 5.0  # for the write lock
