@@ -50,7 +50,7 @@ check: setup ## format, lint, types, imports
 	$(BIN)/lint-imports
 	$(UV) lock --check --quiet
 
-fix: setup ## format, and mend what can be mended by itself
+fix: setup ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix --unsafe-fixes .
 	$(BIN)/ruff format .
 
@@ -66,7 +66,7 @@ bench-postgres: setup wrk ## the same on PostgreSQL, beside pgbench with the upd
 bench-hostile: setup ## how others fare while slow and greedy clients attack
 	$(BIN)/python -m bench.hostile
 
-soak: setup ## the long proofs, by hand: thousands of histories, 10,000 power cuts, 250 kills, hundreds of requests to each route
+soak: setup ## the long tests, by hand: thousands of histories, 10,000 power cuts, 250 kills, hundreds of requests to each route
 	HISTORY=soak $(BIN)/pytest tests/history
 	CUTS=10000 $(BIN)/pytest tests/test_power.py
 	FAULTS=200 $(BIN)/pytest tests/test_kills.py

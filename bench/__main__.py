@@ -93,7 +93,7 @@ def run(asked: argparse.Namespace, plan: Plan, directory: Path, raw: dict[str, A
     others = mean(disturbance(result.loads) for result in results.values())
     lines = [
         f"Measured on {datetime.now(UTC).date()}: {where}. Medians of {plan.rounds} rounds of {plan.seconds} s.",
-        f"Other processes took {others:.0%} of the machine meanwhile.",
+        f"Other processes used {others:.0%} of the machine during the runs.",
         *(table for result in results.values() for table in result.tables),
     ]
     if targets := [target for result in results.values() for target in result.targets]:

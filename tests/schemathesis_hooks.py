@@ -1,4 +1,4 @@
-"""What schemathesis is told: the rules of the API that JSON Schema cannot say."""
+"""Hooks for schemathesis: rules of the API that JSON Schema cannot express."""
 
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
@@ -16,7 +16,7 @@ UNSAYABLE = {
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response) -> bool:
-    """Keep a failure, unless good-looking input was refused by nothing but such rules."""
+    """Keep a failure unless valid-looking input was rejected only by such rules."""
     if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
         return True
     errors = response.json().get("errors", [])

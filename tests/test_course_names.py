@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from seneca.api.statistics_response import START_OF_NAMES, pieces
+from seneca.api.statistics_response import NAMES_START, chunks
 from seneca.common.ids import bucket_of
 from seneca.database import migrations
 from seneca.http.responses import encode
@@ -239,7 +239,7 @@ def test_statistics_may_be_larger_than_the_memory_for_answers(tmp_path: Path):
 
 @pytest.mark.no_database
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1250])
-def test_statistics_in_pieces_are_the_same_json(count: int):
-    names = [f'name "{n}" {START_OF_NAMES.decode()}' for n in range(count)]
+def test_statistics_in_chunks_are_the_same_json(count: int):
+    names = [f'name "{n}" {NAMES_START.decode()}' for n in range(count)]
     whole = queries.statistics(names, 7, 5_000_500, 90_000_000)
-    assert b"".join(pieces(whole)) == encode(whole)
+    assert b"".join(chunks(whole)) == encode(whole)

@@ -40,7 +40,7 @@ def test_every_setting_is_documented_and_no_other():
 
 
 def test_an_option_is_a_setting_or_documented_as_of_one_command_only():
-    section = REFERENCE.split("\nOptions that say")[1].split("\n\n")[0]
+    section = REFERENCE.split("\nOptions that apply")[1].split("\n\n")[0]
     of_one_command = set(re.findall(r"`(--[\w-]+)`", section))
     commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined] a group
     leaves = [leaf for command in commands for leaf in getattr(command, "commands", {"": command}).values()]
@@ -74,7 +74,7 @@ def test_every_route_is_documented_and_no_other():
 
 
 def test_every_code_is_documented_and_no_other():
-    section = REFERENCE.split("\n## Refusals\n")[1]
+    section = REFERENCE.split("\n## Errors\n")[1]
     documented = set(re.findall(r"^\| \d{3} \| `([a-z-]+)` \|", section, re.MULTILINE))
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ApiError)]
     assert documented == {
@@ -83,7 +83,7 @@ def test_every_code_is_documented_and_no_other():
 
 
 def test_troubleshooting_names_only_what_the_program_says():
-    text = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Lines that want")[1]
+    text = (ROOT / "docs" / "troubleshooting.md").read_text().split("## Log lines that need")[1]
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     said = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
     assert len(said) > 10

@@ -1,4 +1,4 @@
-"""One account's long reads hold up another one by a piece of work at most."""
+"""An account's long reads delay another account by one job at most."""
 
 import asyncio
 import threading
@@ -48,7 +48,7 @@ def test_a_slot_goes_to_the_account_that_holds_the_fewest():
 
 
 @pytest.mark.no_database
-def test_who_has_gone_takes_no_slot_and_keeps_none():
+def test_a_cancelled_task_takes_no_slot_and_keeps_none():
     async def main() -> None:
         slots, order = FairSlots(1), []
         events = [asyncio.Event() for _ in range(4)]

@@ -20,7 +20,7 @@ import pytest
 
 from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.app import create_app
-from seneca.http.peer_user import is_own_or_root, user_of
+from seneca.http.peer_user import find_uid, is_own_or_root
 from seneca.settings import STARTED, Settings
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
 from tests.wire import clients_of_workers
@@ -216,7 +216,7 @@ def register_as(user: int, server: Server) -> int:
 
 
 def test_another_user_of_this_machine_needs_the_token(fresh: Server):
-    """Whoever runs the tests as root sees somebody else refused; anybody sees themselves let in."""
+    """If the tests run as root, another user is rejected too; the server's own user is always accepted."""
     if os.getuid() == 0:
         assert register_as(NOBODY, fresh) == 403
         assert administrators(fresh) == 0
@@ -243,13 +243,13 @@ SERVER = ("127.0.0.1", 3000)
     ],
 )
 def test_who_holds_a_connection_by_a_recorded_table(client: tuple[str, int], user: int | None):
-    assert user_of(TABLE, client, SERVER) == user
-    assert user_of(TABLE, client, ("127.0.0.1", 3001)) is None
+    assert find_uid(TABLE, client, SERVER) == user
+    assert find_uid(TABLE, client, ("127.0.0.1", 3001)) is None
 
 
 def test_who_holds_a_connection_by_a_recorded_table_of_ipv6():
-    assert user_of(TABLE_6, ("::1", 40300), ("::1", 3000)) == 1000
-    assert user_of(TABLE_6, ("::1", 40301), ("::1", 3000)) is None
+    assert find_uid(TABLE_6, ("::1", 40300), ("::1", 3000)) == 1000
+    assert find_uid(TABLE_6, ("::1", 40301), ("::1", 3000)) is None
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.5.6.7", "::1"])
@@ -390,7 +390,7 @@ def test_an_administrator_from_the_shell_is_the_first_too(fresh: Server):
 
 
 def race(count: int, *servers: Server) -> list[int]:
-    """The statuses of so many documented requests, all at once."""
+    """The statuses of ``count`` documented requests, sent concurrently."""
     ready, statuses = threading.Barrier(count), []
 
     def ask(number: int) -> None:

@@ -1,6 +1,6 @@
-"""Clients that mean no good: slow, endless, malformed. They are sent away in time; others are answered meanwhile.
+"""Slow, greedy and malformed requests time out or fail, while the server continues to answer other clients.
 
-The server of these tests has shorter deadlines than the real one, or they would take minutes.
+The server of these tests has shorter timeouts than the default, or the tests would take minutes.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ SECONDS = 2  # of each deadline here
 SOON = 15  # by when it must have passed, on a machine with other work
 HASTE = f"""
 import seneca.http.limits.request_body, seneca.http.responses, seneca.http.limits.concurrency, seneca.server.sockets, seneca.server.processes
-seneca.http.limits.concurrency.TURN_SECONDS = {SECONDS / 2}
-seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DROP_SECONDS = {SECONDS}
-seneca.http.responses.PIECE_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
+seneca.http.limits.concurrency.WAIT_SECONDS = {SECONDS / 2}
+seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DRAIN_SECONDS = {SECONDS}
+seneca.http.responses.CHUNK_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
 seneca.server.processes.HEADER_MILLISECONDS = {SECONDS * 1000}
 """
 ORIGIN = "https://learn.school.test"
@@ -184,7 +184,7 @@ def log_of(server: Server, event: str) -> int:
 @pytest.mark.parametrize("path", LONG)
 def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Server, reader: Person, path: str):
     whole = len(reader.get(path).content)
-    before = log_of(hasty, "answer broken off")
+    before = log_of(hasty, "response aborted")
     connections = [connect(hasty, 4096) for _ in range(MAX_PER_ACCOUNT)]
     for connection in connections:
         connection.sendall(question(reader, path))
@@ -192,7 +192,7 @@ def test_readers_that_stop_are_broken_off_while_others_are_answered(hasty: Serve
     assert httpx.get(f"{hasty.url}/health", timeout=SOON).status_code == 200
     assert kept(hasty, connections) == len(connections)
     deadline = time.monotonic() + SOON
-    while log_of(hasty, "answer broken off") < before + len(connections):
+    while log_of(hasty, "response aborted") < before + len(connections):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     while kept(hasty, connections):  # nor does the system keep what they do not read
@@ -299,59 +299,59 @@ def test_a_reader_that_takes_its_time_gets_all_of_it(hasty: Server, reader: Pers
         assert others[1] == b"OK"
 
 
-# -- room --------------------------------------------------------------------------------------
+# -- memory budgets ----------------------------------------------------------------------------
 
 
-def test_a_newcomer_takes_the_place_of_whoever_is_waited_for_longest():
-    async def hold(room: MemoryBudget, seconds: float, outcomes: list[str], name: str) -> None:
-        share = Reservation()
-        room.reserve(share, 50)
+def test_a_new_reservation_evicts_the_oldest_that_waits_for_its_client():
+    async def hold(budget: MemoryBudget, seconds: float, outcomes: list[str], name: str) -> None:
+        reservation = Reservation()
+        budget.reserve(reservation, 50)
         try:
-            await wait_for_client(share, asyncio.get_running_loop().time() + seconds, asyncio.Event().wait())
+            await wait_for_client(reservation, asyncio.get_running_loop().time() + seconds, asyncio.Event().wait())
         except TimeoutError:
             outcomes.append(name)
         finally:
-            room.release(share)
+            budget.release(reservation)
 
     async def crowd() -> list[str]:
-        room, outcomes = MemoryBudget(100), []
-        first = asyncio.create_task(hold(room, 60, outcomes, "first"))
+        budget, outcomes = MemoryBudget(100), []
+        first = asyncio.create_task(hold(budget, 60, outcomes, "first"))
         await asyncio.sleep(0.1)
-        second = asyncio.create_task(hold(room, 60, outcomes, "second"))
+        second = asyncio.create_task(hold(budget, 60, outcomes, "second"))
         await asyncio.sleep(0.1)
-        share = Reservation()
-        with pytest.raises(ServiceUnavailable):  # both have only just come
-            room.reserve(share, 50)
-        room.reserve(share, 10, free=10)  # a little always goes
-        room.release(share)
+        reservation = Reservation()
+        with pytest.raises(ServiceUnavailable):  # both are too new to be evicted
+            budget.reserve(reservation, 50)
+        budget.reserve(reservation, 10, guaranteed=10)  # small ones are always granted
+        budget.release(reservation)
         await asyncio.sleep(1)
-        room.reserve(share, 50)
+        budget.reserve(reservation, 50)
         await first
         assert outcomes == ["first"]
-        room.release(share)
-        room.release(share)
-        room.reserve(share, 50)
+        budget.release(reservation)
+        budget.release(reservation)
+        budget.reserve(reservation, 50)
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
-        room.reserve(share, 50)
-        with pytest.raises(ServiceUnavailable):  # nobody is waited for
-            room.reserve(share, 1)
+        budget.reserve(reservation, 50)
+        with pytest.raises(ServiceUnavailable):  # none waits for its client
+            budget.reserve(reservation, 1)
         return outcomes
 
     assert asyncio.run(crowd()) == ["first"]
 
 
-def test_whoever_is_being_sent_away_is_not_sent_away_again():
+def test_a_reservation_that_is_being_evicted_is_not_evicted_again():
     async def crowd() -> None:
-        room, slow, share = MemoryBudget(100), Reservation(), Reservation()
-        room.reserve(slow, 100)
+        budget, slow, reservation = MemoryBudget(100), Reservation(), Reservation()
+        budget.reserve(slow, 100)
         await asyncio.sleep(1.1)
         waiting = asyncio.create_task(wait_for_client(slow, asyncio.get_running_loop().time(), asyncio.Event().wait()))
-        while slow.limit is None or not slow.limit.expired():  # noqa: ASYNC110 the one turn of the loop between the two
+        while slow.timeout is None or not slow.timeout.expired():  # noqa: ASYNC110 the one turn of the loop between the two
             await asyncio.sleep(0)
         assert not waiting.done()
         with pytest.raises(ServiceUnavailable):
-            room.reserve(share, 50)
+            budget.reserve(reservation, 50)
         with pytest.raises(TimeoutError):
             await waiting
 

@@ -1,4 +1,4 @@
-"""What a refused sign-in costs says nothing of whether the name exists."""
+"""The response time of a rejected login does not reveal whether the name exists."""
 
 import asyncio
 from types import SimpleNamespace
@@ -6,22 +6,22 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.api.auth import find_account
+from seneca.api.auth import set_error_account
 from seneca.errors import TooManyRequests
 
 pytestmark = pytest.mark.no_database
 
 
 @pytest.mark.parametrize("known", [None, "amy"])
-def test_a_refusal_asks_for_the_account_whether_or_not_it_is_known(known: str | None):
+def test_the_account_is_read_whether_or_not_the_error_has_one(known: str | None):
     names: list[str] = []
 
     async def read(_: object, name: str) -> Any:
         names.append(name)
         return SimpleNamespace(id="amy")
 
-    refusal = TooManyRequests(1000)
-    refusal.account = known
-    asyncio.run(find_account(cast("Any", SimpleNamespace(database=SimpleNamespace(read=read))), "Amy", refusal))
+    error = TooManyRequests(1000)
+    error.account = known
+    asyncio.run(set_error_account(cast("Any", SimpleNamespace(database=SimpleNamespace(read=read))), "Amy", error))
     assert names == ["Amy"]
-    assert refusal.account == "amy"
+    assert error.account == "amy"

@@ -1,4 +1,4 @@
-"""Reads that wait for their turn are authorised when it comes."""
+"""Reads that wait for a slot check the caller's sign-in again afterwards."""
 
 import asyncio
 from types import SimpleNamespace
@@ -16,31 +16,31 @@ pytestmark = pytest.mark.no_database
 
 
 @pytest.mark.parametrize("read", [long_reads.scan, long_reads.export])
-def test_who_is_signed_out_while_waiting_for_a_turn_reads_nothing(read: Any):
+def test_a_caller_who_signs_out_while_waiting_for_a_slot_reads_nothing(read: Any):
     async def use() -> None:
         slots = FairSlots(1)
         ended: list[str] = []
-        was_read: list[str] = []
+        reads: list[str] = []
         amy = Caller("amy", "admin", 0, "her-sign-in")
 
-        def caller(_token: str) -> Caller:
+        def verify(_token: str) -> Caller:
             if ended:
                 raise Unauthenticated("signed-out")
             return amy
 
         async def scan(*_: object) -> None:
-            was_read.append("all")
+            reads.append("all")
 
-        shared = SimpleNamespace(
+        state = SimpleNamespace(
             list_slots=slots,
             export_slots=slots,
-            sign_ins=SimpleNamespace(caller=caller),
+            token_verifier=SimpleNamespace(verify=verify),
             database=SimpleNamespace(scan=scan),
         )
         scope = {
             CALLER: amy,
             "headers": [(b"authorization", b"Bearer hers")],
-            "litestar_app": SimpleNamespace(state={"services": shared}),
+            "litestar_app": SimpleNamespace(state={"services": state}),
         }
         request = cast("Any", SimpleNamespace(scope=scope))
         async with slots.slot("bob"):
@@ -49,7 +49,7 @@ def test_who_is_signed_out_while_waiting_for_a_turn_reads_nothing(read: Any):
             ended.append("her-sign-in")
         with pytest.raises(Unauthenticated):
             await waiting
-        assert not was_read
+        assert not reads
         async with asyncio.timeout(1), slots.slot("carol"):
             pass
 

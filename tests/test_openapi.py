@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and kept by the server, as schemathesis finds out."""
+"""The OpenAPI document is valid and complete, and schemathesis verifies that the server conforms to it."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]):
             node = node[name]
 
 
-def test_every_route_of_the_application_is_in_it(document: dict[str, Any]):
+def test_it_contains_every_route_of_the_application(document: dict[str, Any]):
     """Apart from those that serve the documentation itself."""
     routes = {
         (method, re.sub(r":str\}", "}", path))
@@ -138,7 +138,7 @@ def test_every_operation_says_what_it_is_and_who_may(document: dict[str, Any]):
         assert operation["tags"]
         assert operation["x-who"] in ("anyone", "signed-in", "user", "admin")
         assert ("401" in operation["responses"]) == (
-            "security" in operation or operation["operationId"] in ("signins_login", "signins_refresh")
+            "security" in operation or operation["operationId"] in ("auth_login", "auth_refresh")
         )
         assert ("403" in operation["responses"]) == (
             operation["x-who"] in ("user", "admin") or operation["operationId"] == "accounts_register"
@@ -151,7 +151,7 @@ def test_every_code_of_an_error_appears(document: dict[str, Any]):
     codes = {
         code
         for kind in errors.ApiError.__subclasses__()
-        if kind not in SHELL_ONLY and "api" not in kind.__module__
+        if kind not in SHELL_ONLY and "http" not in kind.__module__
         for code in kind.titles()
     }
     assert {code for code in codes if f"(`{code}`)" not in text} == set()
@@ -186,7 +186,7 @@ def test_allow_names_every_method_of_a_path(document: dict[str, Any], client: ht
 
 # -- what the server does with it --------------------------------------------------------------
 
-# Every check is on, in every phase; what is left out, and why, is here and in schemathesis_hooks.py.
+# Every check and phase is enabled. The exceptions, with their reasons, are here and in schemathesis_hooks.py.
 CONFIG = """
 hooks = "{hooks}"
 continue-on-failure = true
@@ -199,7 +199,7 @@ max-examples = {examples}
 bearer = "{token}"
 
 [checks.positive_data_acceptance]
-# The defaults, and 412: whether If-Match names the stored version is no matter of its form.
+# The defaults, and 412: a schema cannot say whether If-Match names the stored version.
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "429"]
 
 [checks.negative_data_rejection]
@@ -222,16 +222,13 @@ SCHEMATHESIS = [sys.executable, "-m", "schemathesis.cli"]
 HOOKS = Path(__file__).parent / "schemathesis_hooks.py"
 
 
-ENDING = ("signins_logout", "signins_change_password", "privacy_erase_own")
-"""Operations after which the token of who asks may be good no more."""
+ENDING = ("auth_logout", "auth_change_password", "privacy_erase_own")
+"""Operations that may invalidate the caller's token."""
 
 
 @pytest.mark.parametrize("operations_of", ["admin", "user", "leaving"])
 def test_the_server_keeps_to_it(tmp_path: Path, operations_of: str):
-    """An administrator asks all that learners alone may not; a learner asks all that administrators alone may not.
-
-    What ends sign-ins is asked apart.
-    """
+    """Run schemathesis as an administrator, as a learner, and as a learner on the operations that end sign-ins."""
     with running(tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=30) as client:
         tara = sign_up(client, "tara", role="admin")
         alice, charlie = sign_up(client, "alice"), sign_up(client, "charlie")
@@ -264,5 +261,5 @@ def test_the_server_keeps_to_it(tmp_path: Path, operations_of: str):
         statuses = [json.loads(line).get("status") for line in server.log_lines() if '"event":"request"' in line]
         assert set(statuses) <= {200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 412, 413, 415, 429}
         assert ({204, 401} if operations_of == "leaving" else {200, 400, 401, 404, 405}) <= set(statuses)
-        if operations_of != "leaving":  # by then the example, which has Alice's password, has erased her
+        if operations_of != "leaving":  # the example body has Alice's password, so it erases her account
             assert Person(client, alice.token).get("/test/user").status_code == 200

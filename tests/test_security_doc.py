@@ -151,7 +151,7 @@ NUMBERS = [
     f"within {registration.LOCAL_SECONDS // 60} minutes of the server's start",
     f"A body has at most {endpoint.MAX_BODY_BYTES // 1024} KiB",
     f"up to {request_body.MAX_DRAINED_BYTES // 1024**2} MiB or {request_body.DRAIN_SECONDS} seconds",
-    f"has {pagination.DEFAULT} entries unless asked, at most {pagination.MOST:,}",
+    f"has {pagination.DEFAULT_LIMIT} entries unless asked, at most {pagination.MAX_LIMIT:,}",
     f"given ones need {signing_keys.MIN_CHARACTERS} characters",
 ]
 

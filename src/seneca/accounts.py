@@ -39,7 +39,7 @@ class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="came
                 yield from error.errors
 
 
-class Change(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class AccountChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """An administrator's change to an account. Omitted members stay unchanged."""
 
     role: Role | UnsetType = UNSET

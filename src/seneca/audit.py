@@ -41,7 +41,7 @@ WHOLE_DATABASE: Final = ""
 """The target of an action that concerns the whole database."""
 
 
-class Entry(Struct, frozen=True, rename={"action": "act", "target": "subject", "details": "facts"}):
+class AuditEntry(Struct, frozen=True, rename={"action": "act", "target": "subject", "details": "facts"}):
     """An audit entry, as clients see it."""
 
     id: str
@@ -107,7 +107,7 @@ Cursor = tuple[TimeMs, CursorText]
 FIRST_PAGE: Final[Cursor] = (LATEST_MS, "~")
 
 
-def page(tx: Transaction, after: Cursor, limit: int) -> Page[Entry, Cursor]:
+def page(tx: Transaction, after: Cursor, limit: int) -> Page[AuditEntry, Cursor]:
     """List entries, newest first."""
     rows = tx.fetch_all(PAGE, before_time=after[0], before_id=after[1], limit=limit + 1)
     page_rows = rows[:limit]
@@ -115,11 +115,11 @@ def page(tx: Transaction, after: Cursor, limit: int) -> Page[Entry, Cursor]:
     return Page([_entry(row) for row in page_rows], cursor)
 
 
-def about(tx: Transaction, account_id: str) -> list[Entry]:
+def about(tx: Transaction, account_id: str) -> list[AuditEntry]:
     """List the entries of which an account is the actor or the target, oldest first."""
     return [_entry(row) for row in tx.stream(ABOUT, id=account_id)]
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row) -> AuditEntry:
     id_, at, actor, action, target, details = row
-    return Entry(id_, to_iso(at), actor, action, target or None, msgspec.json.decode(details))
+    return AuditEntry(id_, to_iso(at), actor, action, target or None, msgspec.json.decode(details))

@@ -1,1 +1,1 @@
-"""The JSON door: one module per resource, each route shaped here and done by a concept."""
+"""The JSON API: one module per resource. Handlers read the request, call a domain module and shape the response."""

@@ -8,7 +8,7 @@ from seneca import audit
 from seneca.http import examples, pagination
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import JsonResponse, json_response
+from seneca.http.responses import Response, json_response
 
 
 @get(
@@ -17,15 +17,22 @@ from seneca.http.responses import JsonResponse, json_response
         tag="Privacy",
         requires="admin",
         query=["limit", "cursor"],
-        responses=[ResponseSpec(200, "Acts, the newest first.", list[audit.Entry], [examples.ENTRY], pagination.LINK)],
+        responses=[
+            ResponseSpec(
+                200, "Audit entries, newest first.", list[audit.AuditEntry], [examples.AUDIT_ENTRY], pagination.LINK
+            )
+        ],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> JsonResponse:
-    """List who did what to whom, the newest first: every administrative act, in identifiers only."""
-    asked = pagination.page_params(request)
-    after = asked.after(audit.Cursor, audit.FIRST_PAGE)
-    found = await scan(request, audit.page, after, asked.limit)
-    return json_response(found.items, headers=asked.link(found.next_cursor))
+async def page(request: Request[Any, Any, Any]) -> Response:
+    """List the audit log, newest first.
+
+    It has every administrative action, with actor and subject as ids only.
+    """
+    params = pagination.page_params(request)
+    after = params.after(audit.Cursor, audit.FIRST_PAGE)
+    result = await scan(request, audit.page, after, params.limit)
+    return json_response(result.items, headers=params.link(result.next_cursor))
 
 
 ROUTES = [page]

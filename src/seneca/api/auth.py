@@ -1,4 +1,4 @@
-"""Signing in, going on, signing out, and changing one's password, over HTTP."""
+"""Login, token refresh, logout and password change over HTTP."""
 
 import asyncio
 import time
@@ -26,134 +26,130 @@ from seneca.errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from seneca.http import examples, request_bodies
-from seneca.http.app_state import AppState, app_state, now
-from seneca.http.auth import PROVEN_ACCOUNT, current_caller
+from seneca.http import examples
+from seneca.http.app_state import AppState, app_state, now_ms
+from seneca.http.auth import AUTHENTICATED_ACCOUNT, current_caller
 from seneca.http.client_address import client_address
 from seneca.http.endpoint import ResponseSpec, operation
-from seneca.http.responses import JsonResponse, empty_response, json_response
+from seneca.http.requests import read_body
+from seneca.http.responses import Response, empty_response, json_response
 
 AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
+Work = Callable[[Credentials, LoginAttempt, HashingSlot], Awaitable[T | None]]
 TAG: Final = "Accounts and sign-in"
-ATTEMPTS: Final = 2  # another sign-in may have renewed the hash between our look and our write
+ATTEMPTS: Final = 2  # another sign-in may have rehashed the password between the read and the write
 
 log = structlog.get_logger()
 
 
-class Login(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to sign in. `username` may hold the e-mail address."""
+class LoginRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Credentials. `username` may be the email address."""
 
     username: Annotated[str, Meta(max_length=1024, pattern=text_types.NO_NUL)]
     password: passwords.SentPassword
 
 
-class Refresh(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A request to go on."""
+class RefreshRequest(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A refresh token to exchange for new tokens."""
 
     refresh_token: Annotated[str, Meta(max_length=1024, pattern=text_types.NO_NUL)]
 
 
 class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A change of one's own password."""
+    """A change of the caller's own password."""
 
     current_password: passwords.SentPassword
     new_password: passwords.NewPassword
 
 
-class SignedIn(Struct, frozen=True, rename="camel"):
-    """The answer to signing in."""
+class TokenResponse(Struct, frozen=True, rename="camel"):
+    """An access token and a refresh token."""
 
     token: str
-    refresh_token: Annotated[str, Meta(description="Good once, at `/auth/refresh`; for 14 days, and 30 in all.")]
+    refresh_token: Annotated[
+        str,
+        Meta(description="Valid once, at `/auth/refresh`, for 14 days; the sign-in as a whole lasts at most 30 days."),
+    ]
     token_type: Literal["Bearer"]
-    expires_in: Annotated[int, Meta(description="Seconds.")]
+    expires_in: Annotated[int, Meta(description="Lifetime of `token` in seconds.")]
 
 
-async def authenticate(
-    request: AnyRequest,
-    name: str,
-    password: str,
-    work: Callable[[Credentials, LoginAttempt, HashingSlot], Awaitable[T | None]],
-) -> T:
-    """Do something for whoever knows the password that goes with a name.
+async def authenticate_by_password(request: AnyRequest, name: str, password: str, work: Work[T]) -> T:
+    """Verify a password and run ``work`` for its account, within the limits on failed logins.
 
     Args:
-        request: where it was given.
-        name: a username or an address.
-        password: the password that was given.
-        work: does it, takes the attempt back, and hashes, if it must, in the slot that is kept for it; None if the account's
-            password is another one by now, and must be verified again.
+        request: the request.
+        name: a username or an email address.
+        password: the password to verify.
+        work: takes the account's credentials, the login attempt, which it must withdraw, and a slot to hash in. It returns None
+            if the password has changed since it was verified; it is then verified again.
 
     Raises:
-        ServiceUnavailable: too many wait to be verified.
-        TooManyRequests: too many have failed, or are in progress. Nothing was verified.
-        InvalidCredentials: there is no such name, or that is not its password. Both take the same time.
+        ServiceUnavailable: the hashing queue is full.
+        TooManyRequests: too many attempts have failed or are in progress. The password was not verified.
+        InvalidCredentials: the name is unknown or the password is wrong. Both take the same time.
 
     """
-    began = time.monotonic()
-    shared, address = app_state(request), client_address(request)
+    started = time.monotonic()
+    state, address = app_state(request), client_address(request)
     try:
-        attempt = await _reserve(shared, name, address)
+        attempt = await _reserve_attempt(state, name, address)
         await asyncio.sleep(attempt.delay_ms / 1000)
         try:
-            with shared.password_hashers.slot(address, text_types.key(name)) as slot:
-                done = await _verified(shared, attempt, password, slot, work)
+            with state.password_hashers.slot(address, text_types.key(name)) as slot:
+                result = await _verify_and_run(state, attempt, password, slot, work)
         except ApiError:  # the password was right, or could not be verified
-            await _take_back(shared, attempt)
+            await _withdraw_attempt(state, attempt)
             raise
     except TooManyRequests as error:
         _log_failure(request, error.account, address, error.code)
         raise
     account_id = attempt.account.id if attempt.account else None
-    if done is not None:
-        request.scope[PROVEN_ACCOUNT] = account_id  # type: ignore[literal-required]
-        return done
-    await asyncio.sleep(-(time.monotonic() - began) % (attempt.failure_step_ms / 1000))
+    if result is not None:
+        request.scope[AUTHENTICATED_ACCOUNT] = account_id  # type: ignore[literal-required]
+        return result
+    await asyncio.sleep(-(time.monotonic() - started) % (attempt.failure_step_ms / 1000))
     _log_failure(request, account_id, address, InvalidCredentials.code)
     raise InvalidCredentials(account=account_id)
 
 
-async def _reserve(shared: AppState, name: str, address: str) -> LoginAttempt:
-    """Count an attempt before it is made: it waits for its turn at the database behind those of its own address only.
+async def _reserve_attempt(state: AppState, name: str, address: str) -> LoginAttempt:
+    """Count an attempt before it is made. For a database slot it waits only behind attempts from the same address.
 
     Raises:
-        TooManyRequests: not yet, or too many at this name are being counted.
+        TooManyRequests: the name must wait, or too many attempts at it are being counted.
 
     """
-    with shared.password_hashers.permit(address, text_types.key(name)):
-        async with shared.sign_in_slots.slot(address):
-            return await shared.database.write(
-                login_throttle.reserve, name, address, shared.settings.max_login_failures, now()
+    with state.password_hashers.permit(address, text_types.key(name)):
+        async with state.sign_in_slots.slot(address):
+            return await state.database.write(
+                login_throttle.reserve, name, address, state.settings.max_login_failures, now_ms()
             )
 
 
-async def _take_back(shared: AppState, attempt: LoginAttempt) -> None:
-    with suppress(ServiceUnavailable):  # then it counts as a failure
-        await shared.database.write(login_throttle.withdraw, attempt)
+async def _withdraw_attempt(state: AppState, attempt: LoginAttempt) -> None:
+    with suppress(ServiceUnavailable):  # the attempt then stays counted as a failure
+        await state.database.write(login_throttle.withdraw, attempt)
 
 
-async def _verified(
-    shared: AppState,
-    attempt: LoginAttempt,
-    password: str,
-    slot: HashingSlot,
-    work: Callable[[Credentials, LoginAttempt, HashingSlot], Awaitable[T | None]],
+async def _verify_and_run(
+    state: AppState, attempt: LoginAttempt, password: str, slot: HashingSlot, work: Work[T]
 ) -> T | None:
-    """What the work returns, if the password is right."""
+    """Return what the work returns, or None if the password is wrong."""
     credentials = attempt.account
     for _ in range(ATTEMPTS):
         if not await slot.verify(credentials.password_hash if credentials else None, password) or credentials is None:
             return None
-        done = await work(credentials, attempt, slot)
-        if done is not None:
-            return done
-        credentials = await shared.database.read(accounts.credentials, attempt.name)
+        result = await work(credentials, attempt, slot)
+        if result is not None:
+            return result
+        credentials = await state.database.read(accounts.credentials, attempt.name)
     return None
 
 
 def _log_failure(request: AnyRequest, account_id: str | None, address: str, reason: str) -> None:
-    """Log a sign-in that failed: whose password was tried, and a keyed hash of the address, never the name or the address."""
+    """Log a failed login with the account's id and a keyed hash of the address, never with the name or the address itself."""
     log.warning(
         "login failed",
         request=request.scope.get("request_id"),
@@ -169,43 +165,43 @@ def _log_failure(request: AnyRequest, account_id: str | None, address: str, reas
     opt=operation(
         tag=TAG,
         requires="anyone",
-        body=Login,
+        body=LoginRequest,
         example=examples.LOGIN,
-        responses=[ResponseSpec(200, "A token.", SignedIn, examples.SIGNED_IN)],
+        responses=[ResponseSpec(200, "The tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
         errors=[InvalidCredentials, TooManyRequests],
     ),
 )
-async def login(request: AnyRequest) -> JsonResponse:
-    """Sign in with a username or an e-mail address, and a password."""
-    given = await request_bodies.read(request, Login)
-    shared = app_state(request)
+async def login(request: AnyRequest) -> Response:
+    """Sign in with a username or an email address, and a password."""
+    payload = await read_body(request, LoginRequest)
+    state = app_state(request)
 
-    async def start(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> JsonResponse | None:
-        renewed = None
-        if not passwords.is_current(verified.password_hash or ""):
-            renewed = await slot.hash(given.password)
-        async with shared.sign_in_slots.slot(verified.id):
-            started = await shared.database.write(sign_ins.start, verified, renewed, attempt, now())
-        if started is None:
+    async def start(credentials: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> Response | None:
+        new_hash = None
+        if not passwords.is_current(credentials.password_hash or ""):
+            new_hash = await slot.hash(payload.password)
+        async with state.sign_in_slots.slot(credentials.id):
+            sign_in = await state.database.write(sign_ins.start, credentials, new_hash, attempt, now_ms())
+        if sign_in is None:
             return None
-        shared.token_verifier.revoke(started.ended)
-        return token_response(shared, started.account.role, started.refresh_token, started.generation)
+        state.token_verifier.revoke(sign_in.ended)
+        return token_response(state, sign_in.account.role, sign_in.refresh_token, sign_in.generation)
 
     try:
-        return await authenticate(request, given.username.strip(), given.password, start)
-    except (TooManyRequests, ServiceUnavailable) as refusal:
-        await find_account(shared, given.username.strip(), refusal)
+        return await authenticate_by_password(request, payload.username.strip(), payload.password, start)
+    except (TooManyRequests, ServiceUnavailable) as error:
+        await set_error_account(state, payload.username.strip(), error)
         raise
 
 
-async def find_account(shared: AppState, name: str, refusal: ApiError) -> None:
-    """Note in a refusal whom it keeps out, for the log.
+async def set_error_account(state: AppState, name: str, error: ApiError) -> None:
+    """Set the account of an error, for the log.
 
-    It is asked for each time, also where it is known already: or names that are nobody's would be told by the time.
+    The account is read even if the error has one already: otherwise the response time would reveal whether the name exists.
     """
     with suppress(ServiceUnavailable):
-        account = await shared.database.read(accounts.credentials, name)
-        refusal.account = account.id if account else None
+        account = await state.database.read(accounts.credentials, name)
+        error.account = account.id if account else None
 
 
 @post(
@@ -214,83 +210,90 @@ async def find_account(shared: AppState, name: str, refusal: ApiError) -> None:
     opt=operation(
         tag=TAG,
         requires="anyone",
-        body=Refresh,
+        body=RefreshRequest,
         example=examples.REFRESH,
-        responses=[ResponseSpec(200, "The next tokens.", SignedIn, examples.SIGNED_IN)],
+        responses=[ResponseSpec(200, "The new tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
         errors=[Unauthenticated],
     ),
 )
-async def refresh(request: AnyRequest) -> JsonResponse:
-    """Exchange a refresh token for the next tokens.
+async def refresh(request: AnyRequest) -> Response:
+    """Exchange a refresh token for new tokens.
 
-    It is good once. Used again within ten seconds, while the next one is unused, it is answered with the same next one: the
-    answer may have been lost. Used again at any other time it ends the whole sign-in, since then somebody has stolen it.
+    A refresh token is valid once. Within ten seconds of its first use, while the new one is unused, sending it again returns the same
+    new one, in case the first response was lost. Any other reuse ends the sign-in, since the token may have been stolen.
     """
-    given = RefreshToken.parse((await request_bodies.read(request, Refresh)).refresh_token)
-    shared = app_state(request)
-    done = [] if given is None else await shared.database.write(sign_ins.refresh, given, now())
-    if isinstance(done, list):
-        shared.token_verifier.revoke(done)
-        if given is None:
+    token = RefreshToken.parse((await read_body(request, RefreshRequest)).refresh_token)
+    state = app_state(request)
+    result = [] if token is None else await state.database.write(sign_ins.refresh, token, now_ms())
+    if isinstance(result, list):
+        state.token_verifier.revoke(result)
+        if token is None:
             raise Unauthenticated("token-invalid", "The refresh token is not valid. Sign in again.")
-        raise Unauthenticated("signed-out", account=given.account_id if done else None)
-    request.scope[PROVEN_ACCOUNT] = done.token.account_id  # type: ignore[literal-required]
-    return token_response(shared, done.role, done.token, done.generation)
+        raise Unauthenticated("signed-out", account=token.account_id if result else None)
+    request.scope[AUTHENTICATED_ACCOUNT] = result.token.account_id  # type: ignore[literal-required]
+    return token_response(state, result.role, result.token, result.generation)
 
 
-def token_response(shared: AppState, role: accounts.Role, token: RefreshToken, generation: str) -> JsonResponse:
-    """The tokens of a sign-in."""
-    shared.token_verifier.accept_generation(generation)
-    issued = access_tokens.issue(
-        shared.token_verifier.keys,
-        account_id=token.account_id,
+def token_response(state: AppState, role: accounts.Role, refresh_token: RefreshToken, generation: str) -> Response:
+    """Issue an access token, and respond with it and the refresh token."""
+    state.token_verifier.accept_generation(generation)
+    access_token = access_tokens.issue(
+        state.token_verifier.keys,
+        account_id=refresh_token.account_id,
         role=role,
-        sign_in=token.sign_in,
-        now=now(),
+        sign_in=refresh_token.sign_in,
+        now=now_ms(),
         generation=generation,
     )
-    return json_response(SignedIn(issued, token.text, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
+    return json_response(TokenResponse(access_token, refresh_token.text, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
 
 
 @post(
     "/auth/logout",
-    status_code=200,  # the framework's word only; the answer is a 204
+    status_code=200,  # for the framework only; the response is a 204
     opt=operation(tag=TAG, requires="signed-in", responses=[ResponseSpec(204, "Signed out.")]),
 )
-async def logout(request: AnyRequest) -> JsonResponse:
-    """Sign out: this sign-in's tokens stop working."""
-    caller, shared = current_caller(request), app_state(request)
-    await shared.database.write(sign_ins.sign_out, caller, now())
-    shared.token_verifier.revoke([caller.sign_in])
+async def logout(request: AnyRequest) -> Response:
+    """Sign out.
+
+    The tokens of this sign-in become invalid.
+    """
+    caller, state = current_caller(request), app_state(request)
+    await state.database.write(sign_ins.sign_out, caller, now_ms())
+    state.token_verifier.revoke([caller.sign_in])
     return empty_response()
 
 
 @put(
     "/auth/password",
-    status_code=200,  # the framework's word only; the answer is a 204
+    status_code=200,  # for the framework only; the response is a 204
     opt=operation(
         tag=TAG,
         requires="signed-in",
         body=PasswordChange,
         example=examples.PASSWORD_CHANGE,
-        responses=[ResponseSpec(204, "The password is changed.")],
+        responses=[ResponseSpec(204, "Changed.")],
         errors=[InvalidCredentials, TooManyRequests, AccountNotFound],
     ),
 )
-async def change_password(request: AnyRequest) -> JsonResponse:
-    """Change one's own password. Every other sign-in of the account ends."""
-    given = await request_bodies.read(request, PasswordChange)
-    caller, shared = current_caller(request), app_state(request)
-    account = await shared.database.read(accounts.get, caller.id)
-    shared.password_policy.check(given.new_password, account.username, account.email, field="newPassword")
+async def change_password(request: AnyRequest) -> Response:
+    """Change your own password.
 
-    async def change(verified: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> list[str] | None:
-        new_hash = await slot.hash(given.new_password)
-        return await shared.database.write(
-            sign_ins.change_password, caller, verified, attempt, new_hash=new_hash, now=now()
+    All other sign-ins of the account end.
+    """
+    payload = await read_body(request, PasswordChange)
+    caller, state = current_caller(request), app_state(request)
+    account = await state.database.read(accounts.get, caller.id)
+    state.password_policy.check(payload.new_password, account.username, account.email, field="newPassword")
+
+    async def change(credentials: Credentials, attempt: LoginAttempt, slot: HashingSlot) -> list[str] | None:
+        new_hash = await slot.hash(payload.new_password)
+        return await state.database.write(
+            sign_ins.change_password, caller, credentials, attempt, new_hash=new_hash, now=now_ms()
         )
 
-    shared.token_verifier.revoke(await authenticate(request, account.username, given.current_password, change))
+    revoked_sign_ins = await authenticate_by_password(request, account.username, payload.current_password, change)
+    state.token_verifier.revoke(revoked_sign_ins)
     return empty_response()
 
 

@@ -11,20 +11,20 @@ from seneca.common.text_types import CursorText
 from seneca.courses import Course, CourseChange, NewCourse
 from seneca.database import Transaction
 from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
-from seneca.http import examples, pagination, path_parameters, request_bodies
+from seneca.http import examples, pagination
 from seneca.http.app_state import app_state
 from seneca.http.auth import current_caller, write_as_admin
 from seneca.http.endpoint import KIBIBYTE, ResponseSpec, operation
-from seneca.http.headers import header
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import JsonResponse, empty_response, json_response
+from seneca.http.requests import header, path_text, read_body
+from seneca.http.responses import Response, empty_response, json_response
 
-MOST_BYTES = 1024 * KIBIBYTE
+MAX_COURSE_BYTES = 1024 * KIBIBYTE
 ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
 
 
-class Created(Struct, frozen=True, rename="camel"):
-    """The answer to a new course."""
+class CreateCourseResponse(Struct, frozen=True, rename="camel"):
+    """The response to the creation of a course."""
 
     message: str
     new_course: Course
@@ -37,21 +37,21 @@ class Created(Struct, frozen=True, rename="camel"):
         requires="admin",
         body=NewCourse,
         example=examples.NEW_COURSE,
-        max_body_bytes=MOST_BYTES,
-        responses=[ResponseSpec(201, "The course.", Created, examples.CREATED_COURSE)],
+        max_body_bytes=MAX_COURSE_BYTES,
+        responses=[ResponseSpec(201, "Created.", CreateCourseResponse, examples.CREATE_COURSE_RESPONSE)],
         errors=[TitleTaken],
     ),
 )
-async def create(request: Request[Any, Any, Any]) -> JsonResponse:
+async def create(request: Request[Any, Any, Any]) -> Response:
     """Create a course."""
-    new = await request_bodies.read(request, NewCourse, MOST_BYTES)
+    payload = await read_body(request, NewCourse, MAX_COURSE_BYTES)
     caller = current_caller(request)
 
-    def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, caller.id, "course.created", courses.create(tx, new, moment), moment)
+    def work(tx: Transaction, now: int) -> Course:
+        return _record(tx, caller.id, "course.created", courses.create(tx, payload, now), now)
 
     course = await write_as_admin(request, caller, work)
-    return json_response(Created("Course created successfully", course), 201)
+    return json_response(CreateCourseResponse("Course created successfully", course), 201)
 
 
 @get(
@@ -62,14 +62,14 @@ async def create(request: Request[Any, Any, Any]) -> JsonResponse:
         request_headers=["If-None-Match"],
         responses=[
             ResponseSpec(200, "The course.", Course, examples.COURSE, ETAG),
-            ResponseSpec(304, "It is still the version that `If-None-Match` names.", headers=ETAG),
+            ResponseSpec(304, "Not modified: `If-None-Match` has the ETag of the stored version.", headers=ETAG),
         ],
         errors=[CourseNotFound],
     ),
 )
-async def one(request: Request[Any, Any, Any]) -> JsonResponse:
-    """Read a course, by its id or its exact title."""
-    course = await app_state(request).database.read(courses.get, path_parameters.text(request, "courseIdentifier"))
+async def one(request: Request[Any, Any, Any]) -> Response:
+    """Get a course by its id or its exact title."""
+    course = await app_state(request).database.read(courses.get, path_text(request, "courseIdentifier"))
     etag = course.etag
     condition = header(request, b"if-none-match")
     if condition is not None and courses.matches(condition, etag):
@@ -86,12 +86,15 @@ async def one(request: Request[Any, Any, Any]) -> JsonResponse:
         responses=[ResponseSpec(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
     ),
 )
-async def page(request: Request[Any, Any, Any]) -> JsonResponse:
-    """List courses; with `q`, those whose title or qualification contains it, in capitals or not."""
-    asked = pagination.page_params(request)
-    after = asked.after(CursorText, "")
-    found = await scan(request, courses.page, query=asked.query, after=after, limit=asked.limit)
-    return json_response(found.items, headers=asked.link(found.next_cursor))
+async def page(request: Request[Any, Any, Any]) -> Response:
+    """List courses.
+
+    With `q`, list those whose title or qualification contains it (case-insensitive).
+    """
+    params = pagination.page_params(request)
+    after = params.after(CursorText, "")
+    result = await scan(request, courses.page, query=params.query, after=after, limit=params.limit)
+    return json_response(result.items, headers=params.link(result.next_cursor))
 
 
 @put(
@@ -101,23 +104,23 @@ async def page(request: Request[Any, Any, Any]) -> JsonResponse:
         requires="admin",
         body=CourseChange,
         example=examples.COURSE_CHANGE,
-        max_body_bytes=MOST_BYTES,
+        max_body_bytes=MAX_COURSE_BYTES,
         request_headers=["If-Match"],
-        responses=[ResponseSpec(200, "The course as it is now.", Course, examples.COURSE, ETAG)],
+        responses=[ResponseSpec(200, "The changed course.", Course, examples.COURSE, ETAG)],
         errors=[CourseNotFound, TitleTaken, PreconditionFailed],
     ),
 )
-async def change(request: Request[Any, Any, Any]) -> JsonResponse:
-    """Change a course: what is left out stays. With `If-Match`, only if it still is that version."""
-    asked = await request_bodies.read(request, CourseChange, MOST_BYTES)
-    identifier, condition = (
-        path_parameters.text(request, "courseIdentifier"),
-        header(request, b"if-match"),
-    )
+async def change(request: Request[Any, Any, Any]) -> Response:
+    """Change a course.
+
+    Members that are left out keep their values. `If-Match` is optional.
+    """
+    payload = await read_body(request, CourseChange, MAX_COURSE_BYTES)
+    identifier, condition = path_text(request, "courseIdentifier"), header(request, b"if-match")
     caller = current_caller(request)
 
-    def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, caller.id, "course.changed", courses.change(tx, identifier, asked, condition), moment)
+    def work(tx: Transaction, now: int) -> Course:
+        return _record(tx, caller.id, "course.changed", courses.change(tx, identifier, payload, condition), now)
 
     course = await write_as_admin(request, caller, work)
     return json_response(course, headers={"ETag": course.etag})
@@ -125,27 +128,27 @@ async def change(request: Request[Any, Any, Any]) -> JsonResponse:
 
 @delete(
     "/course/{courseIdentifier:str}",
-    status_code=200,  # the framework's word only; the answer below is a 204
+    status_code=200,  # for the framework only; the response is a 204
     opt=operation(
         tag="Courses",
         requires="admin",
-        responses=[ResponseSpec(204, "It is gone.")],
+        responses=[ResponseSpec(204, "Deleted.")],
         errors=[CourseNotFound, CourseInUse],
     ),
 )
-async def remove(request: Request[Any, Any, Any]) -> JsonResponse:
-    """Delete a course that no session refers to."""
-    identifier, caller = path_parameters.text(request, "courseIdentifier"), current_caller(request)
+async def remove(request: Request[Any, Any, Any]) -> Response:
+    """Delete a course that has no sessions."""
+    identifier, caller = path_text(request, "courseIdentifier"), current_caller(request)
 
-    def work(tx: Transaction, moment: int) -> Course:
-        return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), moment)
+    def work(tx: Transaction, now: int) -> Course:
+        return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), now)
 
     await write_as_admin(request, caller, work)
     return empty_response()
 
 
-def _record(tx: Transaction, actor: str, act: Action, course: Course, moment: int) -> Course:
-    audit.record(tx, actor, act, course.id, moment)
+def _record(tx: Transaction, actor: str, action: Action, course: Course, now: int) -> Course:
+    audit.record(tx, actor, action, course.id, now)
     return course
 
 

@@ -1,4 +1,4 @@
-"""The API's documentation over HTTP: the OpenAPI document, and a page that people can read."""
+"""The API documentation over HTTP: the OpenAPI document, and an HTML page rendered from it."""
 
 import hashlib
 import re
@@ -15,10 +15,10 @@ from seneca import errors
 from seneca.courses import matches
 from seneca.errors import ApiError
 from seneca.http.endpoint import Operation, ResponseSpec, operation
-from seneca.http.headers import header
 from seneca.http.openapi import document
 from seneca.http.problem_details import InternalError
-from seneca.http.responses import JsonResponse, empty_response, encode, json_response, text_response
+from seneca.http.requests import header
+from seneca.http.responses import Response, empty_response, encode, json_response, text_response
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,63 +29,65 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def docs_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """The routes that serve the documentation of these routes."""
+    """The routes that serve the documentation of ``routes``."""
 
     @cache
-    def described() -> dict[str, Any]:
+    def openapi_document() -> dict[str, Any]:
         return document(routes)
 
-    @cache  # what follows is the same until the server is another one
-    def kept_document() -> CachedResponse:
-        return CachedResponse(json_response(described()))
+    @cache  # the responses cannot change while the server runs
+    def cached_document() -> CachedResponse:
+        return CachedResponse(json_response(openapi_document()))
 
     @cache
-    def kept_page() -> CachedResponse:
-        return CachedResponse(text_response(render(described()), "text/html"))
+    def cached_page() -> CachedResponse:
+        return CachedResponse(text_response(render(openapi_document()), "text/html"))
 
     @cache
-    def kept_template(name: str, media_type: str) -> CachedResponse:
+    def cached_template(name: str, media_type: str) -> CachedResponse:
         return CachedResponse(text_response(_templates().get_template(name).render(), media_type))
 
-    @get("/openapi.json", opt=_open("The OpenAPI document."))
-    async def openapi_json(request: AnyRequest) -> JsonResponse:
-        return kept_document().answer(request)
+    @get("/openapi.json", opt=_public("The OpenAPI document."))
+    async def openapi_json(request: AnyRequest) -> Response:
+        return cached_document().respond(request)
 
-    @get("/", opt=_open("Where people begin: the documentation."))
-    async def start() -> JsonResponse:
+    @get("/", opt=_public("Redirects to the documentation."))
+    async def start() -> Response:
         return empty_response(307, {"Location": "/docs"})
 
-    @get("/docs", opt=_open("This documentation as a page."))
-    async def docs(request: AnyRequest) -> JsonResponse:
-        return kept_page().answer(request)
+    @get("/docs", opt=_public("The documentation as an HTML page."))
+    async def docs(request: AnyRequest) -> Response:
+        return cached_page().respond(request)
 
-    @get("/docs.css", opt=_open("The page's style."))
-    async def docs_css(request: AnyRequest) -> JsonResponse:
-        return kept_template("docs.css", "text/css").answer(request)
+    @get("/docs.css", opt=_public("The page's style sheet."))
+    async def docs_css(request: AnyRequest) -> Response:
+        return cached_template("docs.css", "text/css").respond(request)
 
-    @get("/docs.svg", opt=_open("The page's icon."))
-    async def docs_svg(request: AnyRequest) -> JsonResponse:
-        return kept_template("docs.svg", "image/svg+xml").answer(request)
+    @get("/docs.svg", opt=_public("The page's icon."))
+    async def docs_svg(request: AnyRequest) -> Response:
+        return cached_template("docs.svg", "image/svg+xml").respond(request)
 
     return [openapi_json, start, docs, docs_css, docs_svg]
 
 
 class CachedResponse:
-    """An answer that is made once, and the validator of its content."""
+    """A response that is rendered once, with an ETag."""
 
-    def __init__(self, whole: JsonResponse) -> None:
-        self._etag = f'"{hashlib.blake2b(whole.body, digest_size=12).hexdigest()}"'
-        self._whole = whole
-        self._whole.headers.append((b"etag", self._etag.encode()))
-        self._unchanged = empty_response(304, {"ETag": self._etag})
+    def __init__(self, response: Response) -> None:
+        self._etag = f'"{hashlib.blake2b(response.body, digest_size=12).hexdigest()}"'
+        self._response = response
+        self._response.headers.append((b"etag", self._etag.encode()))
+        self._not_modified = empty_response(304, {"ETag": self._etag})
 
-    def answer(self, request: AnyRequest) -> JsonResponse:
-        """The whole, or 304 to a client that has it."""
+    def respond(self, request: AnyRequest) -> Response:
+        """The response, or a 304 if the client's copy is current."""
         condition = header(request, b"if-none-match")
-        return self._whole if condition is None or not matches(condition, self._etag) else self._unchanged
+        if condition is not None and matches(condition, self._etag):
+            return self._not_modified
+        return self._response
 
 
-def _open(description: str) -> dict[str, Operation]:
+def _public(description: str) -> dict[str, Operation]:
     return operation(tag="Documentation", requires="anyone", responses=[ResponseSpec(200, description)])
 
 
@@ -101,43 +103,43 @@ def _templates() -> "Environment":
 
 
 def _inline(text: str) -> "Markup":
-    """Text for the page: what stands between backticks is code."""
+    """Render inline Markdown: text between backticks becomes code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", str(escape(text)), flags=re.DOTALL))  # noqa: S704 escaped before
 
 
 def _blocks(text: str) -> "Markup":
-    """The Markdown that this documentation uses: paragraphs, headings of the second level, and indented code."""
+    """Render block Markdown: paragraphs, second-level headings and indented code."""
     from markupsafe import Markup
 
-    made = []
+    rendered = []
     for block in re.split(r"\n\n+", text.strip()):
         if block.startswith("## "):
             name = block.removeprefix("## ")
             heading = Markup('<h2 id="{}">{}</h2>')
-            made.append(heading.format(name.lower().replace(" ", "-"), name))
+            rendered.append(heading.format(name.lower().replace(" ", "-"), name))
         elif block.startswith("    "):
-            made.append(Markup("<pre>{}</pre>").format(textwrap.dedent(block)))
+            rendered.append(Markup("<pre>{}</pre>").format(textwrap.dedent(block)))
         else:
-            made.append(Markup("<p>{}</p>").format(_inline(block)))
-    return Markup("\n").join(made)
+            rendered.append(Markup("<p>{}</p>").format(_inline(block)))
+    return Markup("\n").join(rendered)
 
 
-def render(described: dict[str, Any]) -> str:
-    """The page for people. It needs nothing from elsewhere."""
+def render(api: dict[str, Any]) -> str:
+    """Render the HTML page of an OpenAPI document. It loads nothing from other hosts."""
     kinds: list[type[ApiError]] = [*ApiError.__subclasses__(), InternalError]
-    refusals = [
+    error_rows = [
         (kind.status, code, title)
         for kind in kinds
         if kind not in (errors.CommandError, errors.TotalsMismatch)
         for code, title in kind.titles().items()
     ]
-    guide = re.findall(r"^## (.+)$", described["info"]["description"], re.MULTILINE)
+    guide = re.findall(r"^## (.+)$", api["info"]["description"], re.MULTILINE)
     return (
         _templates()
         .get_template("docs.html")
-        .render(api=described, guide=guide, errors=sorted(set(refusals)), pretty=_pretty)
+        .render(api=api, guide=guide, errors=sorted(set(error_rows)), pretty=_pretty)
     )
 
 

@@ -1,4 +1,4 @@
-"""Taking out and erasing what is held about one person, over HTTP: by themselves, and by an administrator."""
+"""Export and erasure of one person's data over HTTP: by themselves, or by an administrator."""
 
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
@@ -8,134 +8,141 @@ from msgspec import Struct
 
 from seneca import accounts, audit
 from seneca.accounts import Credentials
-from seneca.api.auth import authenticate
+from seneca.api.auth import authenticate_by_password
 from seneca.auth import login_throttle, passwords
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
-from seneca.http import examples, path_parameters, request_bodies
-from seneca.http.app_state import app_state, now
+from seneca.http import examples
+from seneca.http.app_state import app_state, now_ms
 from seneca.http.auth import current_caller, write_as_admin
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import export
-from seneca.http.responses import MAX_BYTES_IN_MEMORY, FileResponse, JsonResponse, empty_response
+from seneca.http.requests import path_uuid, read_body
+from seneca.http.responses import MAX_BYTES_IN_MEMORY, FileResponse, Response, empty_response
 from seneca.privacy import data_export, erasure
-from seneca.privacy.data_export import Export
+from seneca.privacy.data_export import DataExport
 
 AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
-FILE_NAME: Final = {"Content-Disposition": "To be saved as a file."}
-WHOLE = ResponseSpec(200, "Everything that is held.", Export, examples.EXPORT, FILE_NAME)
+CONTENT_DISPOSITION: Final = {"Content-Disposition": "The name of the file to save."}
+EXPORT = ResponseSpec(200, "All data held about the person.", DataExport, examples.DATA_EXPORT, CONTENT_DISPOSITION)
 
 
-class Erasure(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to erase one's own account."""
+class AccountErasure(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to erase the caller's own account."""
 
     password: passwords.SentPassword
 
 
-async def download(request: AnyRequest, account_id: str) -> FileResponse:
-    """Everything that is held about an account, from one snapshot. Raises AccountNotFound."""
+async def export_account(request: AnyRequest, account_id: str) -> FileResponse:
+    """All data held about an account, read from one snapshot. Raises AccountNotFound."""
 
-    def work(tx: Transaction, moment: int) -> FileResponse:
+    def work(tx: Transaction, now: int) -> FileResponse:
         file = SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
-            data_export.write(tx, account_id, moment, file.write)
+            data_export.write(tx, account_id, now, file.write)
         except BaseException:
             file.close()
             raise
         return FileResponse(file, f"seneca-{account_id}.json")
 
-    return await export(request, work, now())
+    return await export(request, work, now_ms())
 
 
 @get(
     "/auth/me/export",
-    opt=operation(tag=TAG, requires="signed-in", is_download=True, responses=[WHOLE], errors=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="signed-in", is_download=True, responses=[EXPORT], errors=[AccountNotFound]),
 )
 async def export_own(request: AnyRequest) -> FileResponse:
-    """Take out everything that is held about the caller."""
-    return await download(request, current_caller(request).id)
+    """Export all data held about the caller."""
+    return await export_account(request, current_caller(request).id)
 
 
 @get(
     "/users/{userId:str}/export",
-    opt=operation(tag=TAG, requires="admin", is_download=True, responses=[WHOLE], errors=[AccountNotFound]),
+    opt=operation(tag=TAG, requires="admin", is_download=True, responses=[EXPORT], errors=[AccountNotFound]),
 )
 async def export_anothers(request: AnyRequest) -> FileResponse:
-    """Take out everything that is held about an account. The audit log says so."""
-    user_id, caller = path_parameters.identifier(request, "userId"), current_caller(request)
+    """Export all data held about an account.
 
-    def note(tx: Transaction, moment: int) -> None:
+    The export is recorded in the audit log.
+    """
+    user_id, caller = path_uuid(request, "userId"), current_caller(request)
+
+    def record(tx: Transaction, now: int) -> None:
         accounts.get(tx, user_id)
-        audit.record(tx, caller.id, "account.exported", user_id, moment)
+        audit.record(tx, caller.id, "account.exported", user_id, now)
 
-    await write_as_admin(request, caller, note)  # first: nothing goes out unrecorded
-    return await download(request, user_id)
+    await write_as_admin(request, caller, record)  # before the export, so that none goes unrecorded
+    return await export_account(request, user_id)
 
 
 @delete(
     "/auth/me",
-    status_code=200,  # the framework's word only; the answer is a 204
+    status_code=200,  # for the framework only; the response is a 204
     opt=operation(
         tag=TAG,
         requires="signed-in",
-        body=Erasure,
-        example=examples.ERASURE,
-        responses=[ResponseSpec(204, "It is gone.")],
+        body=AccountErasure,
+        example=examples.ACCOUNT_ERASURE,
+        responses=[ResponseSpec(204, "Deleted.")],
         errors=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
     ),
 )
-async def erase_own(request: AnyRequest) -> JsonResponse:
-    """Erase the caller's account and everything that is held about them. Every figure is corrected."""
-    given = await request_bodies.read(request, Erasure)
-    caller, shared = current_caller(request), app_state(request)
-    account = await shared.database.read(accounts.get, caller.id)
-    moment = now()
+async def erase_own(request: AnyRequest) -> Response:
+    """Erase the caller's account and all data held about them.
 
-    async def erase(verified: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.ErasureResult | None:
-        if verified.id != caller.id:  # the name is somebody else's by now
+    Every statistic is corrected accordingly.
+    """
+    payload = await read_body(request, AccountErasure)
+    caller, state = current_caller(request), app_state(request)
+    account = await state.database.read(accounts.get, caller.id)
+    now = now_ms()
+
+    async def erase(credentials: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.ErasureResult | None:
+        if credentials.id != caller.id:  # the name belongs to another account by now
             raise AccountNotFound
 
         def work(tx: Transaction) -> erasure.ErasureResult | None:
             login_throttle.withdraw(tx, attempt)
-            return erasure.erase_self(tx, caller, verified, moment)
+            return erasure.erase_self(tx, caller, credentials, now)
 
-        return await shared.database.write(work)
+        return await state.database.write(work)
 
-    erased = await authenticate(request, account.username, given.password, erase)
-    shared.token_verifier.revoke([*erased.sign_ins, caller.sign_in])
-    await shared.erasure_worker.finish_erasure(caller.id, moment, is_complete=erased.is_complete)
+    result = await authenticate_by_password(request, account.username, payload.password, erase)
+    state.token_verifier.revoke([*result.sign_ins, caller.sign_in])
+    await state.erasure_worker.finish_erasure(caller.id, now, is_complete=result.is_complete)
     return empty_response()
 
 
 @delete(
     "/users/{userId:str}",
-    status_code=200,  # the framework's word only; the answer is a 204
+    status_code=200,  # for the framework only; the response is a 204
     opt=operation(
         tag=TAG,
         requires="admin",
-        responses=[ResponseSpec(204, "It is gone.")],
+        responses=[ResponseSpec(204, "Deleted.")],
         errors=[AccountNotFound, LastAdministrator, OwnAccount],
     ),
 )
-async def erase_another(request: AnyRequest) -> JsonResponse:
-    """Erase another account and everything that is held about it. Every figure is corrected, and its sign-ins end.
+async def erase_another(request: AnyRequest) -> Response:
+    """Erase another account and all data held about it.
 
-    One's own account is erased by `DELETE /auth/me`.
+    Every statistic is corrected accordingly, and the account's sign-ins end. To erase your own account, use `DELETE /auth/me`.
     """
-    user_id, caller = path_parameters.identifier(request, "userId"), current_caller(request)
-    shared, moment = app_state(request), now()
+    user_id, caller = path_uuid(request, "userId"), current_caller(request)
+    state, now = app_state(request), now_ms()
     if user_id == caller.id:
         raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
 
     def erase(tx: Transaction, _: int) -> erasure.ErasureResult:
-        return erasure.erase(tx, caller.id, user_id, moment)
+        return erasure.erase(tx, caller.id, user_id, now)
 
-    erased = await write_as_admin(request, caller, erase, subject=user_id)
-    shared.token_verifier.revoke(erased.sign_ins)
-    await shared.erasure_worker.finish_erasure(user_id, moment, is_complete=erased.is_complete)
+    result = await write_as_admin(request, caller, erase, target=user_id)
+    state.token_verifier.revoke(result.sign_ins)
+    await state.erasure_worker.finish_erasure(user_id, now, is_complete=result.is_complete)
     return empty_response()
 
 

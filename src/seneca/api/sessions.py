@@ -19,25 +19,26 @@ from seneca.errors import (
     TooManyNames,
     TopicNotFound,
 )
-from seneca.http import examples, path_parameters, request_bodies
-from seneca.http.app_state import app_state, now
+from seneca.http import examples
+from seneca.http.app_state import app_state, now_ms
 from seneca.http.auth import current_caller, current_learner
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
-from seneca.http.responses import JsonResponse, json_response
+from seneca.http.requests import path_uuid, read_body
+from seneca.http.responses import Response, json_response
 from seneca.sessions import commands, queries
 from seneca.sessions.results import ModuleResult, parse_results
 
 
-class Started(Struct, frozen=True, rename="camel"):
-    """The answer to a start."""
+class StartSessionResponse(Struct, frozen=True, rename="camel"):
+    """The response to the start of a session."""
 
     message: str
     session_id: str
 
 
-class Updated(Struct, frozen=True, rename="camel"):
-    """The answer to an update."""
+class UpdateSessionResponse(Struct, frozen=True, rename="camel"):
+    """The response to an update of a session."""
 
     message: str
     session_id: str
@@ -45,8 +46,8 @@ class Updated(Struct, frozen=True, rename="camel"):
     updated_modules_stats: list[ModuleResult]
 
 
-class Ended(Struct, frozen=True, rename="camel"):
-    """The answer to an end."""
+class EndSessionResponse(Struct, frozen=True, rename="camel"):
+    """The response to the end of a session."""
 
     message: str
     session_id: str
@@ -59,30 +60,30 @@ class Ended(Struct, frozen=True, rename="camel"):
         tag="Study sessions",
         requires="user",
         body=commands.StartSession,
-        example=examples.START,
+        example=examples.START_SESSION,
         responses=[
-            ResponseSpec(201, "The session has started.", Started, examples.STARTED),
+            ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
             ResponseSpec(
                 200,
-                "The same start came before: nothing new was started.",
-                Started,
-                examples.STARTED,
+                "Started by an earlier identical request; nothing changed.",
+                StartSessionResponse,
+                examples.START_SESSION_RESPONSE,
             ),
         ],
         errors=[CourseNotFound, TopicNotFound, SessionIdTaken, QuotaExceeded],
     ),
 )
-async def start(request: Request[Any, Any, Any]) -> JsonResponse:
+async def start(request: Request[Any, Any, Any]) -> Response:
     """Start a session.
 
-    A `sessionId` that the client brings makes the request repeatable: the same start again starts nothing.
+    With a `sessionId` chosen by the client the request is idempotent: repeating it starts nothing.
     """
-    asked = await request_bodies.read(request, commands.StartSession)
-    learner, shared, moment = current_learner(request), app_state(request), now()
-    async with shared.quotas.charge(learner, 0, moment):
-        session_id, is_new = await shared.database.write(commands.start, learner, asked, moment)
+    payload = await read_body(request, commands.StartSession)
+    learner, state, now = current_learner(request), app_state(request), now_ms()
+    async with state.quotas.charge(learner, 0, now):
+        session_id, is_new = await state.database.write(commands.start, learner, payload, now)
     return json_response(
-        Started("Session started created successfully", session_id),
+        StartSessionResponse("Session started created successfully", session_id),
         201 if is_new else 200,
     )
 
@@ -93,28 +94,28 @@ async def start(request: Request[Any, Any, Any]) -> JsonResponse:
         tag="Study sessions",
         requires="user",
         body=commands.UpdateSession,
-        example=examples.UPDATE,
-        responses=[ResponseSpec(200, "The results are recorded.", Updated, examples.UPDATED)],
+        example=examples.UPDATE_SESSION,
+        responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
         errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
     ),
 )
-async def update(request: Request[Any, Any, Any]) -> JsonResponse:
+async def update(request: Request[Any, Any, Any]) -> Response:
     """Record results of modules.
 
-    A part that is given replaces the stored one, one that is left out stays. All of it is recorded or nothing.
+    A part in the request replaces the stored one; a part that is left out stays. The request is atomic.
     """
-    asked = await request_bodies.read(request, commands.UpdateSession)
-    session_id = asked.session_id.lower()
-    given = parse_results(asked.module_stats)
-    learner, shared = current_learner(request), app_state(request)
-    async with shared.quotas.charge(learner, sum(result.bytes for result in given), now()):
-        recorded = await shared.database.write(commands.update, learner, session_id, given)
+    payload = await read_body(request, commands.UpdateSession)
+    session_id = payload.session_id.lower()
+    results = parse_results(payload.module_stats)
+    learner, state = current_learner(request), app_state(request)
+    async with state.quotas.charge(learner, sum(result.bytes for result in results), now_ms()):
+        updated_session = await state.database.write(commands.update, learner, session_id, results)
     return json_response(
-        Updated(
+        UpdateSessionResponse(
             "Session updated successfully",
             session_id,
-            scores.to_points(recorded.points),
-            recorded.modules,
+            scores.to_points(updated_session.points),
+            updated_session.modules,
         )
     )
 
@@ -125,18 +126,18 @@ async def update(request: Request[Any, Any, Any]) -> JsonResponse:
         tag="Study sessions",
         requires="user",
         body=commands.EndSession,
-        example=examples.END,
-        responses=[ResponseSpec(200, "The session has ended.", Ended, examples.ENDED)],
+        example=examples.END_SESSION,
+        responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
         errors=[SessionNotFound, SessionEnded, QuotaExceeded],
     ),
 )
-async def end(request: Request[Any, Any, Any]) -> JsonResponse:
+async def end(request: Request[Any, Any, Any]) -> Response:
     """End a session."""
-    session_id = (await request_bodies.read(request, commands.EndSession)).session_id.lower()
-    learner, shared, moment = current_learner(request), app_state(request), now()
-    async with shared.quotas.charge(learner, 0, moment):
-        ended_at = await shared.database.write(commands.end, learner, session_id, moment)
-    return json_response(Ended("Session ended successfully", session_id, to_iso(ended_at)))
+    session_id = (await read_body(request, commands.EndSession)).session_id.lower()
+    learner, state, now = current_learner(request), app_state(request), now_ms()
+    async with state.quotas.charge(learner, 0, now):
+        ended_at = await state.database.write(commands.end, learner, session_id, now)
+    return json_response(EndSessionResponse("Session ended successfully", session_id, to_iso(ended_at)))
 
 
 @get(
@@ -148,13 +149,13 @@ async def end(request: Request[Any, Any, Any]) -> JsonResponse:
         errors=[SessionNotFound],
     ),
 )
-async def one(request: Request[Any, Any, Any]) -> JsonResponse:
-    """Read a session: a learner one of their own, an administrator any.
+async def one(request: Request[Any, Any, Any]) -> Response:
+    """Get a session: learners their own, administrators any.
 
-    Where several learners brought the same id, an administrator gets the one that started first.
+    If several learners chose the same id, an administrator gets the session that started first.
     """
-    session_id = path_parameters.identifier(request, "sessionId")
-    if current_caller(request).role == "admin":  # many learners may have brought this id
+    session_id = path_uuid(request, "sessionId")
+    if current_caller(request).role == "admin":  # many learners may have chosen this id
         return json_response(await scan(request, queries.get, None, session_id))
     return json_response(await app_state(request).database.read(queries.get, current_learner(request), session_id))
 

@@ -1,4 +1,4 @@
-"""Answer with statistics, however many module names they have: few at once, many from a thread, through a file."""
+"""Respond with statistics: directly if they have few module names, else from a thread and through a temporary file."""
 
 from collections.abc import Callable, Iterator
 from tempfile import SpooledTemporaryFile
@@ -15,26 +15,26 @@ from seneca.http.limits.long_reads import scan
 from seneca.http.responses import MAX_BYTES_IN_MEMORY, AsgiResponse, FileResponse, encode, json_response
 from seneca.stats.queries import ManyNames, Statistics
 
-NAMES_AT_ONCE: Final = 500
-START_OF_NAMES: Final = b'"moduleNames":['
+NAMES_PER_CHUNK: Final = 500
+NAMES_START: Final = b'"moduleNames":['
 
 
 Statistic = Callable[..., Statistics]
-"""What reads statistics: takes a transaction, texts, and ``quick``."""
+"""A query for statistics: it takes a transaction, strings, and ``quick``."""
 
 
 async def respond(request: Request[Any, Any, Any], statistic: Statistic, *args: str) -> AsgiResponse:
-    """Read statistics and answer with them.
+    """Run a query for statistics and respond with the result.
 
-    Those of many names are read and encoded on a thread, so that nobody waits for them, and then kept in a temporary file
-    while they are sent: they may have more bytes than the memory for large answers.
+    A result with many names is read and encoded on a thread, so that it does not block other requests, and sent from a temporary
+    file, because it may exceed the memory budget for large responses.
     """
 
     def write(tx: Transaction) -> FileResponse:
         file = SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
-            for piece in pieces(statistic(tx, *args, quick=False)):
-                file.write(piece)
+            for chunk in chunks(statistic(tx, *args, quick=False)):
+                file.write(chunk)
         except BaseException:
             file.close()
             raise
@@ -48,13 +48,13 @@ async def respond(request: Request[Any, Any, Any], statistic: Statistic, *args: 
         return await scan(request, write)
 
 
-def pieces(statistics: Statistics) -> Iterator[bytes]:
-    """Statistics as JSON, some names at a time: encoding all at once would hold up every other thread."""
+def chunks(statistics: Statistics) -> Iterator[bytes]:
+    """Encode statistics as JSON, ``NAMES_PER_CHUNK`` names at a time: encoding all of them at once would block other threads."""
     amount = statistics.module_amount
     names = amount.module_names
     empty = msgspec.structs.replace(statistics, module_amount=msgspec.structs.replace(amount, module_names=[]))
-    head, start, tail = encode(empty).partition(START_OF_NAMES)
+    head, start, tail = encode(empty).partition(NAMES_START)
     yield head + start
-    for at in range(0, len(names), NAMES_AT_ONCE):
-        yield (b"," if at else b"") + encode(names[at : at + NAMES_AT_ONCE])[1:-1]
+    for offset in range(0, len(names), NAMES_PER_CHUNK):
+        yield (b"," if offset else b"") + encode(names[offset : offset + NAMES_PER_CHUNK])[1:-1]
     yield tail

@@ -70,7 +70,7 @@ def set_password(
                 raise AccountNotFound(f"There is no account named {name}.")
             account = accounts.get(tx, found.id)
         password = new_password()
-        json_decoding.convert({"password": password}, accounts.Change)
+        json_decoding.convert({"password": password}, accounts.AccountChange)
         PasswordPolicy.load(told.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
 

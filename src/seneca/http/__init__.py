@@ -1,1 +1,1 @@
-"""What every HTTP route shares: authentication, requests, responses, errors, limits."""
+"""What all HTTP routes share: authentication, requests, responses, errors and limits."""

@@ -1,4 +1,4 @@
-"""What the routes of one worker share."""
+"""The application state: the services that the routes of one worker share."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ from seneca.settings import Settings
 
 
 class AppState(Struct, frozen=True):
-    """Made once, by ``app.create_app``."""
+    """The services of one worker, created once by ``app.create_app``."""
 
     settings: Settings
     database: Database
@@ -25,7 +25,7 @@ class AppState(Struct, frozen=True):
     password_hashers: PasswordHasherPool
     password_policy: PasswordPolicy
     sign_in_slots: FairSlots
-    """To be held while a sign-in is at the database, by its address: they leave half of the connections for writes to others."""
+    """A sign-in holds one, keyed by client address, while it uses the database. Half of the connections stay free for other writes."""
     erasure_worker: ErasureWorker
     quotas: LearnerQuotas
     list_slots: FairSlots
@@ -38,11 +38,11 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 def app_state(connection: Connection) -> AppState:
-    """The services of the application that this request came to."""
-    shared: AppState = connection.scope["litestar_app"].state["services"]
-    return shared
+    """The state of the application that received this request."""
+    state: AppState = connection.scope["litestar_app"].state["services"]
+    return state
 
 
-def now() -> int:
-    """The time, in milliseconds since 1970. Doors read the clock; concepts are told."""
+def now_ms() -> int:
+    """The current time in milliseconds since 1970. Only interfaces read the clock; domain modules take the time as an argument."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""Who is asking, and whether they may: the guard of every route."""
+"""Authentication and authorisation of requests, and the guard that runs before every route."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,42 +9,42 @@ from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
-from seneca.errors import Forbidden, InvalidInput, Unauthenticated
-from seneca.http.app_state import Connection, app_state, now
-from seneca.http.endpoint import Operation
-from seneca.http.headers import header
+from seneca.errors import Forbidden, Unauthenticated
+from seneca.http.app_state import Connection, app_state, now_ms
+from seneca.http.endpoint import Operation, check_query
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
 T = TypeVar("T")
 
 CALLER = "caller"
-PROVEN_ACCOUNT = "proved"
-"""Where a request's scope has the id of an account that was proved otherwise than by a token: for the log."""
+"""Key of the request's scope: the ``Caller`` that the guard authenticated."""
+AUTHENTICATED_ACCOUNT = "authenticated_account"
+"""Key of the request's scope: for the log, the id of an account that was authenticated without an access token."""
 
 
 def bearer_token(connection: Connection) -> str | None:
-    """The bearer token that came with the request, or None.
+    """The bearer token of the request, or None.
 
     Raises:
-        Unauthenticated: the Authorization header is of another kind, or there are several.
+        Unauthenticated: the Authorization header has another scheme, or there are several such headers.
 
     """
-    authorization = header(connection, b"authorization")
-    if authorization is None:
+    headers = [value for name, value in connection.scope["headers"] if name == b"authorization"]
+    if not headers:
         return None
-    if sum(name == b"authorization" for name, _ in connection.scope["headers"]) > 1:
+    if len(headers) > 1:
         raise Unauthenticated("token-invalid", "Send one Authorization header, not several.")
-    scheme, _, token = authorization.partition(" ")
+    scheme, _, token = headers[0].decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("token-invalid", "The Authorization header must be: Bearer TOKEN.")
     return token.strip()
 
 
 def authenticate(connection: Connection) -> Caller:
-    """The caller of a request that needs a token.
+    """The caller that the request's bearer token names.
 
     Raises:
-        Unauthenticated: there is none, or it is not valid.
+        Unauthenticated: there is no token, or it is not valid.
 
     """
     token = bearer_token(connection)
@@ -54,30 +54,30 @@ def authenticate(connection: Connection) -> Caller:
 
 
 async def guard(request: Request[Any, Any, Any]) -> None:
-    """Let a request through to its handler, or refuse it: 401, then 403, then an unknown query parameter.
+    """Let a request through to its handler, or raise an ``ApiError``.
 
-    What may be long waits here for its turn; 503 where that does not come.
+    The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), unknown query parameters.
     """
-    declared: Operation | None = request.scope["route_handler"].opt.get("operation")
-    if declared is None:  # OPTIONS, which the framework answers
+    operation: Operation | None = request.scope["route_handler"].opt.get("operation")
+    if operation is None:  # OPTIONS, which has no declaration
         return
-    if declared.requires != "anyone":
+    if operation.requires != "anyone":
         caller = authenticate(request)
         request.scope[CALLER] = caller  # type: ignore[literal-required]
-        if declared.requires not in ("signed-in", caller.role):
-            raise Forbidden(f"Only the role {declared.requires} may do that.")
-        if declared.limits_concurrency:
+        if operation.requires not in ("signed-in", caller.role):
+            raise Forbidden(f"Only the role {operation.requires} may do that.")
+        if operation.limits_concurrency:
             scope: Any = request.scope
             scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
             check_still_signed_in(request)
-    if declared.body is None and not declared.accepts_any_body:  # with a body, its size and kind are judged first
+    if operation.body is None and not operation.accepts_any_body:  # else after the body's size and media type
         check_query(request)
 
 
 def check_still_signed_in(connection: Connection) -> None:
-    """Check again, once what a request waited for is there, that its sign-in has not ended or expired.
+    """Check again, after a wait, that the caller's sign-in has not ended or expired.
 
-    In memory: what another worker has ended a moment ago is not known here yet. Raises Unauthenticated.
+    This reads memory only, so it may miss a sign-in that another worker has just ended. Raises Unauthenticated.
     """
     if CALLER in connection.scope:
         authenticate(connection)
@@ -88,49 +88,40 @@ async def write_as_admin(
     caller: Caller,
     work: Callable[[Transaction, int], T],
     *,
-    subject: str | None = None,
+    target: str | None = None,
 ) -> T:
-    """Run an administrator's write; their sign-in and role are checked again in its transaction.
+    """Run an administrator's write. Its transaction checks their sign-in and role again.
 
-    Administrators who wait for each other leave connections to everybody else, as sign-ins do.
+    The write holds a sign-in slot, so that administrators who wait for each other leave connections for other writes.
 
     Args:
         request: the request.
         caller: the administrator.
-        work: the write; it is given the time.
-        subject: the account that it changes, if any.
+        work: the write; it takes the transaction and the time in milliseconds.
+        target: the id of the account that the write changes, if any.
 
     Raises:
-        Unauthenticated: their sign-in has ended.
-        Forbidden: they are no administrator any more.
+        Unauthenticated: the sign-in has ended.
+        Forbidden: the caller is no longer an administrator.
 
     """
-    shared = app_state(request)
+    state = app_state(request)
 
-    def checked(tx: Transaction, moment: int) -> T:
-        authorise(tx, caller, "admin", target=subject)
-        return work(tx, moment)
+    def authorise_and_work(tx: Transaction, now: int) -> T:
+        authorise(tx, caller, "admin", target=target)
+        return work(tx, now)
 
-    async with shared.sign_in_slots.slot(caller.id):
-        return await shared.database.write(checked, now())
-
-
-def check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuse query parameters that the route does not know. Raises InvalidInput."""
-    if request.scope["query_string"]:
-        declared: Operation = request.scope["route_handler"].opt["operation"]
-        for name in request.query_params:
-            if name not in declared.query:
-                raise InvalidInput.field(name, "is not a query parameter of this path")
+    async with state.sign_in_slots.slot(caller.id):
+        return await state.database.write(authorise_and_work, now_ms())
 
 
 def current_caller(connection: Connection) -> Caller:
-    """The caller that the guard let through."""
+    """The caller that the guard authenticated."""
     caller: Caller = connection.scope[CALLER]  # type: ignore[literal-required]
     return caller
 
 
 def current_learner(connection: Connection) -> Learner:
-    """The caller as the learner whose sessions are meant."""
+    """The caller, as the learner who owns the sessions."""
     caller = current_caller(connection)
     return Learner(caller.id, caller.bucket)

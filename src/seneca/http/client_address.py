@@ -1,7 +1,7 @@
-"""Where a request comes from: the client's address, behind reverse proxies too.
+"""The client's address, also behind trusted reverse proxies.
 
-Granian's own ``utils.proxies`` is not used: it believes whatever text stands in the header, knows no IPv4 address in the
-form of IPv6, and rewrites the peer for everybody, also for those who need to know that there was a proxy.
+Granian's own ``utils.proxies`` is not used: it trusts any text in the header, does not recognise IPv4-mapped IPv6 addresses, and
+replaces the peer's address, which ``api.registration`` needs in order to detect a proxy.
 """
 
 import ipaddress
@@ -13,47 +13,47 @@ from seneca.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MAX_HOPS: Final = 32  # proxies that a request passes
+MAX_HOPS: Final = 32  # addresses of X-Forwarded-For that are read
 
 
 def client_address(connection: Connection) -> str:
-    """The address that a request counts for, as ``address_of`` says."""
+    """The address that rate limits count the request under; see ``address_of``."""
     peer = connection.scope["client"]
     proxies = app_state(connection).settings.proxy_networks
     return address_of(peer[0] if peer else "", connection.scope["headers"], proxies)
 
 
 def address_of(peer: str, headers: Iterable[tuple[bytes, bytes]], proxies: Sequence[Network]) -> str:
-    """The address of a client, in one form: an IPv4 address, or the /64 network of an IPv6 address.
+    """The client's address: an IPv4 address, or the /64 network of an IPv6 address.
 
-    It is the peer's. If that is one of the proxies, it is the last address of X-Forwarded-For that is none of them: what
-    stands before that, or comes from anybody else, the client may have made up. Where the header ends before, or holds
-    what is no address, it is that of the proxy furthest away.
+    This is the peer's address unless the peer is a trusted proxy. Behind a trusted proxy it is the last address in
+    X-Forwarded-For that is not itself a trusted proxy: a client can forge everything before that one. If the header ends earlier
+    or contains something that is not an address, it is the address of the furthest trusted proxy.
     """
-    address = read_address(peer)
+    address = parse_address(peer)
     if address is None:
         return ""
     hops = forwarded_for(headers)
     while any(address in network for network in proxies):
-        before = next(hops, None)
-        if before is None:
+        previous_hop = next(hops, None)
+        if previous_hop is None:
             break
-        address = before
+        address = previous_hop
     return str(address) if address.version == 4 else str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[Address]:
-    """The addresses of X-Forwarded-For, the last first, up to the first that is none; of a long list the last few."""
+    """The addresses of X-Forwarded-For, last first, up to the first invalid one; at most ``MAX_HOPS``."""
     values = [value for name, value in headers if name == b"x-forwarded-for"]
     for text in reversed(b",".join(values).decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
-        address = read_address(text.strip())
+        address = parse_address(text.strip())
         if address is None:
             return
         yield address
 
 
-def read_address(text: str) -> Address | None:
-    """An address, with a port or without, or None. An IPv4 address in the form of IPv6 is the IPv4 address."""
+def parse_address(text: str) -> Address | None:
+    """Parse an address with or without a port; None if it is invalid. An IPv4-mapped IPv6 address becomes IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

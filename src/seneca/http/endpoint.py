@@ -1,14 +1,15 @@
-"""What a route declares beside its handler: who may, what it takes, what it answers.
+"""The declaration of a route: who may call it, what it accepts and what it returns.
 
-The guard and the OpenAPI document are both made from this, so that they cannot disagree.
+The guard and the OpenAPI document both read the declaration, so they cannot disagree.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from litestar import Request
 from msgspec import Struct
 
-from seneca.errors import ApiError
+from seneca.errors import ApiError, InvalidInput
 
 Requires = Literal["anyone", "signed-in", "user", "admin"]
 KIBIBYTE = 1024
@@ -16,7 +17,7 @@ MAX_BODY_BYTES = 256 * KIBIBYTE
 
 
 class ResponseSpec(Struct, frozen=True):
-    """A success: its status, what it means, the type of its body (None: none; str: plain text), an example."""
+    """A successful response: status, description, type of the body (None: no body; str: plain text), example, headers."""
 
     status: int
     description: str
@@ -33,24 +34,33 @@ class Operation(Struct, frozen=True, kw_only=True):
     responses: Sequence[ResponseSpec]
     errors: Sequence[type[ApiError]] = ()
     body: Any = None
-    """The type of the JSON body; None: it takes none."""
+    """The type of the JSON body; None if the route takes no body."""
     example: object = None
     """An example of the body."""
     accepts_any_body: bool = False
-    """A body of any kind is accepted and dropped."""
+    """Whether the route accepts a body of any media type and discards it."""
     max_body_bytes: int = MAX_BODY_BYTES
     query: Sequence[str] = ()
-    """The query parameters it knows: names in ``openapi.QUERY``."""
+    """The query parameters that the route accepts: names in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
     is_download: bool = False
-    """Its answer is to be saved as a file, and may be long."""
+    """Whether the response is a file to save. It may be large."""
 
     @property
     def limits_concurrency(self) -> bool:
-        """Its answer may be long: of one account's only a few are made and read at a time."""
+        """Whether the response may be large, so that one account may have only a few in progress."""
         return self.is_download or "limit" in self.query
 
 
-def operation(**declared: Any) -> dict[str, Operation]:
+def operation(**declaration: Any) -> dict[str, Operation]:
     """The ``opt`` of a route handler."""
-    return {"operation": Operation(**declared)}
+    return {"operation": Operation(**declaration)}
+
+
+def check_query(request: Request[Any, Any, Any]) -> None:
+    """Raise InvalidInput for a query parameter that the route does not declare."""
+    if request.scope["query_string"]:
+        operation_: Operation = request.scope["route_handler"].opt["operation"]
+        for name in request.query_params:
+            if name not in operation_.query:
+                raise InvalidInput.field(name, "is not a query parameter of this path")

@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document: one learner's afternoon, as the reference service recorded it."""
+"""Examples for the OpenAPI document, based on the reference service's data."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ _COURSE_ID = "9e263811-0cfb-45f0-a0f9-c155c916dfed"
 _USER_ID = "f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f"
 _SESSION_ID = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
 _JWT = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxIn0.eyJpZCI6IuKApiIsInJvbGUiOiJ1c2VyIn0.c2lnbmF0dXJl"
-_NEVER_GIVEN: dict[str, Any] = {"answers": [], "isCompleted": False, "score": 0}
+_EMPTY_PART: dict[str, Any] = {"answers": [], "isCompleted": False, "score": 0}
 
 REGISTRATION = {
     "username": "alice",
     "email": "alice.smith@example.com",
     "password": "securePassword123",
 }
-REGISTERED = {"message": "User registered successfully", "userId": _USER_ID}
+REGISTRATION_RESPONSE = {"message": "User registered successfully", "userId": _USER_ID}
 LOGIN = {"username": "alice", "password": "securePassword123"}
 _REFRESH_TOKEN = "8OHIKmwjS3-yp_NXdu4iPwGZqAB8cABwgACrze8SNFY" + "s" * 64
-SIGNED_IN = {"token": _JWT, "refreshToken": _REFRESH_TOKEN, "tokenType": "Bearer", "expiresIn": 3600}
+TOKEN_RESPONSE = {"token": _JWT, "refreshToken": _REFRESH_TOKEN, "tokenType": "Bearer", "expiresIn": 3600}
 REFRESH = {"refreshToken": _REFRESH_TOKEN}
 PASSWORD_CHANGE = {"currentPassword": "securePassword123", "newPassword": "evenMoreSecurePassword456"}
 ACCOUNT = {
@@ -34,11 +34,11 @@ NEW_COURSE: dict[str, Any] = {
     "topicsAndModules": [{"topic": "Number", "modules": ["Integers", "Fractions", "Decimals"]}],
 }
 COURSE = {"id": _COURSE_ID, **NEW_COURSE, "createdAt": "2025-02-20T08:00:00.000Z"}
-CREATED_COURSE = {"message": "Course created successfully", "newCourse": COURSE}
+CREATE_COURSE_RESPONSE = {"message": "Course created successfully", "newCourse": COURSE}
 COURSE_CHANGE = {"qualification": "GCSE (Higher)"}
 
-START = {"courseIdentifier": "Mathematics - GCSE", "topic": "Number"}
-STARTED = {"message": "Session started created successfully", "sessionId": _SESSION_ID}
+START_SESSION = {"courseIdentifier": "Mathematics - GCSE", "topic": "Number"}
+START_SESSION_RESPONSE = {"message": "Session started created successfully", "sessionId": _SESSION_ID}
 _RESULT = {
     "moduleName": "Integers",
     "adaptive": {
@@ -48,15 +48,15 @@ _RESULT = {
     },
     "quiz": {"answers": ["D", "A", "C", "B"], "isCompleted": True, "score": 74.5},
 }
-UPDATE = {"sessionId": _SESSION_ID, "moduleStats": [_RESULT]}
-UPDATED = {
+UPDATE_SESSION = {"sessionId": _SESSION_ID, "moduleStats": [_RESULT]}
+UPDATE_SESSION_RESPONSE = {
     "message": "Session updated successfully",
     "sessionId": _SESSION_ID,
     "sessionPoints": 152.5,
-    "updatedModulesStats": [{**_RESULT, "wrongAnswers": _NEVER_GIVEN}],
+    "updatedModulesStats": [{**_RESULT, "wrongAnswers": _EMPTY_PART}],
 }
-END = {"sessionId": _SESSION_ID}
-ENDED = {
+END_SESSION = {"sessionId": _SESSION_ID}
+END_SESSION_RESPONSE = {
     "message": "Session ended successfully",
     "sessionId": _SESSION_ID,
     "sessionEnd": "2025-02-23T12:30:00.000Z",
@@ -71,7 +71,7 @@ SESSION = {
     "sessionEnd": "2025-02-23T12:30:00.000Z",
     "isEnd": True,
     "sessionPoints": 152.5,
-    "modulesStats": UPDATED["updatedModulesStats"],
+    "modulesStats": UPDATE_SESSION_RESPONSE["updatedModulesStats"],
 }
 
 STATISTICS = {
@@ -81,7 +81,7 @@ STATISTICS = {
 }
 SESSION_STATISTICS = {"sessionId": _SESSION_ID, **STATISTICS}
 
-ENTRY = {
+AUDIT_ENTRY = {
     "id": "019c4e5d-8d29-7a11-8a1e-0c9f3f6a7b21",
     "at": "2025-02-24T09:12:44.310Z",
     "actor": "5d0a2b1e-9a6e-4f0a-8f8e-3f1f5b7f7c11",
@@ -89,8 +89,8 @@ ENTRY = {
     "subject": _USER_ID,
     "facts": {"role": "admin"},
 }
-ERASURE = {"password": "securePassword123"}
-EXPORT = {
+ACCOUNT_ERASURE = {"password": "securePassword123"}
+DATA_EXPORT = {
     "exportedAt": "2025-03-01T08:00:00.000Z",
     "account": ACCOUNT,
     "hasPassword": True,
@@ -103,7 +103,7 @@ EXPORT = {
     ],
     "addresses": {"count": 1, "lastSeenAt": "2025-02-28T16:00:00.000Z"},
     "hourlyQuota": {"startedAt": "2025-02-28T16:00:05.000Z", "writes": 200, "bytes": 2684354},
-    "audit": [ENTRY],
+    "audit": [AUDIT_ENTRY],
     "statistics": STATISTICS,
     "sessions": [SESSION],
 }

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its log line, security headers, and HEAD for every GET."""
+"""The middleware around every request: request id, log line, limits, security headers, and HEAD for every GET."""
 
 import os
 import time
@@ -11,14 +11,14 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from seneca.auth.access_tokens import Caller
 from seneca.errors import InvalidInput
 from seneca.http import problem_details
-from seneca.http.auth import CALLER, PROVEN_ACCOUNT
+from seneca.http.auth import AUTHENTICATED_ACCOUNT, CALLER
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT, AccountLimiter
 from seneca.http.limits.memory_budget import MEMORY_BUDGET, MemoryBudget
 from seneca.http.limits.request_body import RequestBodyReader
 
 log = structlog.get_logger()
 
-HEADERS = [
+SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (
@@ -28,89 +28,97 @@ HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 
-VARY = (b"vary", b"Origin")  # to every origin, or a cache would give one the answer to another
+VARY = (b"vary", b"Origin")  # on every response, or a cache would serve one origin the response to another
 
-BODILESS = ("GET", "HEAD", "OPTIONS")
-METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-"""Those that are logged by name: any other is text that a client wrote."""
+BODILESS_METHODS = ("GET", "HEAD", "OPTIONS")
+LOGGED_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+"""Methods that are logged by name. Any other is arbitrary text from a client, and logged as "other"."""
 
 
 class RequestMiddleware:
-    """An ASGI application around another."""
+    """ASGI middleware around the application.
+
+    Args:
+        app: the application.
+        by_origin: whether responses depend on the Origin header (CORS is configured).
+
+    """
 
     def __init__(self, app: ASGIApp, *, by_origin: bool = False) -> None:
         self.app = app
         self._by_origin = by_origin
-        self._headers = [*HEADERS, VARY] if by_origin else HEADERS
-        self._bodies = MemoryBudget()
-        self._answers = MemoryBudget()
-        self._turns = AccountLimiter()
+        self._headers = [*SECURITY_HEADERS, VARY] if by_origin else SECURITY_HEADERS
+        self._body_budget = MemoryBudget()
+        self._response_budget = MemoryBudget()
+        self._account_limiter = AccountLimiter()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer a request, and log it."""
+        """Handle a request and log it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started = time.perf_counter()
         request_id = os.urandom(8).hex()
         scope["request_id"] = request_id
-        scope[MEMORY_BUDGET] = self._answers
-        scope[ACCOUNT_LIMITER] = self._turns
+        scope[MEMORY_BUDGET] = self._response_budget
+        scope[ACCOUNT_LIMITER] = self._account_limiter
         method = scope["method"]
         if is_head := method == "HEAD":
             scope["method"] = "GET"
-        arrival = None if method in BODILESS else RequestBodyReader(receive, self._bodies)
-        status, sent = 0, False
+        body_reader = None if method in BODILESS_METHODS else RequestBodyReader(receive, self._body_budget)
+        status, is_body_sent = 0, False
 
-        async def send_out(message: Message) -> None:
-            nonlocal status, sent
+        async def send_message(message: Message) -> None:
+            nonlocal status, is_body_sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if arrival is not None and arrival.is_unread:
-                    await arrival.drain()  # refused before its end: an ordinary client sees the answer once all is sent
-                message["headers"] = [*self._with_ours(message["headers"]), (b"x-request-id", request_id.encode())]
+                if body_reader is not None and body_reader.is_unread:
+                    await (
+                        body_reader.drain()
+                    )  # ordinary clients read the response only after they have sent the whole body
+                message["headers"] = [*self._add_headers(message["headers"]), (b"x-request-id", request_id.encode())]
             elif is_head:
-                if sent:
+                if is_body_sent:
                     return
-                sent, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
+                is_body_sent, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         try:
-            await self._answer(scope, receive if arrival is None else arrival.receive, send_out)
+            await self._respond(scope, receive if body_reader is None else body_reader.receive, send_message)
         finally:
-            if arrival is not None:
-                arrival.release()
-            if turn := scope.get(PERMIT):
-                turn.release()
-            code, refused_account = scope.get(problem_details.ERROR, (None, None))
+            if body_reader is not None:
+                body_reader.release()
+            if permit := scope.get(PERMIT):
+                permit.release()
+            code, error_account = scope.get(problem_details.ERROR, (None, None))
             log.info(
                 "request",
                 request=request_id,
-                method=method if method in METHODS else "other",
+                method=method if method in LOGGED_METHODS else "other",
                 route=scope.get("path_template"),
                 status=status,
                 code=code,
-                ms=round((time.perf_counter() - began) * 1000, 2),
-                account=caller_id(scope) or refused_account,
+                ms=round((time.perf_counter() - started) * 1000, 2),
+                account=caller_id(scope) or error_account,
             )
 
-    async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
-        if (refusal := check_host(scope)) is None:
+    async def _respond(self, scope: Any, receive: Receive, send: Send) -> None:
+        if (error := check_host(scope)) is None:
             await self.app(scope, receive, send)
         else:
-            await problem_details.send_error(refusal, scope, send)
+            await problem_details.send_error(error, scope, send)
 
-    def _with_ours(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """An answer's headers, and those of every answer."""
+    def _add_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """A response's headers with the middleware's appended."""
         if self._by_origin:
-            headers = [header for header in headers if header[0] != b"vary"]  # the framework's, on some answers
+            headers = [header for header in headers if header[0] != b"vary"]  # the framework sets it on some responses
         return [*headers, *self._headers]
 
 
 def check_host(scope: Any) -> InvalidInput | None:
-    """What is wrong with the Host header, or None: HTTP/1.1 has exactly one, HTTP/1.0 at most one (RFC 9112, 3.2).
+    """The error in the Host header, or None. HTTP/1.1 requires exactly one, HTTP/1.0 at most one (RFC 9112, 3.2).
 
-    Granian puts an empty one where there is none.
+    Granian adds an empty Host header where there is none.
     """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if (len(hosts) == 1 and hosts[0]) or (len(hosts) <= 1 and scope["http_version"] != "1.1"):
@@ -119,7 +127,7 @@ def check_host(scope: Any) -> InvalidInput | None:
 
 
 def caller_id(scope: Any) -> str | None:
-    """The account that made a request, as far as it has shown who it is."""
+    """The account that made the request, if it was authenticated by an access token, a refresh token or a password."""
     caller: Caller | None = scope.get(CALLER)
-    proved: str | None = scope.get(PROVEN_ACCOUNT)
-    return caller.id if caller is not None else proved
+    account_id: str | None = scope.get(AUTHENTICATED_ACCOUNT)
+    return caller.id if caller is not None else account_id

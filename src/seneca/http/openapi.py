@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made from what the routes declare."""
+"""Generate the OpenAPI 3.1 document from the routes' declarations."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
@@ -20,39 +20,39 @@ SCHEMAS: Final = "#/components/schemas/{name}"
 UUID: Final = {"type": "string", "format": "uuid"}
 QUERY: Final[dict[str, dict[str, Any]]] = {
     "limit": {
-        "description": "How many entries a page has at most.",
+        "description": "The maximum number of entries on a page.",
         "schema": {
             "type": "integer",
             "minimum": 1,
-            "maximum": pagination.MOST,
-            "default": pagination.DEFAULT,
+            "maximum": pagination.MAX_LIMIT,
+            "default": pagination.DEFAULT_LIMIT,
         },
     },
     "cursor": {
-        "description": "Where the page begins: from the `Link` header of the page before.",
+        "description": "Where the page starts: taken from the `Link` header of the previous page.",
         "schema": {"type": "string"},
     },
     "q": {
-        "description": "Only entries that contain this, in capitals or not.",
+        "description": "Only entries that contain this text (case-insensitive).",
         "schema": {"type": "string", "maxLength": pagination.MAX_QUERY_CHARACTERS, "pattern": text_types.NO_NUL},
     },
 }
 REQUEST_HEADERS: Final = {
-    "If-Match": "Only if the stored version is this one.",
-    "If-None-Match": "Only if the stored version is another one.",
-    "X-Setup-Token": "The setup token, for the first administrator.",
+    "If-Match": "Make the change only if the stored version has this ETag.",
+    "If-None-Match": "Send the body only if the stored version has another ETag.",
+    "X-Setup-Token": "The setup token, to register the first administrator.",
 }
-EVERYWHERE: Final = (errors.RouteNotFound, errors.MethodNotAllowed)  # what no operation answers, but the server does
+ROUTING_ERRORS: Final = (errors.RouteNotFound, errors.MethodNotAllowed)  # not specific to any operation
 ERROR_HEADERS: Final = {
     401: {"WWW-Authenticate": "How to authenticate."},
-    405: {"Allow": "The methods that the path takes."},
-    429: {"Retry-After": "Seconds to wait before trying again."},
-    503: {"Retry-After": "Seconds to wait before trying again."},
+    405: {"Allow": "The methods that the path supports."},
+    429: {"Retry-After": "Seconds to wait before retrying."},
+    503: {"Retry-After": "Seconds to wait before retrying."},
 }
 
 
-class Problem(Struct, frozen=True):
-    """Why something was not done (RFC 9457). `code` is stable; `message` equals `detail`."""
+class ProblemDetails(Struct, frozen=True):
+    """An error as problem details (RFC 9457). `code` is stable; `message` equals `detail`."""
 
     type: str
     title: str
@@ -64,32 +64,38 @@ class Problem(Struct, frozen=True):
     session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
 
 
-def errors_of(declared: Operation) -> list[type[ApiError]]:
-    """Every refusal that a route can answer with, its own and those that any like it can."""
-    found: list[type[ApiError]] = [errors.InvalidInput]
-    if declared.body is not None:
-        found += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]
-    if declared.accepts_any_body:
-        found += [errors.RequestTimeout, errors.PayloadTooLarge]
-    if declared.requires != "anyone" or "X-Setup-Token" in declared.request_headers:
-        found.append(errors.Unauthenticated)
-    if declared.requires in ("user", "admin"):
-        found.append(errors.Forbidden)
-    return [*found, *declared.errors, errors.ServiceUnavailable]
+def errors_of(operation: Operation) -> list[type[ApiError]]:
+    """Every error that a route can return: those that it declares, and those that follow from the rest of its declaration."""
+    kinds: list[type[ApiError]] = [errors.InvalidInput]
+    if operation.body is not None:
+        kinds += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]
+    if operation.accepts_any_body:
+        kinds += [errors.RequestTimeout, errors.PayloadTooLarge]
+    if operation.requires != "anyone" or "X-Setup-Token" in operation.request_headers:
+        kinds.append(errors.Unauthenticated)
+    if operation.requires in ("user", "admin"):
+        kinds.append(errors.Forbidden)
+    return [*kinds, *operation.errors, errors.ServiceUnavailable]
 
 
 def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
-    """The OpenAPI document of these routes."""
-    declared = [(route, route.opt["operation"]) for route in routes]
-    bodies = [d.body for _, d in declared if d.body is not None]
-    answers = [a.body for _, d in declared for a in d.responses if a.body not in (None, str)]
-    _, components = msgspec.json.schema_components([Problem, *bodies, *answers], ref_template=SCHEMAS)
-    _mend(components)
+    """Generate the OpenAPI document of these routes."""
+    operations: list[tuple[HTTPRouteHandler, Operation]] = [(route, route.opt["operation"]) for route in routes]
+    request_types = [operation.body for _, operation in operations if operation.body is not None]
+    response_types = [
+        response.body
+        for _, operation in operations
+        for response in operation.responses
+        if response.body not in (None, str)
+    ]
+    types = [ProblemDetails, *request_types, *response_types]
+    _, components = msgspec.json.schema_components(types, ref_template=SCHEMAS)
+    _refine_schemas(components)
     paths: dict[str, dict[str, Any]] = {}
-    for route, operation_ in declared:
+    for route, operation in operations:
         path = re.sub(r"\{(\w+):str\}", r"{\1}", next(iter(route.paths)))
         method = next(iter(route.http_methods)).lower()
-        paths.setdefault(path, {})[method] = _operation(route, operation_, path)
+        paths.setdefault(path, {})[method] = _operation(route, operation, path)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -99,22 +105,22 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(d.tag for _, d in declared)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, operation in operations)],
         "paths": paths,
         "components": {
             "schemas": components,
-            "responses": {kind.__name__: _refused(kind.status, [kind]) for kind in EVERYWHERE},
+            "responses": {kind.__name__: _error_response(kind.status, [kind]) for kind in ROUTING_ERRORS},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
-def _mend(components: dict[str, Any]) -> None:
-    """Say what the types cannot: stored JSON is spliced into answers unparsed, exact numbers are Decimal."""
+def _refine_schemas(components: dict[str, Any]) -> None:
+    """Correct the schemas where the Python types are too general: stored JSON is inserted unparsed, and exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
-    components["Change"]["minProperties"] = 1
-    one_of = ("courseTitle", "qualification", "topicsAndModules")
-    components["CourseChange"]["anyOf"] = [{"required": [name]} for name in one_of]
+    components["AccountChange"]["minProperties"] = 1
+    course_members = ("courseTitle", "qualification", "topicsAndModules")
+    components["CourseChange"]["anyOf"] = [{"required": [name]} for name in course_members]
     part = {"$ref": SCHEMAS.format(name="Part")}
     for name in ("adaptive", "quiz", "wrongAnswers"):
         components["ModuleResult"]["properties"][name] = part
@@ -127,48 +133,48 @@ def _mend(components: dict[str, Any]) -> None:
                 schema["properties"][name] = UUID
 
 
-def _operation(route: HTTPRouteHandler, declared: Operation, path: str) -> dict[str, Any]:
+def _operation(route: HTTPRouteHandler, operation: Operation, path: str) -> dict[str, Any]:
     name = getattr(route.fn, "__name__", "")
     module = getattr(route.fn, "__module__", "").rpartition(".")[2]
     summary, _, description = (route.fn.__doc__ or "").strip().partition("\n")
-    made: dict[str, Any] = {
+    spec: dict[str, Any] = {
         "operationId": f"{module}_{name}",
-        "tags": [declared.tag],
+        "tags": [operation.tag],
         "summary": summary.rstrip("."),
-        "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _who(declared),
-        "parameters": _parameters(declared, path),
-        "responses": _responses(declared),
-        "x-who": declared.requires,
+        "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _requirement(operation),
+        "parameters": _parameters(operation, path),
+        "responses": _responses(operation),
+        "x-who": operation.requires,
     }
-    if declared.requires != "anyone":
-        made["security"] = [{"bearer": []}]
-    elif "X-Setup-Token" in declared.request_headers:
-        made["security"] = [{}, {"bearer": []}]
-    if declared.body is not None:
-        (schema,), _ = msgspec.json.schema_components([declared.body], ref_template=SCHEMAS)
+    if operation.requires != "anyone":
+        spec["security"] = [{"bearer": []}]
+    elif "X-Setup-Token" in operation.request_headers:
+        spec["security"] = [{}, {"bearer": []}]
+    if operation.body is not None:
+        (schema,), _ = msgspec.json.schema_components([operation.body], ref_template=SCHEMAS)
         content = {
             "schema": schema,
-            "examples": {"example": {"value": declared.example}},
+            "examples": {"example": {"value": operation.example}},
         }
-        made["requestBody"] = {
+        spec["requestBody"] = {
             "required": True,
             "content": {"application/json": content},
         }
-    if declared.accepts_any_body:
-        made["requestBody"] = {"required": False, "content": {"*/*": {}}}
-    return made
+    if operation.accepts_any_body:
+        spec["requestBody"] = {"required": False, "content": {"*/*": {}}}
+    return spec
 
 
-def _who(declared: Operation) -> str:
+def _requirement(operation: Operation) -> str:
     return {
         "anyone": "",
-        "signed-in": "\n\nFor anyone who is signed in.",
-        "user": "\n\nFor learners (role `user`).",
-        "admin": "\n\nFor administrators (role `admin`).",
-    }[declared.requires]
+        "signed-in": "\n\nRequires a token of any role.",
+        "user": "\n\nRequires the role `user` (learners).",
+        "admin": "\n\nRequires the role `admin` (administrators).",
+    }[operation.requires]
 
 
-def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
+def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
     def schema(name: str) -> dict[str, Any]:
         if name != "courseIdentifier":
             return UUID
@@ -181,7 +187,7 @@ def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
 
     return [
         *({"name": n, "in": "path", "required": True, "schema": schema(n)} for n in re.findall(r"\{(\w+)\}", path)),
-        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in declared.query),
+        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in operation.query),
         *(
             {
                 "name": n,
@@ -190,45 +196,45 @@ def _parameters(declared: Operation, path: str) -> list[dict[str, Any]]:
                 "description": REQUEST_HEADERS[n],
                 "schema": {"type": "string"},
             }
-            for n in declared.request_headers
+            for n in operation.request_headers
         ),
     ]
 
 
-def _responses(declared: Operation) -> dict[str, Any]:
-    responses = {str(answer.status): _answer(answer) for answer in declared.responses}
+def _responses(operation: Operation) -> dict[str, Any]:
+    responses = {str(response.status): _success_response(response) for response in operation.responses}
     by_status: dict[int, list[type[ApiError]]] = {}
-    for refusal in errors_of(declared):
-        by_status.setdefault(refusal.status, []).append(refusal)
-    for status, refusals in sorted(by_status.items()):
-        responses[str(status)] = _refused(status, refusals)
+    for kind in errors_of(operation):
+        by_status.setdefault(kind.status, []).append(kind)
+    for status, kinds in sorted(by_status.items()):
+        responses[str(status)] = _error_response(status, kinds)
     return responses
 
 
-def _refused(status: int, refusals: Sequence[type[ApiError]]) -> dict[str, Any]:
+def _error_response(status: int, kinds: Sequence[type[ApiError]]) -> dict[str, Any]:
     return {
-        "description": " ".join(f"{title} (`{code}`)." for r in refusals for code, title in r.titles().items()),
+        "description": " ".join(f"{title} (`{code}`)." for kind in kinds for code, title in kind.titles().items()),
         "headers": _headers(ERROR_HEADERS.get(status, {})),
-        "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="Problem")}}},
+        "content": {"application/problem+json": {"schema": {"$ref": SCHEMAS.format(name="ProblemDetails")}}},
     }
 
 
-def _answer(answer: ResponseSpec) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": answer.description}
-    if answer.headers:
-        made["headers"] = _headers(answer.headers)
-    if answer.body is str:
-        made["content"] = {"text/plain": {"schema": {"type": "string"}, "example": answer.example}}
-    elif answer.body is not None:
-        (schema,), _ = msgspec.json.schema_components([answer.body], ref_template=SCHEMAS)
-        made["content"] = {
+def _success_response(response: ResponseSpec) -> dict[str, Any]:
+    spec: dict[str, Any] = {"description": response.description}
+    if response.headers:
+        spec["headers"] = _headers(response.headers)
+    if response.body is str:
+        spec["content"] = {"text/plain": {"schema": {"type": "string"}, "example": response.example}}
+    elif response.body is not None:
+        (schema,), _ = msgspec.json.schema_components([response.body], ref_template=SCHEMAS)
+        spec["content"] = {
             "application/json": {
                 "schema": schema,
-                "examples": {"example": {"value": answer.example}},
+                "examples": {"example": {"value": response.example}},
             }
         }
-    return made
+    return spec
 
 
-def _headers(described: Any) -> dict[str, Any]:
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in described.items()}
+def _headers(descriptions: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in descriptions.items()}

@@ -1,34 +1,34 @@
-"""Which methods a path takes: OPTIONS answers it everywhere, and every 405 says it."""
+"""The methods of a path: the Allow header, and a route for OPTIONS on every path."""
 
 from collections.abc import Iterable, Sequence
 
 from litestar import route
 from litestar.handlers import HTTPRouteHandler
 
-from seneca.http.responses import JsonResponse, empty_response
+from seneca.http.responses import Response, empty_response
 
 
-def allowed(methods: Iterable[str]) -> dict[str, str]:
-    """The Allow header of a path with these methods; every GET answers HEAD."""
-    named = {"OPTIONS", *methods}
-    return {"Allow": ", ".join(sorted(named | ({"HEAD"} if "GET" in named else set())))}
+def allow_header(methods: Iterable[str]) -> dict[str, str]:
+    """The Allow header of a path with these methods. A path with GET also takes HEAD."""
+    names = {"OPTIONS", *methods}
+    return {"Allow": ", ".join(sorted(names | ({"HEAD"} if "GET" in names else set())))}
 
 
 def options_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """OPTIONS for the paths of these routes. To be registered before them, or the framework's own takes its place.
+    """An OPTIONS route for each path of these routes.
 
-    The framework's own names only the methods that were registered with it.
+    Register them before the routes themselves: otherwise the framework adds its own, which lists only the methods registered so far.
     """
     methods: dict[str, set[str]] = {}
     for handler in routes:
         for path in handler.paths:
             methods.setdefault(path, set()).update(handler.http_methods)
-    return [_options(path, allowed(names)) for path, names in methods.items()]
+    return [_options_route(path, allow_header(names)) for path, names in methods.items()]
 
 
-def _options(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
-    @route(path, http_method="OPTIONS", status_code=200)  # the framework's word only; the answer below is a 204
-    async def options() -> JsonResponse:
+def _options_route(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
+    @route(path, http_method="OPTIONS", status_code=200)  # for the framework only; the response is a 204
+    async def options() -> Response:
         return empty_response(204, headers)
 
     return options

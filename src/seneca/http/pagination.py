@@ -1,4 +1,4 @@
-"""Lists in pages: ``cutoff``, an opaque ``cursor``, and the link to the next page (RFC 8288)."""
+"""Pagination: ``limit``, an opaque ``cursor``, and a Link header to the next page (RFC 8288)."""
 
 import base64
 import binascii
@@ -14,13 +14,13 @@ from seneca.errors import InvalidInput
 from seneca.http.auth import current_caller
 
 T = TypeVar("T")
-DEFAULT, MOST = 500, 1000
+DEFAULT_LIMIT, MAX_LIMIT = 500, 1000
 MAX_QUERY_CHARACTERS = 200
 LINK = {"Link": 'The next page, if there is one: `<…>; rel="next"`.'}
 
 
 class PageParams(Struct, frozen=True):
-    """The page that a request asks for: how long, and the last page's cursor."""
+    """The pagination and filter parameters of a request."""
 
     path: str
     limit: int
@@ -28,65 +28,69 @@ class PageParams(Struct, frozen=True):
     filters: dict[str, str]
     """The other query parameters."""
     caller: str
-    """The id of the account whose list it is."""
+    """The caller's account id."""
 
     @property
     def query(self) -> str:
-        """What entries must contain; empty: anything."""
+        """The text that entries must contain; empty for no filter."""
         return self.filters.get("q", "")
 
     @property
     def scope(self) -> str:
-        """Which list a cursor belongs to: a digest of the path, the filters and the caller."""
-        of = msgspec.json.encode((self.path.rstrip("/"), sorted(self.filters.items()), self.caller))
-        return hashlib.sha256(of).hexdigest()[:18]
+        """A digest of path, filters and caller. A cursor is valid only for the list with the same digest."""
+        key = msgspec.json.encode((self.path.rstrip("/"), sorted(self.filters.items()), self.caller))
+        return hashlib.sha256(key).hexdigest()[:18]
 
-    def after(self, kind: Any, beginning: T) -> T:
-        """The place after which the page begins.
+    def after(self, position_type: Any, first: T) -> T:
+        """Decode the cursor: the position after which the page starts.
+
+        Args:
+            position_type: the type of a position.
+            first: the position to return if the request has no cursor.
 
         Raises:
-            InvalidInput: the cursor is not one of this list.
+            InvalidInput: the cursor is malformed or belongs to another list.
 
         """
         if self.cursor is None:
-            return beginning
+            return first
         try:
-            scope, place = msgspec.json.decode(
+            scope, value = msgspec.json.decode(
                 base64.b64decode(self.cursor, b"-_", validate=True),
-                type=tuple[str, kind],
+                type=tuple[str, position_type],
             )
         except (ValueError, binascii.Error, msgspec.DecodeError):
-            scope, place = "", beginning
+            scope, value = "", first
         if scope != self.scope:
             raise InvalidInput.field("cursor", "must be the cursor of this list's Link header")
-        found: T = place
-        return found
+        position: T = value
+        return position
 
-    def link(self, place: object) -> dict[str, str]:
-        """The headers that lead to the page after this place (None: there is none)."""
-        if place is None:
+    def link(self, position: object) -> dict[str, str]:
+        """The Link header to the page after this position; no header if it is None."""
+        if position is None:
             return {}
-        cursor = base64.b64encode(msgspec.json.encode((self.scope, place)), b"-_").decode()
+        cursor = base64.b64encode(msgspec.json.encode((self.scope, position)), b"-_").decode()
         query = {"limit": str(self.limit), "cursor": cursor} | self.filters
         return {"Link": f'<{quote(self.path)}?{urlencode(query)}>; rel="next"'}
 
 
 def page_params(request: Request[Any, Any, Any]) -> PageParams:
-    """The page that a request asks for.
+    """Read the pagination and filter parameters of a request.
 
     Raises:
-        InvalidInput: the limit is out of range, or a parameter is given twice.
+        InvalidInput: a parameter is repeated, the limit is out of range, or ``q`` is too long or contains NUL.
 
     """
-    given = request.query_params
-    for name in given:
-        if len(given.getall(name)) > 1:
+    params = request.query_params
+    for name in params:
+        if len(params.getall(name)) > 1:
             raise InvalidInput.field(name, "must be given once")
-    limit = given.get("limit", str(DEFAULT))
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST):
-        raise InvalidInput.field("limit", f"must be a whole number from 1 to {MOST:,}")
-    query = given.get("q", "")
+    limit = params.get("limit", str(DEFAULT_LIMIT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MAX_LIMIT):
+        raise InvalidInput.field("limit", f"must be a whole number from 1 to {MAX_LIMIT:,}")
+    query = params.get("q", "")
     if len(query) > MAX_QUERY_CHARACTERS or "\0" in query:
         raise InvalidInput.field("q", f"must have at most {MAX_QUERY_CHARACTERS} characters, and none of them NUL")
-    filters = {name: value for name, value in given.items() if name not in ("limit", "cursor") and value}
-    return PageParams(request.scope["path"], int(limit), given.get("cursor"), filters, current_caller(request).id)
+    filters = {name: value for name, value in params.items() if name not in ("limit", "cursor") and value}
+    return PageParams(request.scope["path"], int(limit), params.get("cursor"), filters, current_caller(request).id)

@@ -1,9 +1,10 @@
-"""Refusals as problem details (RFC 9457). The only place where an exception becomes an answer."""
+"""Error responses as problem details (RFC 9457). Only this module turns exceptions into responses."""
 
 from typing import Any, Final
 
 import structlog
-from litestar import Request, Response
+from litestar import Request
+from litestar import Response as LitestarResponse
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
@@ -12,79 +13,80 @@ from litestar.exceptions import (
 from litestar.types import Send
 
 from seneca.errors import ApiError, InvalidInput, MethodNotAllowed, RouteNotFound
-from seneca.http.options import allowed
+from seneca.http.options import allow_header
 from seneca.http.responses import encode
 
 log = structlog.get_logger()
 
-ERROR: Final = "refused"
-"""Where a request's scope has the code and the account of the refusal that was its answer, for the log.
+ERROR: Final = "error"
+"""Key of the request's scope: for the log, the code and the account of the error that was sent.
 
-Not the refusal: its traceback refers to the scope, and the connection would stay open until Python looks for such circles.
+The error itself is not kept there: its traceback refers to the scope, and this reference cycle would keep the connection open
+until the garbage collector runs.
 """
 MEDIA_TYPE: Final = "application/problem+json"
 
 
 class InternalError(ApiError):
-    """Something that should not have happened. The log says what, under the request's id."""
+    """An unexpected exception. The log has its traceback, under the request's id."""
 
     status, code, title = 500, "internal-error", "Something went wrong on the server"
 
 
-def to_problem(refusal: ApiError) -> dict[str, object]:
-    """The problem object of a refusal."""
+def to_problem(error: ApiError) -> dict[str, object]:
+    """The problem details object of an error."""
     return {
-        "type": f"/docs#{refusal.code}",
-        "title": refusal.title,
-        "status": refusal.status,
-        "detail": refusal.detail,
-        "code": refusal.code,
-        "message": refusal.detail,
-        **refusal.members,
+        "type": f"/docs#{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "message": error.detail,
+        **error.members,
     }
 
 
-def error_response(request: Request[Any, Any, Any], refusal: ApiError) -> Response[bytes]:
-    """Answer with a refusal."""
+def error_response(request: Request[Any, Any, Any], error: ApiError) -> LitestarResponse[bytes]:
+    """Make the response for an error, and note the error for the log."""
     scope: Any = request.scope
-    scope[ERROR] = (refusal.code, refusal.account)
-    return Response(
-        encode(to_problem(refusal)),
-        status_code=refusal.status,
-        headers=refusal.headers,
+    scope[ERROR] = (error.code, error.account)
+    return LitestarResponse(
+        encode(to_problem(error)),
+        status_code=error.status,
+        headers=error.headers,
         media_type=MEDIA_TYPE,
     )
 
 
-async def send_error(refusal: ApiError, scope: Any, send: Send) -> None:
-    """Answer a request with a refusal before any route is looked for."""
-    scope[ERROR] = (refusal.code, refusal.account)
-    body = encode(to_problem(refusal))
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))} | refusal.headers
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+async def send_error(error: ApiError, scope: Any, send: Send) -> None:
+    """Send the response for an error that occurs before the framework sees the request."""
+    scope[ERROR] = (error.code, error.account)
+    body = encode(to_problem(error))
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))} | error.headers
+    raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": error.status, "headers": raw_headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def framework_error_response(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Answer with what the framework refuses before a handler is found."""
-    match error:
+def framework_error_response(request: Request[Any, Any, Any], exception: HTTPException) -> LitestarResponse[bytes]:
+    """Make the response for an exception that the framework raised before it called a handler."""
+    match exception:
         case MethodNotAllowedException():
-            methods = [m.strip() for m in (error.headers or {}).get("allow", "").split(",")]
-            refusal: ApiError = MethodNotAllowed(headers=allowed(methods))
+            methods = [m.strip() for m in (exception.headers or {}).get("allow", "").split(",")]
+            error: ApiError = MethodNotAllowed(headers=allow_header(methods))
         case NotFoundException():
-            refusal = RouteNotFound()
-        case _ if error.status_code < 500:
-            refusal = InvalidInput.field("", error.detail)
+            error = RouteNotFound()
+        case _ if exception.status_code < 500:
+            error = InvalidInput.field("", exception.detail)
         case _:
-            return internal_error_response(request, error)
-    return error_response(request, refusal)
+            return internal_error_response(request, exception)
+    return error_response(request, error)
 
 
-def internal_error_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Log a bug; tell the client nothing but the request's id."""
+def internal_error_response(request: Request[Any, Any, Any], exception: Exception) -> LitestarResponse[bytes]:
+    """Log an unexpected exception. The client learns only the request's id."""
     request_id = request.scope.get("request_id")
-    log.error("bug", request=request_id, exc_info=error)
+    log.error("unhandled exception", request=request_id, exc_info=exception)
     return error_response(
         request,
         InternalError(f"Something went wrong on the server. Its log says what, under {request_id}."),

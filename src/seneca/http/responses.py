@@ -1,4 +1,4 @@
-"""Write an answer: at once, or piece by piece while its reader keeps up."""
+"""Responses: ASGI applications that send a body at once, or in chunks as fast as the client reads."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -14,27 +14,30 @@ from seneca.http.limits.memory_budget import MEMORY_BUDGET, MemoryBudget, Reserv
 log = structlog.get_logger()
 
 CHUNK_BYTES: Final = 64 * 1024
-CHUNK_SECONDS: Final = 10  # for a reader to take a piece
-RESPONSE_SECONDS: Final = 120  # to take all of it
-MIN_BYTES_PER_SECOND: Final = 64 * 1024  # bytes a second, half a megabit: what is longer may take the longer
-MAX_BYTES_IN_MEMORY: Final = 1024 * 1024  # bytes of a download; a longer one waits in a temporary file
+CHUNK_SECONDS: Final = 10  # for the client to read one chunk
+RESPONSE_SECONDS: Final = 120  # for the client to read the whole response
+MIN_BYTES_PER_SECOND: Final = 64 * 1024  # half a megabit a second: a larger response gets more time
+MAX_BYTES_IN_MEMORY: Final = 1024 * 1024  # of a download; a larger one goes to a temporary file
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class AsgiResponse:
-    """What a handler returns: an ASGI application that sends its answer."""
+    """The base class of what handlers return: an ASGI application that sends the response."""
 
     __slots__ = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         raise NotImplementedError
 
 
-class JsonResponse(AsgiResponse):
-    """An answer whose body is bytes: an ASGI application, without what the framework's responses can do besides."""
+class Response(AsgiResponse):
+    """A response whose body is in memory: JSON, text or nothing.
+
+    It replaces the framework's ``Response``, whose features nothing here needs.
+    """
 
     __slots__ = ("body", "headers", "status")
 
@@ -46,25 +49,25 @@ class JsonResponse(AsgiResponse):
             self.headers += [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it.
+        """Send the response.
 
         Raises:
-            ServiceUnavailable: it is large, and too many large answers are on their way.
+            ServiceUnavailable: it is large, and the memory budget for large responses is used up.
 
         """
         if len(self.body) > CHUNK_BYTES:
-            await stream_body(scope, send, self, self._pieces(), size=len(self.body), held=len(self.body))
+            await stream_body(scope, send, self, self._chunks(), size=len(self.body), reserve=len(self.body))
             return
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        for at in range(0, len(self.body), CHUNK_BYTES):
-            yield self.body[at : at + CHUNK_BYTES]
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self.body), CHUNK_BYTES):
+            yield self.body[start : start + CHUNK_BYTES]
 
 
 class FileResponse(AsgiResponse):
-    """An answer in JSON, as a file to be saved if it has a name: an ASGI application that sends a temporary file, once."""
+    """A JSON response from a temporary file, as a download if ``name`` is set. It can be sent once."""
 
     __slots__ = ("_file", "_size", "headers", "status")
 
@@ -80,70 +83,71 @@ class FileResponse(AsgiResponse):
             self.headers.append((b"content-disposition", f'attachment; filename="{name}"'.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
-        """Send it, and close the file. Raises ServiceUnavailable, as a ``JsonResponse``."""
+        """Send the response and close the file. Raises ServiceUnavailable as ``Response`` does."""
         with self._file:
             await stream_body(
-                scope, send, self, self._pieces(), size=self._size, held=min(self._size, MAX_BYTES_IN_MEMORY)
+                scope, send, self, self._chunks(), size=self._size, reserve=min(self._size, MAX_BYTES_IN_MEMORY)
             )
 
-    async def _pieces(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncIterator[bytes]:
         self._file.seek(0)
-        while piece := await asyncio.to_thread(self._file.read, CHUNK_BYTES):
-            yield piece
+        while chunk := await asyncio.to_thread(self._file.read, CHUNK_BYTES):
+            yield chunk
 
 
 async def stream_body(
-    scope: Any, send: Send, answer: JsonResponse | FileResponse, pieces: AsyncIterator[bytes], *, size: int, held: int
+    scope: Any, send: Send, response: Response | FileResponse, chunks: AsyncIterator[bytes], *, size: int, reserve: int
 ) -> None:
-    """Send an answer in pieces, each when the reader has taken those before; break off if that takes too long.
+    """Send a response in chunks, each after the client has read the previous ones; abort it if that takes too long.
 
-    Sent whole, it would be kept in memory until its reader has taken it, if that is for ever.
+    If it were sent in one piece, the server would keep the body in memory until the client has read all of it, which may be never.
 
     Args:
-        scope: ASGI's, with the room for large answers.
-        send: ASGI's.
-        answer: whose status and headers.
-        pieces: its body.
-        size: the body's, in bytes.
-        held: so many of them are in memory meanwhile.
+        scope: the ASGI scope, which holds the memory budget for large responses.
+        send: the ASGI ``send``.
+        response: its status and headers are sent.
+        chunks: the body.
+        size: the body's size in bytes.
+        reserve: the bytes to reserve from the memory budget until the response is sent.
 
     Raises:
-        ServiceUnavailable: too many large answers are on their way.
+        ServiceUnavailable: the memory budget for large responses is used up.
 
     """
-    room: MemoryBudget = scope[MEMORY_BUDGET]
-    share = Reservation()
-    room.reserve(share, held)
+    budget: MemoryBudget = scope[MEMORY_BUDGET]
+    reservation = Reservation()
+    budget.reserve(reservation, reserve)
     now = asyncio.get_running_loop().time
-    ends = now() + max(RESPONSE_SECONDS, size / MIN_BYTES_PER_SECOND)
+    deadline = now() + max(RESPONSE_SECONDS, size / MIN_BYTES_PER_SECOND)
     try:
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        async for piece in pieces:
-            until = min(now() + CHUNK_SECONDS, ends)
-            await wait_for_client(share, until, send({"type": "http.response.body", "body": piece, "more_body": True}))
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        async for chunk in chunks:
+            chunk_deadline = min(now() + CHUNK_SECONDS, deadline)
+            sending = send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await wait_for_client(reservation, chunk_deadline, sending)
     except TimeoutError:
-        log.info("answer broken off", request=scope["request_id"])
+        log.info("response aborted", request=scope["request_id"])
     finally:
-        room.release(share)
-    # After fewer bytes than were announced the server closes the connection, so that no reader takes it for all.
+        budget.release(reservation)
+    # If fewer bytes than Content-Length were sent, the server closes the connection, so the client notices the truncation.
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def encode(value: object) -> bytes:
-    """JSON. Exact decimals are written as numbers."""
+    """Encode a value as JSON; a Decimal becomes a number."""
     return _encoder.encode(value)
 
 
-def json_response(value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> JsonResponse:
-    """An answer with a JSON body."""
-    return JsonResponse(_encoder.encode(value), status, b"application/json", headers)
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Response:
+    """A response with a JSON body."""
+    return Response(_encoder.encode(value), status, b"application/json", headers)
 
 
-def text_response(body: str, media_type: str = "text/plain") -> JsonResponse:
-    """An answer in text."""
-    return JsonResponse(body.encode(), 200, f"{media_type}; charset=utf-8".encode())
+def text_response(body: str, media_type: str = "text/plain") -> Response:
+    """A response with a text body in UTF-8."""
+    return Response(body.encode(), 200, f"{media_type}; charset=utf-8".encode())
 
 
-def empty_response(status: int = 204, headers: Mapping[str, str] = NO_HEADERS) -> JsonResponse:
-    """An answer without a body."""
-    return JsonResponse(b"", status, b"", headers)
+def empty_response(status: int = 204, headers: Mapping[str, str] = NO_HEADERS) -> Response:
+    """A response without a body."""
+    return Response(b"", status, b"", headers)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
-from seneca.audit import Entry
+from seneca.audit import AuditEntry
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
 from seneca.database import Transaction
@@ -47,7 +47,7 @@ class HourlyQuota(Struct, frozen=True, rename="camel"):
     bytes: int
 
 
-class Export(Struct, frozen=True, rename="camel"):
+class DataExport(Struct, frozen=True, rename="camel"):
     """All data about one account."""
 
     exported_at: str
@@ -59,7 +59,7 @@ class Export(Struct, frozen=True, rename="camel"):
         HourlyQuota | None,
         Meta(description="How much was stored in the latest hour of study; `null`: nothing was ever stored."),
     ]
-    audit: Annotated[list[Entry], Meta(description="The audit entries by and about the account, oldest first.")]
+    audit: Annotated[list[AuditEntry], Meta(description="The audit entries by and about the account, oldest first.")]
     statistics: Annotated[Statistics, Meta(description="Over all courses.")]
     sessions: Annotated[list[Session], Meta(description="With all results, oldest first.")]
 
@@ -73,7 +73,7 @@ SELECT count(*), max(seen_at) FROM familiar_addresses WHERE bucket = :bucket AND
 
 
 def write(tx: Transaction, account_id: str, now: int, write_chunk: Callable[[bytes], object]) -> None:
-    """Write an account's ``Export`` in chunks, from this transaction's snapshot.
+    """Write an account's ``DataExport`` in chunks, from this transaction's snapshot.
 
     Args:
         tx: the transaction.
@@ -94,13 +94,13 @@ def write(tx: Transaction, account_id: str, now: int, write_chunk: Callable[[byt
     write_chunk(b"]}")
 
 
-def _head(tx: Transaction, account_id: str, now: int) -> Export:
+def _head(tx: Transaction, account_id: str, now: int) -> DataExport:
     account = accounts.get(tx, account_id)
     bucket = bucket_of(account_id, tx.buckets)
     key = {"bucket": bucket, "id": account_id}
     credentials = accounts.credentials_of(tx, account_id)
     ((count, last_seen),) = tx.fetch_all(ADDRESSES, **key)
-    return Export(
+    return DataExport(
         exported_at=to_iso(now),
         account=account,
         has_password=credentials is not None and credentials.password_hash is not None,

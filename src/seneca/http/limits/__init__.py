@@ -1,1 +1,1 @@
-"""Limits on what slow, greedy or many clients may take."""
+"""Limits on the memory, time and concurrency that slow, greedy or numerous clients can use."""

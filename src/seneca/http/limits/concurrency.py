@@ -1,4 +1,4 @@
-"""Taking turns: of one account's long answers a few are made and read at a time, the others wait."""
+"""Limit how many large responses one account may have in progress."""
 
 import asyncio
 from typing import Final
@@ -6,37 +6,39 @@ from weakref import WeakValueDictionary
 
 from seneca.errors import ServiceUnavailable
 
-ACCOUNT_LIMITER = "turns"
-"""Where a request's scope has the turns of this worker."""
-PERMIT = "turn"
-"""Where it has the one that was taken: to be released when the answer has left."""
+ACCOUNT_LIMITER = "account_limiter"
+"""Key of the request's scope: the worker's ``AccountLimiter``."""
+PERMIT = "permit"
+"""Key of the request's scope: the permit that the request holds. The middleware releases it once the response is sent."""
 MAX_PER_ACCOUNT: Final = 4
-WAIT_SECONDS: Final = 10  # for which one waits
+WAIT_SECONDS: Final = 10  # for a permit
 
 
 class AccountLimiter:
-    """The turns of every account that one worker makes lists and downloads for.
+    """A semaphore for each account, for the lists and downloads that one worker produces.
 
-    A list may have 8 MiB, which is much to make, and to keep until a reader has taken it; a download more. An account that
-    asks for many, and reads none, thereby holds up itself alone.
+    A list may have 8 MiB, which takes time to produce and memory until the client has read it; a download may be larger. An
+    account that requests many of them without reading any blocks only itself.
     """
 
     def __init__(self) -> None:
-        self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def acquire(self, account: str) -> asyncio.Semaphore:
-        """Wait for a turn; it is to be released.
+        """Wait for one of the account's permits; the caller must release it.
 
         Raises:
-            ServiceUnavailable: it did not come.
+            ServiceUnavailable: no permit became free within ``WAIT_SECONDS``.
 
         """
-        turn = self._of.get(account)
-        if turn is None:
-            turn = self._of[account] = asyncio.Semaphore(MAX_PER_ACCOUNT)
+        semaphore = self._semaphores.get(account)
+        if semaphore is None:
+            semaphore = self._semaphores[account] = asyncio.Semaphore(MAX_PER_ACCOUNT)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await turn.acquire()
+                await semaphore.acquire()
         except TimeoutError:
-            raise ServiceUnavailable("Read what is on its way to you first.") from None
-        return turn
+            raise ServiceUnavailable(
+                "Too many of your downloads are in progress. Finish reading them, then retry."
+            ) from None
+        return semaphore

@@ -1,4 +1,4 @@
-"""Share the threads for long reads fairly: at most so many run at once, and of those that wait the least served account is next."""
+"""Share a limited number of slots fairly between accounts."""
 
 import asyncio
 from collections import Counter, deque
@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 
 class FairSlots:
-    """Slots for work that takes long, given to waiting accounts in turn.
+    """A semaphore that grants slots round-robin by account.
 
-    A slot that becomes free goes to the account that holds the fewest, of several such to the one that was
-    served longest ago: so one account waits for at most the piece of work that another one has begun, however much that one asks for.
+    A free slot goes to the waiting account that holds the fewest; among equals, to the one that was served longest ago. So an
+    account waits for at most one job of another account, however much that one requests.
 
     Args:
-        slots: how many pieces of work run at once.
+        slots: how many jobs may run at once.
 
     """
 
@@ -36,12 +36,12 @@ class FairSlots:
             self._free -= 1
             self._held[account] += 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(account, deque()).append(turn)
+        grant: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(account, deque()).append(grant)
         try:
-            await turn
+            await grant
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came at the same moment
+            if grant.done() and not grant.cancelled():  # granted and cancelled at the same time
                 self._release(account)
             raise
 
@@ -50,15 +50,15 @@ class FairSlots:
         if not self._held[account]:
             del self._held[account]
         if account in self._waiting:
-            self._waiting[account] = self._waiting.pop(account)  # behind the others: it was served just now
+            self._waiting[account] = self._waiting.pop(account)  # to the end: this account was served last
         self._free += 1
         while self._waiting and self._free:
             next_account = min(self._waiting, key=lambda waiting: self._held[waiting])
-            turns = self._waiting.pop(next_account)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[next_account] = turns  # behind all others
-            if not turn.done():  # its client has not gone
+            grants = self._waiting.pop(next_account)
+            grant = grants.popleft()
+            if grants:
+                self._waiting[next_account] = grants  # to the end
+            if not grant.done():  # not cancelled
                 self._free -= 1
                 self._held[next_account] += 1
-                turn.set_result(None)
+                grant.set_result(None)

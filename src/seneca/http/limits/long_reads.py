@@ -1,4 +1,4 @@
-"""Reads that may touch many rows: on threads that the accounts share fairly."""
+"""Run reads that may touch many rows, on threads that accounts share fairly."""
 
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -16,23 +16,28 @@ T = TypeVar("T")
 async def scan(
     request: Request[Any, Any, Any], f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run ``f(tx, …)``, as long as a page of a list takes, once it is the caller's turn.
+    """Wait for a list slot, then run ``f(tx, …)``, which reads no more than one page of a list.
 
     Raises:
-        Unauthenticated: the caller's sign-in ended while it was waited for.
+        Unauthenticated: the caller's sign-in ended during the wait.
 
     """
-    shared = app_state(request)
-    async with shared.list_slots.slot(current_caller(request).id):
+    state = app_state(request)
+    async with state.list_slots.slot(current_caller(request).id):
         check_still_signed_in(request)
-        return await shared.database.scan(f, *args, **kwargs)
+        return await state.database.scan(f, *args, **kwargs)
 
 
 async def export(
     request: Request[Any, Any, Any], f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run ``f(tx, …)``, however long that takes, once it is the caller's turn. Lists do not wait for it. Raises as ``scan``."""
-    shared = app_state(request)
-    async with shared.export_slots.slot(current_caller(request).id):
+    """Wait for an export slot, then run ``f(tx, …)``, which may take long. Lists do not wait for exports.
+
+    Raises:
+        Unauthenticated: the caller's sign-in ended during the wait.
+
+    """
+    state = app_state(request)
+    async with state.export_slots.slot(current_caller(request).id):
         check_still_signed_in(request)
-        return await shared.database.scan(f, *args, **kwargs)
+        return await state.database.scan(f, *args, **kwargs)

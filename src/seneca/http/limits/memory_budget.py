@@ -1,4 +1,4 @@
-"""Room for what is on its way in or out: bounded in memory and in time, however slow the clients are."""
+"""Memory budgets for request bodies and large responses, however slow the clients are."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,81 +8,86 @@ from seneca.errors import ServiceUnavailable
 
 T = TypeVar("T")
 
-MEMORY_BUDGET = "room"
-"""Where a request's scope has the room for large answers."""
+MEMORY_BUDGET = "memory_budget"
+"""Key of the request's scope: the memory budget for large responses."""
 MAX_RESERVED_BYTES: Final = 64 * 1024 * 1024
-MIN_HOLD_SECONDS: Final = 1.0  # seconds that everybody is granted, however many wait
+MIN_HOLD_SECONDS: Final = 1.0  # before a reservation can be evicted
 
 
 class Reservation:
-    """What one body or answer holds of a room: bytes, since when, and how long its client is waited for just now."""
+    """The bytes that one body or response holds, since when, and the timeout of the current wait for its client."""
 
-    __slots__ = ("limit", "since", "size")
+    __slots__ = ("since", "size", "timeout")
 
     def __init__(self) -> None:
         self.size = 0
         self.since = 0.0
-        self.limit: asyncio.Timeout | None = None
+        self.timeout: asyncio.Timeout | None = None
 
 
 class MemoryBudget:
-    """The memory that one worker grants to bodies that are arriving, or to answers that are being read.
+    """The memory that one worker grants to arriving bodies, or to responses in transit.
 
-    When it is full, a newcomer takes the place of whoever has kept it longest and is being waited for, so that clients
-    that stop reading or sending cannot keep others out.
+    When it is used up, a new reservation evicts the oldest one that waits for its client, so that clients that stop reading or
+    sending cannot block others.
     """
 
-    def __init__(self, most_bytes: int = MAX_RESERVED_BYTES) -> None:
-        self._left = most_bytes
-        self._shares: set[Reservation] = set()
+    def __init__(self, max_bytes: int = MAX_RESERVED_BYTES) -> None:
+        self._available = max_bytes
+        self._reservations: set[Reservation] = set()
 
-    def reserve(self, share: Reservation, size: int, free: int = 0) -> None:
-        """Let a share hold so many bytes more. Up to ``free`` bytes in all it always may.
+    def reserve(self, reservation: Reservation, size: int, guaranteed: int = 0) -> None:
+        """Add bytes to a reservation.
+
+        Args:
+            reservation: the reservation.
+            size: the bytes to add.
+            guaranteed: a reservation of up to this size in all is always granted.
 
         Raises:
-            ServiceUnavailable: the room is full of others that have only just come.
+            ServiceUnavailable: the budget is used up, and no reservation can be evicted.
 
         """
         now = asyncio.get_running_loop().time()
-        while self._left < size and share.size + size > free:
+        while self._available < size and reservation.size + size > guaranteed:
             self._evict_slowest(now)
-        self._left -= size
-        share.size += size
-        if share not in self._shares:
-            share.since = now
-            self._shares.add(share)
+        self._available -= size
+        reservation.size += size
+        if reservation not in self._reservations:
+            reservation.since = now
+            self._reservations.add(reservation)
 
-    def release(self, share: Reservation) -> None:
-        """Take back all that a share holds. Once is enough, twice does no harm."""
-        self._left += share.size
-        share.size = 0
-        self._shares.discard(share)
+    def release(self, reservation: Reservation) -> None:
+        """Return all bytes of a reservation to the budget. Idempotent."""
+        self._available += reservation.size
+        reservation.size = 0
+        self._reservations.discard(reservation)
 
     def _evict_slowest(self, now: float) -> None:
-        waited_for = (share for share in self._shares if share.limit and not share.limit.expired())
-        slow = min(waited_for, key=lambda share: share.since, default=None)
-        if slow is None or slow.limit is None or now - slow.since < MIN_HOLD_SECONDS:
-            raise ServiceUnavailable("Too much is on its way to others. Try again.")
-        slow.limit.reschedule(now)
-        slow.limit = None
-        self.release(slow)
+        candidates = (r for r in self._reservations if r.timeout and not r.timeout.expired())
+        slowest = min(candidates, key=lambda reservation: reservation.since, default=None)
+        if slowest is None or slowest.timeout is None or now - slowest.since < MIN_HOLD_SECONDS:
+            raise ServiceUnavailable("Too many large transfers are in progress. Try again.")
+        slowest.timeout.reschedule(now)
+        slowest.timeout = None
+        self.release(slowest)
 
 
-async def wait_for_client(share: Reservation, until: float, client: Awaitable[T]) -> T:
+async def wait_for_client(reservation: Reservation, deadline: float, client: Awaitable[T]) -> T:
     """Wait for a client to send or to read something.
 
     Args:
-        share: what is held for it meanwhile.
-        until: by the event loop's clock.
-        client: what is waited for.
+        reservation: what the client holds during the wait; it can be evicted.
+        deadline: by the event loop's clock, in seconds.
+        client: the send or receive to await.
 
     Raises:
-        TimeoutError: it took longer, or another needs the room more.
+        TimeoutError: the deadline passed, or the reservation was evicted.
 
     """
-    async with asyncio.timeout_at(until) as limit:
-        share.limit = limit
+    async with asyncio.timeout_at(deadline) as timeout:
+        reservation.timeout = timeout
         try:
             return await client
         finally:
-            share.limit = None
+            reservation.timeout = None

@@ -1,4 +1,4 @@
-"""How a request's body arrives: bounded in the memory that it takes together with others, and in time."""
+"""Receive a request's body within a memory budget and a time limit."""
 
 import asyncio
 from typing import Any, Final
@@ -8,8 +8,8 @@ from litestar.types import Receive
 from seneca.errors import RequestTimeout, ServiceUnavailable
 from seneca.http.limits.memory_budget import MemoryBudget, Reservation, wait_for_client
 
-BODY_SECONDS: Final = 30  # to arrive, whole
-ALWAYS_ADMITTED_BYTES: Final = 16 * 1024  # bytes of a body that are let in even while others fill the room
+BODY_SECONDS: Final = 30  # for the whole body to arrive
+GUARANTEED_BYTES: Final = 16 * 1024  # a body up to this size is accepted even if the budget is used up
 MAX_DRAINED_BYTES: Final = 16 * 1024 * 1024
 DRAIN_SECONDS: Final = 10
 
@@ -17,38 +17,38 @@ DRAIN_SECONDS: Final = 10
 class RequestBodyReader:
     """The body of one request."""
 
-    __slots__ = ("_ends", "_receive", "_room", "_share", "is_unread")
+    __slots__ = ("_budget", "_deadline", "_receive", "_reservation", "is_unread")
 
-    def __init__(self, receive: Receive, room: MemoryBudget) -> None:
+    def __init__(self, receive: Receive, budget: MemoryBudget) -> None:
         self._receive = receive
-        self._room = room
-        self._share = Reservation()
-        self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._budget = budget
+        self._reservation = Reservation()
+        self._deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         self.is_unread = True
-        """There may be more of it; not after a refusal to let it in, which ends the connection."""
+        """Whether more of the body may follow. False after an error that closes the connection."""
 
     async def receive(self) -> Any:
-        """The next piece, as ASGI's ``receive``; all pieces so far are held in the room.
+        """The next message, as ASGI's ``receive``. The budget holds all chunks received so far.
 
         Raises:
-            RequestTimeout: it does not arrive in time.
-            ServiceUnavailable: too much is arriving from others.
+            RequestTimeout: the body does not arrive in time.
+            ServiceUnavailable: the memory budget is used up.
 
         """
         self.is_unread = False
         try:
-            message: Any = await wait_for_client(self._share, self._ends, self._receive())
-            self._room.reserve(self._share, len(message.get("body", b"")), free=ALWAYS_ADMITTED_BYTES)
+            message: Any = await wait_for_client(self._reservation, self._deadline, self._receive())
+            self._budget.reserve(self._reservation, len(message.get("body", b"")), guaranteed=GUARANTEED_BYTES)
         except TimeoutError:
             raise RequestTimeout(headers={"Connection": "close"}) from None
-        except ServiceUnavailable as refusal:
-            refusal.headers["Connection"] = "close"  # nobody reads the rest
+        except ServiceUnavailable as error:
+            error.headers["Connection"] = "close"  # the rest of the body stays unread
             raise
         self.is_unread = message.get("more_body", False)
         return message
 
     async def drain(self) -> None:
-        """Read what is left and forget it, up to a limit of bytes and of time."""
+        """Read the rest of the body and discard it, up to ``MAX_DRAINED_BYTES`` and ``DRAIN_SECONDS``."""
         size = 0
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -61,5 +61,5 @@ class RequestBodyReader:
             pass
 
     def release(self) -> None:
-        """Give back the room that it held."""
-        self._room.release(self._share)
+        """Return the body's memory to the budget."""
+        self._budget.release(self._reservation)
