@@ -110,7 +110,7 @@ def test_links_within_the_page_lead_somewhere():
 
 
 def tries_a_day() -> int:
-    """So many passwords can be tried on a name in a day by whoever never waits longer than they must."""
+    """How many passwords somebody who never waits longer than required can try on one name in a day."""
     now, tries = 0, 0
     while now < DAY:
         tries += 1
