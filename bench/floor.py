@@ -19,10 +19,10 @@ from granian.server import Server
 from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
 
-from seneca.database import expand_values, multi_row_insert
 from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locking import wait_for_locks
-from seneca.server.processes import BACKLOG
+from seneca.database.statements import expand_values, multi_row_insert
+from seneca.server.processes import MAX_CONNECTIONS
 from seneca.sessions.commands import PUT_RESULT, SESSION, STORED_RESULTS, UPDATE_SESSION, UpdateSession
 from seneca.sessions.results import ModuleUpdate, Part
 from seneca.stats.totals import ADD_TO_COURSE, ADD_TO_LEARNER
@@ -129,8 +129,8 @@ def main() -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         workers=int(os.environ["FLOOR_WORKERS"]),
-        backlog=BACKLOG,
-        backpressure=BACKLOG,
+        backlog=MAX_CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=10_000),
         websockets=False,
     ).serve()

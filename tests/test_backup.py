@@ -178,7 +178,7 @@ def test_a_backup_from_before_the_first_administrator_opens_nothing(tmp_path: Pa
         sign_up(client, "tara", role="admin")
     for target in (data, empty):
         said = put_back(file, target)
-        assert "There is no administrator. Make one: seneca admin create NAME EMAIL" in said
+        assert "There is no administrator. Create one: seneca admin create NAME EMAIL" in said
         for _ in range(2):  # a restart opens nothing either
             with running(target) as server, client_of(server) as client:
                 refused(new_administrator(client), 403, "registration-closed")
@@ -223,7 +223,7 @@ def test_who_was_erased_since_is_erased_again(tmp_path: Path):
         engine().change(data, sql, id=charlie.id)
         gone.add(charlie.id)
     said = put_back(file, data)
-    assert f"{len(gone)} accounts that were erased since are erased again." in said
+    assert f"{len(gone)} accounts that were erased after the backup were erased again." in said
     left = kept(data)
     for table, rows in left.items():
         if table != "erasures":
@@ -505,24 +505,24 @@ SPOILED = {
     "virtual table": "CREATE VIRTUAL TABLE _litestream_seq USING fts5(text)",
 }
 REASONS = {
-    "something else": "is no backup of Seneca",
-    "empty": "is no backup of Seneca",
+    "something else": "is not a backup of Seneca",
+    "empty": "is not a backup of Seneca",
     "cut": "is damaged",
     "missing": "cannot be copied: No such file",
     "directory": "cannot be copied: Is a directory",
-    "another's": "is no backup of Seneca",
+    "another's": "is not a backup of Seneca",
     "newer": "schema 999, newer than this program knows",
-    "dangling": "is damaged: rows refer to others that are not there",
+    "dangling": "is damaged: rows refer to missing rows",
     "index": "is damaged",
-    "buckets": "has 256 buckets, this database 64",
+    "buckets": "has 256 buckets, this database has 64",
     "in use": "is a database in use",
-    "trigger": "has a trigger that Seneca does not make: everybody",
-    "view": "has a view that Seneca does not make: everything",
-    "table": "has a table that Seneca does not make: more",
-    "more": "has a index that Seneca does not make: another",
+    "trigger": "has an unexpected trigger: everybody",
+    "view": "has an unexpected view: everything",
+    "table": "has an unexpected table: more",
+    "more": "has an unexpected index: another",
     "missing index": "lacks the index sessions_by_id",
-    "another index": "has another index sessions_by_id than Seneca makes",
-    "virtual table": "has a table that Seneca does not make: _litestream_seq",
+    "another index": "the index sessions_by_id is not the one that Seneca creates",
+    "virtual table": "has an unexpected table: _litestream_seq",
 }
 
 
@@ -628,9 +628,7 @@ def test_the_database_itself_is_no_backup(shell: Shell):
 def test_wrong_figures_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
     engine().change(shell.data, "UPDATE learner_totals SET points = points + 1")
     back_up(shell.data, tmp_path / "backup")
-    assert "1 figures differed from the recorded rows and are computed anew." in put_back(
-        tmp_path / "backup", shell.data
-    )
+    assert "1 totals differed from the recorded rows and were recomputed." in put_back(tmp_path / "backup", shell.data)
     assert shell.true()
 
 
@@ -654,7 +652,7 @@ def test_what_is_there_is_replaced_only_by_who_says_so(shell: Shell, tmp_path: P
     before = kept(shell.data)
     command = ("restore", tmp_path / "backup", "--data", shell.data)
     done = seneca(*command, stdin=subprocess.DEVNULL)
-    said = "seneca: The database holds 1 accounts, 1 courses, 1 sessions. To replace all of it: --yes.\n"
+    said = "seneca: The database has 1 accounts, 1 courses, 1 sessions. To replace all of it, use --yes.\n"
     assert (done.returncode, done.stderr) == (1, said)
     ours, theirs = os.openpty()
     try:

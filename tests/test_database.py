@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from seneca.database import migrations, open_database
-from seneca.database.sqlite.engine import MAX_WRITE_WAIT_SECONDS, _version, check_version
 from seneca.database.sqlite.locking import wait_for_locks
+from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS
+from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError
 from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
 
@@ -118,7 +119,7 @@ def test_accepts_a_sqlite_with_the_correction(version: int):
 
 
 def test_the_sqlite_in_use_has_the_correction():
-    check_version(_version())
+    check_version(linked_version())
 
 
 def refused_by_serve(data: Path, *arguments: str) -> str:
@@ -263,7 +264,7 @@ def test_an_export_waits_for_the_writer_to_record_itself(tmp_path: Path):
             assert not file.exists()
         done = exported.result()
         assert done.returncode == 0
-        assert done.stderr.splitlines()[0] == "Waiting for another process that writes to the database."
+        assert done.stderr.splitlines()[0] == "Waiting for another process to finish writing to the database."
         assert file.exists()
         assert server.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(1,)]
 
@@ -342,8 +343,8 @@ vfs = Vfs()
 from seneca.database import open_database
 os.umask(0)
 database = open_database(f"sqlite:///{sys.argv[1]}/seneca.db")
-with database.writing() as tx:
-    tx.run("INSERT INTO properties VALUES ('a', 'b')")
+with database.write_transaction() as tx:
+    tx.execute("INSERT INTO properties VALUES ('a', 'b')")
     for path in Path(sys.argv[1]).iterdir():
         print(path.name, oct(path.stat().st_mode & 0o777))
 database.close()

@@ -73,7 +73,7 @@ def test_refuses_a_database_that_is_not_empty(shell: Shell):
     assert shell.load(user())[0] == 0
     done = seneca("demo", "--data", shell.data)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "seneca: Demo data goes into an empty database only; this one has courses or accounts.\n"
+    assert done.stderr == "seneca: Demo data needs an empty database; this one has courses or accounts.\n"
     assert shell.counts() == (0, 1, 0, 0, 0, 0)
     assert seneca("demo", "--if-empty", "--data", shell.data).returncode == 0
     assert shell.counts() == (0, 1, 0, 0, 0, 0)

@@ -49,7 +49,7 @@ def erase(shell: Shell, *arguments: str | Path) -> tuple[int, str]:
 def test_shows_whom_it_concerns_and_erases(shell: Shell, name: str):
     assert erase(shell, name, "--yes") == (
         0,
-        f"alice <alice@example.org>, user, {ALICE_ID}: 1 sessions\nErased, with 1 sessions: {ALICE_ID}\n",
+        f"alice <alice@example.org>, user, {ALICE_ID}: 1 sessions\nErased account {ALICE_ID} with 1 sessions.\n",
     )
     assert shell.rows("SELECT username FROM accounts") == [("charlie",)]
     assert shell.counts()[2:4] == (1, 1)
@@ -72,7 +72,7 @@ def test_asks_on_a_terminal(shell: Shell, answer: str, left: int):
     done = seneca("erase", "alice", "--data", shell.data, stdin=theirs)
     os.close(mine)
     os.close(theirs)
-    assert "Erase all of it? [y/N]" in done.stderr
+    assert "Erase the account and all of its data? [y/N]" in done.stderr
     assert done.returncode == (0 if left == 1 else 1)
     assert shell.counts()[1] == left
 
@@ -115,7 +115,7 @@ def test_an_import_does_not_bring_the_erased_back(shell: Shell):
     assert erase(shell, "alice", "--yes")[0] == 0
     status, said = shell.load(*LINES)
     assert status == 1
-    assert "line 2: id: is an erased account's" in said
+    assert "line 2: id: belongs to an erased account" in said
     status, said = shell.load(*LINES, options=("--skip-bad",))
     assert status == 0, said
     assert shell.rows("SELECT username FROM accounts") == [("charlie",)]

@@ -99,7 +99,7 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
 def test_by_the_shell(filled: Path):
     done = seneca("erase", ALICE_ID, "--yes", "--data", filled)
     assert (done.returncode, done.stdout) == (0, "")
-    assert f"Erased, with {SESSIONS:,} sessions" in done.stderr
+    assert f" with {SESSIONS:,} sessions." in done.stderr
     assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
 
@@ -115,10 +115,10 @@ def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: P
     again = write(tmp_path / "again.jsonl", course(), user(), session())
     done = seneca("import", again, "--update", "--data", filled)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "line 2: id: is an erased account's" in done.stderr
+    assert "line 2: id: belongs to an erased account" in done.stderr
     done = seneca("import", again, "--skip-bad", "--data", filled)
     assert done.returncode == 0
-    assert "line 3: userId: is no account's" in done.stderr
+    assert "line 3: userId: does not exist" in done.stderr
     assert engine().rows(filled, "SELECT count(*) FROM account_names") == [(0,)]
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(SESSIONS - 50,)]
     monkeypatch.undo()

@@ -113,7 +113,7 @@ def test_replaces_no_file_unless_it_is_told_to(shell: Shell, tmp_path: Path):
         done = seneca("export", target, "--data", shell.data)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == (
-            f"seneca: {target} exists already. Choose another name, or replace it with --force."
+            f"seneca: {target} already exists. Choose another name, or replace it with --force."
         )
     assert precious.read_text() == "before"
     assert shell.rows("SELECT count(*) FROM audit WHERE act = 'data.exported'") == [(0,)]

@@ -175,7 +175,7 @@ def test_the_shell_names_every_difference_and_mends_it(copy: Path):
     assert done.returncode == 1
     assert done.stdout.splitlines() == expected
     assert len(expected) >= 8 + 4
-    assert f"{len(expected)} figures differ from the recorded rows" in done.stderr
+    assert f"{len(expected)} totals differ from the recorded rows" in done.stderr
     assert "Traceback" not in done.stderr
     assert seneca("stats", "rebuild", "--data", copy).returncode == 0
     assert seneca("stats", "verify", "--data", copy).returncode == 0

@@ -263,7 +263,7 @@ def test_temporary_files_that_find_no_room_are_named_as_the_reason(tmp_path: Pat
     file = write(tmp_path / "in.jsonl", course(), user(), *(session(modulesStats=results) for _ in range(sessions)))
     with stage(tmp_path / "data") as (server, *_):
         refusal = said(seneca("import", file, "--data", server.data, preexec_fn=a_page_only))
-        assert "A temporary file cannot be written: File too large. TMPDIR says where." in refusal
+        assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in refusal
         assert server.rows("SELECT count(*) FROM sessions") == [(0,)]
         assert seneca("import", file, "--data", server.data).returncode == 0
         assert server.rows("SELECT count(*) FROM sessions") == [(sessions,)]

@@ -34,8 +34,8 @@ HASTE = f"""
 import seneca.http.limits.request_body, seneca.http.responses, seneca.http.limits.concurrency, seneca.server.sockets, seneca.server.processes
 seneca.http.limits.concurrency.WAIT_SECONDS = {SECONDS / 2}
 seneca.http.limits.request_body.BODY_SECONDS = seneca.http.limits.request_body.DRAIN_SECONDS = {SECONDS}
-seneca.http.responses.CHUNK_SECONDS = seneca.server.sockets.STOPPED_SECONDS = {SECONDS}
-seneca.server.processes.HEADER_MILLISECONDS = {SECONDS * 1000}
+seneca.http.responses.CHUNK_SECONDS = seneca.server.sockets.USER_TIMEOUT_SECONDS = {SECONDS}
+seneca.server.processes.HEADER_TIMEOUT_MS = {SECONDS * 1000}
 """
 ORIGIN = "https://learn.school.test"
 LOGIN = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -503,4 +503,4 @@ def test_where_few_files_may_be_open_fewer_connections_are_admitted_and_the_log_
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{connections} ({most}, {most})\n"
-    assert ("few open files" in done.stderr) == (connections < 16_384)
+    assert ("low open file limit" in done.stderr) == (connections < 16_384)

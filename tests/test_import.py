@@ -158,8 +158,8 @@ def test_what_is_stored_and_equal_is_skipped(shell: Shell):
     lines[1]["passwordHash"] = ARGON2
     status, said = shell.load(*lines, session())
     assert status == 0
-    assert "0 courses (1 were there already), 0 accounts (1 were there already)" in said
-    assert "1 sessions (2 were there already)" in said
+    assert "0 courses (1 unchanged), 0 accounts (1 unchanged)" in said
+    assert "1 sessions (2 unchanged)" in said
     assert shell.rows("SELECT * FROM passwords") == before[2]
     assert shell.counts()[2] == before[0][2] + 1
     assert shell.true()
@@ -169,7 +169,7 @@ def test_a_line_repeated_in_the_file_is_skipped(shell: Shell):
     one = session()
     status, said = shell.load(course(), course(), user(), user(), one, one)
     assert status == 0
-    assert "1 sessions (1 were there already)" in said
+    assert "1 sessions (1 unchanged)" in said
     assert shell.rows("SELECT sessions FROM learner_totals") == [(1,)]
 
 
@@ -178,7 +178,7 @@ def test_what_a_batch_stored_is_known_to_the_next(shell: Shell):
     more = session(modulesStats=[module(), module("Fractions")])
     status, said = shell.load(course(), user(), one, session(), one, more, more | {"topic": "Other"}, options=SKIP)
     assert status == 0, said
-    assert "3 sessions (1 were there already); 1 bad lines left out" in said
+    assert "3 sessions (1 unchanged); 1 bad lines skipped" in said
     assert "line 7: topic: differs" in said
     assert shell.rows("SELECT sessions, results, names, name_changes FROM learner_totals") == [(3, 4, 2, 2)]
     assert shell.rows("SELECT module_name, results FROM learner_names ORDER BY 1") == [
@@ -236,7 +236,7 @@ def test_other_content_under_a_stored_id_or_name_is_bad(shell: Shell):
     assert shell.load(*stored)[0] == 0
     refused(session(), stored=1)
     status, said = shell.load(*stored, *others, options=("--skip-bad",))
-    assert (status, f"{len(OTHER)} bad lines left out" in said) == (0, True)
+    assert (status, f"{len(OTHER)} bad lines skipped" in said) == (0, True)
     assert shell.counts()[:3] == (1, 1, 1)
     assert shell.true()
 
@@ -257,7 +257,7 @@ def test_an_erased_account_is_refused_whatever_its_bucket(tmp_path: Path):
                 erased_accounts.record(tx, person["id"], 0)
         report = store.load(*people, skip_bad=True)
         assert [line.number for line in report.bad_lines] == [1, 4, 7, 10, 13, 16, 19]
-        assert report.bad_lines[0].reason == "id: is an erased account's"
+        assert report.bad_lines[0].reason == "id: belongs to an erased account"
 
 
 @pytest.mark.parametrize("stored_first", [True, False])
@@ -266,7 +266,7 @@ def test_a_course_and_a_session_cannot_have_one_id(shell: Shell, *, stored_first
     if stored_first:
         assert shell.load(course(), user(), STORED)[0] == 0
     status, said = shell.load(*([] if stored_first else [course(), user(), STORED]), clash)
-    assert (status, "id: is a " in said) == (1, True), said
+    assert (status, f"id: is in use by a {'session' if stored_first else 'course'}" in said) == (1, True), said
     assert shell.rows("SELECT count(*) FROM courses") == [(int(stored_first),)]
 
 

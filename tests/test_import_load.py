@@ -16,7 +16,7 @@ import pytest
 
 from seneca import accounts
 from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
-from seneca.exchange.importer import INDEXES, MIN_LINES_FOR_BULK_LOAD, READERS, TABLES
+from seneca.exchange.importer import ACCOUNTS_TABLE, INDEXES, MIN_SESSIONS_FOR_BULK_LOAD, TABLES
 from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
 from tests.engines import Databases, Postgres, engine
 from tests.exchange import (
@@ -57,7 +57,7 @@ def load(learners: int = 50) -> tuple[list[Line], list[Line]]:
             userId=chance.choice(people)["id"],
             modulesStats=[module(f"Module {chance.randrange(9)}", adaptive=None)],
         )
-        for _ in range(MIN_LINES_FOR_BULK_LOAD)
+        for _ in range(MIN_SESSIONS_FOR_BULK_LOAD)
     ]
     return [course(), user(username="tara", role="admin", passwordHash=BCRYPT), *people], some
 
@@ -77,7 +77,7 @@ def test_a_load_is_seen_at_once_by_a_running_server(tmp_path: Path):
         page = tara.get(f"/stats/sessions/{COURSE_ID}", params={"limit": 1000}).json()
         assert [entry["id"] for entry in page] == sorted(line["id"] for line in some)[:1000]
         statistics = tara.get(f"/stats/courses/{COURSE_ID}").json()
-        assert statistics["sessionTime"]["timeInMinutes"] == 30 * MIN_LINES_FOR_BULK_LOAD
+        assert statistics["sessionTime"]["timeInMinutes"] == 30 * MIN_SESSIONS_FOR_BULK_LOAD
         assert statistics["moduleAmount"]["totalModulesStudied"] == 9
         assert kept(tmp_path) == before
         make_course(tara)  # a write goes on as before
@@ -91,7 +91,7 @@ def test_a_load_that_fails_leaves_all_as_it_was(tmp_path: Path):
     assert shell.load(*people)[0] == 0
     before = kept(tmp_path)
     status, said = shell.load(*some, session(userId=ALICE_ID, courseId=ALICE_ID))
-    assert (status, f"line {MIN_LINES_FOR_BULK_LOAD + 1}: courseId: is no course's" in said) == (1, True)
+    assert (status, f"line {MIN_SESSIONS_FOR_BULK_LOAD + 1}: courseId: does not exist" in said) == (1, True)
     assert kept(tmp_path) == before
     assert shell.counts() == (1, 51, 0, 0, 0, 0)
     assert seneca("stats", "verify", "--data", tmp_path).returncode == 0
@@ -103,11 +103,11 @@ def test_a_load_into_an_empty_database_is_whole(tmp_path: Path):
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     before = kept(tmp_path)
     status, said = shell.load(*people, *some, session(userId=COURSE_ID))
-    assert (status, f"line {len(people) + MIN_LINES_FOR_BULK_LOAD + 1}: userId: is no account's" in said) == (1, True)
+    assert (status, f"line {len(people) + MIN_SESSIONS_FOR_BULK_LOAD + 1}: userId: does not exist" in said) == (1, True)
     assert (kept(tmp_path), shell.counts()) == (before, (0,) * 6)
     status, said = shell.load(*people, *some)
     assert status == 0, said
-    assert (kept(tmp_path), shell.counts()[2]) == (before, MIN_LINES_FOR_BULK_LOAD)
+    assert (kept(tmp_path), shell.counts()[2]) == (before, MIN_SESSIONS_FOR_BULK_LOAD)
     assert shell.true()
     engine().check(tmp_path)
 
@@ -119,7 +119,7 @@ def test_a_load_into_an_empty_database_is_whole(tmp_path: Path):
 def test_tables_are_locked_only_where_nobody_misses_them(tmp_path: Path):
     def prepared(store: Store) -> bool:
         with store.database.write_transaction() as tx:
-            return tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
+            return tx.prepare_bulk_load(TABLES, empty=(ACCOUNTS_TABLE, *TABLES))
 
     cluster = engine()
     assert isinstance(cluster, Postgres)
@@ -216,7 +216,7 @@ def test_whoever_reads_a_course_is_not_shut_out_by_a_load_into_an_empty_database
     cluster = engine()
     assert isinstance(cluster, Postgres)
     with stored(tmp_path) as store, store.database.write_transaction() as tx:
-        assert tx.prepare_bulk_load(TABLES, empty=(READERS, *TABLES))
+        assert tx.prepare_bulk_load(TABLES, empty=(ACCOUNTS_TABLE, *TABLES))
         with tx.bulk_load(TABLES, INDEXES), psycopg.connect(cluster.url(tmp_path)) as reader:
             reader.execute("SET lock_timeout = '1s'")
             for table in ("courses", "accounts", "account_names", "course_totals", "course_names", "learner_totals"):
@@ -234,4 +234,4 @@ def test_a_load_waits_for_no_reader_where_somebody_has_a_session(tmp_path: Path)
         reader.execute("SELECT 1 FROM sessions, results LIMIT 1")
         status, said = shell.load(*some)
         assert status == 0, said
-    assert shell.counts()[2] == MIN_LINES_FOR_BULK_LOAD
+    assert shell.counts()[2] == MIN_SESSIONS_FOR_BULK_LOAD

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from seneca.exchange.importer import MAX_LINE_BYTES, USERS_PER_BATCH
-from seneca.exchange.report import MAX_LISTED
+from seneca.exchange.report import MAX_LISTED_LINES
 from tests.conftest import seneca
 from tests.exchange import ALICE_ID, ARGON2, BCRYPT, CHARLIE_ID, COURSE_ID, Line, Shell, course, module, session, user
 
@@ -122,7 +122,7 @@ def test_each_rule_is_named(shell: Shell):
 def test_bad_lines_are_left_out_when_told_to(shell: Shell):
     status, said = shell.load(course(), user(), *(line for line, _ in BAD), session(), options=("--skip-bad",))
     assert status == 0, said
-    assert f"1 courses, 1 accounts, 1 sessions; {len(BAD)} bad lines left out" in said
+    assert f"1 courses, 1 accounts, 1 sessions; {len(BAD)} bad lines skipped" in said
     assert [line.partition(":")[0] for line in said.splitlines() if line.startswith("line ")] == [
         f"line {number}" for number in range(3, len(BAD) + 3)
     ]
@@ -138,13 +138,13 @@ def test_bad_lines_are_left_out_when_told_to(shell: Shell):
     [
         ([course(), session(), user()], 2, "userId: is on a later line, 3"),
         ([user(), session(), course()], 2, "courseId: is on a later line, 3"),
-        ([course(), session()], 2, "userId: is no account's"),
-        ([user(), session()], 2, "courseId: is no course's"),
-        ([course(), user(), session(userId=COURSE_ID)], 3, "userId: is no account's"),
-        ([course(), course(id=LATER)], 2, "courseTitle: is another course's"),
-        ([user(), user(id=LATER)], 2, "username: is another account's"),
-        ([user(), user(id=LATER, username="ali\u200bce", email="x@example.org")], 2, "username: is another"),
-        ([course(), user(), session(id=COURSE_ID)], 3, "id: is a course's"),
+        ([course(), session()], 2, "userId: does not exist"),
+        ([user(), session()], 2, "courseId: does not exist"),
+        ([course(), user(), session(userId=COURSE_ID)], 3, "userId: does not exist"),
+        ([course(), course(id=LATER)], 2, "courseTitle: is in use by another course"),
+        ([user(), user(id=LATER)], 2, "username: is in use by another account"),
+        ([user(), user(id=LATER, username="ali\u200bce", email="x@example.org")], 2, "username: is in use by another"),
+        ([course(), user(), session(id=COURSE_ID)], 3, "id: is in use by a course"),
         ([course(), user(), session(id=LATER), session(id=LATER, topic="Other")], 4, "topic: differs"),
     ],
 )
@@ -164,7 +164,7 @@ def test_what_refers_to_a_bad_line_is_bad(shell: Shell):
     lines = [course(), user(role="teacher"), session(), user(id=CHARLIE_ID, username="charlie")]
     status, said = shell.load(*lines, session(userId=CHARLIE_ID), options=("--skip-bad",))
     assert status == 0
-    assert "line 3: userId: is no account's" in said
+    assert "line 3: userId: does not exist" in said
     assert shell.rows("SELECT learner_id FROM sessions") == [(CHARLIE_ID,)]
 
 
@@ -199,12 +199,12 @@ def test_accounts_that_are_stored_together_and_apart_are_compared_alike(shell: S
     assert status == 0, said
     first = len(people) + 3
     assert [line for line in said.splitlines() if line.startswith("line ")] == [
-        f"line {first}: email: is another account's",
-        f"line {first + 1}: username: is another account's",
+        f"line {first}: email: is in use by another account",
+        f"line {first + 1}: username: is in use by another account",
         f"line {first + 2}: role: differs from what is stored under this id (--update replaces it)",
         f"line {first + 3}: username: differs from what is stored under this id (--update replaces it)",
     ]
-    assert f"{USERS_PER_BATCH + 7:,} accounts (2 were there already), 0 sessions; 4 bad lines left out" in said
+    assert f"{USERS_PER_BATCH + 7:,} accounts (2 unchanged), 0 sessions; 4 bad lines skipped" in said
     assert shell.rows("SELECT count(*), count(DISTINCT account_id) FROM account_names") == [
         (2 * (USERS_PER_BATCH + 6) + 1, USERS_PER_BATCH + 7)
     ]
@@ -224,11 +224,11 @@ def test_one_bad_line_keeps_all_others_out(shell: Shell):
 
 
 def test_the_list_of_bad_lines_is_bounded(shell: Shell):
-    status, said = shell.load(*[b"nonsense"] * (MAX_LISTED + 7), course(), options=("--skip-bad",))
+    status, said = shell.load(*[b"nonsense"] * (MAX_LISTED_LINES + 7), course(), options=("--skip-bad",))
     assert status == 0
-    assert sum(line.startswith("line ") for line in said.splitlines()) == MAX_LISTED
+    assert sum(line.startswith("line ") for line in said.splitlines()) == MAX_LISTED_LINES
     assert "and 7 more bad lines" in said
-    assert f"{MAX_LISTED + 7:,} bad lines left out" in said
+    assert f"{MAX_LISTED_LINES + 7:,} bad lines skipped" in said
 
 
 def test_a_line_that_is_too_long_is_passed_over(shell: Shell):

@@ -115,7 +115,7 @@ def test_a_bad_line_undoes_every_update_unless_bad_lines_are_left_out(store: Sto
         session(userId=CHARLIE_ID),
     ]
     before = store.export()
-    assert refused(lambda: store.load(*lines, update=True)) == [(4, "userId: is no account's")]
+    assert refused(lambda: store.load(*lines, update=True)) == [(4, "userId: does not exist")]
     assert store.export() == before
     report = store.load(*lines, update=True, skip_bad=True)
     assert (report.courses.updated, report.users.updated, report.sessions.updated, report.bad) == (1, 1, 1, 1)
@@ -150,7 +150,7 @@ def test_a_course_is_renamed(store: Store):
     assert store.rows("SELECT search_key FROM courses WHERE title = 'Maths'") == [("maths\ngcse",)]
     assert store.rows("SELECT course_title FROM sessions") == [("Mathematics",)]  # as it was at the start
     assert refused(lambda: store.load(course(courseTitle="Physics"), update=True)) == [
-        (1, "courseTitle: is another course's")
+        (1, "courseTitle: is in use by another course")
     ]
     freed = course(id=ID.replace("1", "9"), courseTitle="Maths")
     report = store.load(course(courseTitle="Mathematics"), freed, update=True)
@@ -163,7 +163,7 @@ def test_a_course_is_renamed(store: Store):
 def test_names_change_and_stay_unique(store: Store):
     store.load(user(), user(id=CHARLIE_ID, username="charlie"))
     assert refused(lambda: store.load(user(username="CHARLIE", email="alice@example.org"), update=True)) == [
-        (1, "username: is another account's")
+        (1, "username: is in use by another account")
     ]
     report = store.load(
         user(username="alicia"),
@@ -223,7 +223,7 @@ def test_a_changed_role_ends_sign_ins_and_is_audited(tmp_path: Path):
                 line["modulesStats"][0]["quiz"]["score"] = 70
         done = seneca("import", write(file, *lines), "--update", "--data", tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "0 accounts (2 updated, 1 were there already), 0 sessions (1 updated)" in done.stderr
+        assert "0 accounts (2 updated, 1 unchanged), 0 sessions (1 updated)" in done.stderr
         assert charlie.get("/auth/me").json()["email"] == "other@example.org"  # a new name ends no sign-in
         deadline = time.monotonic() + 15  # five seconds, on a machine that has nothing else to do
         while alice.get("/auth/me").status_code != 401:

@@ -150,7 +150,7 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
         (sorted(id_ for id_ in ids if id_ in line), f"Only {winner}" in line)
         for line, winner in zip(warnings, (alice, carol), strict=False)
     ] == [([alice, bob], True), ([mallory, carol], True)]
-    assert "courses c3 and c2 have titles that are the same" in warnings[2]
+    assert "courses c3 and c2 have the same title" in warnings[2]
     holders = dict(engine().rows(tmp_path, "SELECT name_key, account_id FROM account_names"))
     assert holders == {
         "alice": alice,

@@ -101,7 +101,7 @@ def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
 def test_a_url_that_is_none_is_refused_without_showing_it(tmp_path: Path):
     done = seneca("migrate", "--data", tmp_path, "--database", "postgresql://seneca:hunter%2@127.0.0.1/x")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("seneca: SENECA_DATABASE_URL is no URL that PostgreSQL understands. Its form: ")
+    assert done.stderr.startswith("seneca: SENECA_DATABASE_URL is not a valid PostgreSQL URL. Its form: ")
 
 
 def test_another_encoding_is_refused(url: str):

@@ -58,7 +58,7 @@ def as_role(url: str, role: str) -> str:
         ("limited", "", ("max_connections", "too many connections for role")),
         ("rejected", "", ("Use TLS", "rejects connection")),
         ("app", "x", ("createdb --encoding=UTF8", "does not exist")),
-        ("app", "?sslmode=require", ("The server has no TLS", "does not support SSL")),
+        ("app", "?sslmode=require", ("The server does not use TLS", "does not support SSL")),
     ],
 )
 def test_a_refused_connection_says_why_and_what_to_do(
@@ -87,7 +87,7 @@ def test_a_port_at_which_something_else_listens_says_so(cluster: engines.Postgre
     ("setting", "advice"),
     [
         ("search_path = nowhere", "There is no schema for the tables"),
-        ("default_transaction_read_only = on", "use the primary's address"),
+        ("default_transaction_read_only = on", "Use the primary's address"),
     ],
 )
 def test_a_database_that_takes_no_tables_says_why(cluster: engines.Postgres, tmp_path: Path, setting: str, advice: str):
@@ -102,7 +102,7 @@ def test_a_table_of_another_program_is_named(cluster: engines.Postgres, tmp_path
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE courses (id int)")
     text = reason(url)
-    assert "give Seneca a database of its own" in text
+    assert "Give Seneca a separate database" in text
     assert '"courses" already exists' in text
 
 

@@ -186,7 +186,7 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
 
 
 def test_an_export_that_cannot_be_recorded_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(exchange, "PATIENCE", 0.0)
+    monkeypatch.setattr(exchange, "MAX_WAIT_SECONDS", 0.0)
     url = engines.engine().url(tmp_path)
     assert seneca("migrate", "--data", tmp_path).returncode == 0
     with psycopg.connect(url) as connection:

@@ -167,8 +167,8 @@ def test_deadlines_are_those_of_the_program():
 
     said = [
         f"(1 MiB for a course), and {request_body.BODY_SECONDS} seconds to arrive",
-        f"A header has {processes.HEADER_MILLISECONDS // 1000} seconds and {processes.HEADER_BYTES // 1024} KiB",
-        f"takes nothing for {responses.CHUNK_SECONDS} seconds is disconnected",
-        f"an account has at most {concurrency.MAX_PER_ACCOUNT} in progress",
+        f"A header has {processes.HEADER_TIMEOUT_MS // 1000} seconds and {processes.MAX_HEADER_BYTES // 1024} KiB",
+        f"takes nothing for {responses.CHUNK_SECONDS} seconds is broken off",
+        f"an account has at most {concurrency.MAX_PER_ACCOUNT} on their way",
     ]
     assert [number for number in said if number not in WORDS] == []

@@ -227,7 +227,7 @@ def test_a_backup_replaces_an_older_one_of_the_same_database_only(shell: Shell, 
         assert seneca("backup", file, "--data", shell.data).returncode == 0
     good = file.read_bytes()
     said = one_line(seneca("backup", file, "--data", other.data))
-    assert f"{file} is no backup of {other.data}/seneca.db" in said
+    assert f"{file} is not a backup of {other.data}/seneca.db" in said
     assert "--force" in said
     assert file.read_bytes() == good
     assert seneca("backup", file, "--data", other.data, "--force").returncode == 0

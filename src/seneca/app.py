@@ -1,4 +1,4 @@
-"""The only wiring: settings in, an ASGI application out."""
+"""Create the ASGI application from the settings."""
 
 import asyncio
 import gc
@@ -53,7 +53,7 @@ ROUTES = [
 
 
 class Application(Litestar):
-    """Litestar without its plugins for pydantic and attrs: importing those takes 0.2 s, and nothing here uses them."""
+    """Litestar without its plugins for pydantic and attrs, which take 0.2 s to import and are not used."""
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
@@ -61,43 +61,43 @@ class Application(Litestar):
 
 
 def from_environment() -> ASGIApp:
-    """The application of a worker process: its settings come from the environment."""
-    told = settings.read()
-    flush_log = logs.configure(told.log_format)
+    """The application of a worker process, with settings from the environment."""
+    worker_settings = settings.read()
+    flush_log = logs.configure(worker_settings.log_format)
     try:
-        return create_app(told, float(os.environ[STARTED]), flush_log)
+        return create_app(worker_settings, float(os.environ[STARTED]), flush_log)
     except (CommandError, ServiceUnavailable) as error:
-        log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason says it all
+        log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason is enough
     except Exception:
         log.exception("worker cannot start")
     raise SystemExit(1)
 
 
-def create_app(told: Settings, started: float, flush_log: Callable[[], None] = lambda: None) -> ASGIApp:
-    """An application that answers requests as these settings say.
+def create_app(settings: Settings, started: float, flush_log: Callable[[], None] = lambda: None) -> ASGIApp:
+    """Create an application.
 
     Args:
-        told: the settings.
-        started: when the server started, by ``time.monotonic()``.
-        flush_log: writes the log lines that still wait.
+        settings: the settings.
+        started: when the server started, as ``time.monotonic()``.
+        flush_log: writes buffered log lines.
 
     Raises:
         CommandError: the database or the signing key cannot be used.
-        ServiceUnavailable: the database cannot be used now.
+        ServiceUnavailable: the database is temporarily unavailable.
 
     """
-    database = open_database(told.database, told.database_connections)
-    sign_ins = TokenVerifier(database, load_signing_keys(told), database.buckets)
-    sign_ins.load_revocations()
-    shared = AppState(
-        settings=told,
+    database = open_database(settings.database, settings.database_connections)
+    token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
+    token_verifier.load_revocations()
+    state = AppState(
+        settings=settings,
         database=database,
-        token_verifier=sign_ins,
-        password_hashers=PasswordHasherPool(min(MAX_THREADS, told.cores_each)),
-        password_policy=PasswordPolicy.load(told.password_words),
-        sign_in_slots=FairSlots(max(1, told.database_connections // 2)),
-        erasure_worker=ErasureWorker(database, told.data / erasure_log.FILE, told.vacuum_interval),
-        quotas=LearnerQuotas(database, Amount(told.max_learner_writes, told.max_learner_bytes)),
+        token_verifier=token_verifier,
+        password_hashers=PasswordHasherPool(min(MAX_THREADS, settings.cores_each)),
+        password_policy=PasswordPolicy.load(settings.password_words),
+        sign_in_slots=FairSlots(max(1, settings.database_connections // 2)),
+        erasure_worker=ErasureWorker(database, settings.data / erasure_log.FILE, settings.vacuum_interval),
+        quotas=LearnerQuotas(database, Amount(settings.max_learner_writes, settings.max_learner_bytes)),
         list_slots=FairSlots(MAX_CONCURRENT_LISTS),
         export_slots=FairSlots(MAX_CONCURRENT_EXPORTS),
         started=started,
@@ -107,30 +107,32 @@ def create_app(told: Settings, started: float, flush_log: Callable[[], None] = l
     return RequestMiddleware(
         Application(
             route_handlers=[*options_routes(routes), *routes],
-            before_request=guard,  # not a framework guard: those copy the handler for each request
+            before_request=guard,  # not a Litestar guard: those copy the handler for each request
             exception_handlers=problem_details.HANDLERS,
-            state=State({"services": shared}),
-            lifespan=[lifespan(shared, flush_log)],
-            cors_config=cors(told.origins),
+            state=State({"services": state}),
+            lifespan=[lifespan(state, flush_log)],
+            cors_config=cors(settings.origins),
             openapi_config=None,
             logging_config=None,
         ),
-        by_origin=bool(told.origins),
+        by_origin=bool(settings.origins),
     )
 
 
 @asynccontextmanager
-async def lifespan(shared: AppState, flush_log: Callable[[], None]) -> AsyncIterator[None]:
-    """From a worker's start, before which it answers nobody, to its end."""
-    gc.freeze()  # what a start has made stays: looking through it again and again would stall requests
-    watches = (
-        shared.token_verifier.run(),
-        shared.token_verifier.run_reload(),
-        shared.erasure_worker.run(),
+async def lifespan(state: AppState, flush_log: Callable[[], None]) -> AsyncIterator[None]:
+    """Run the background tasks of a worker from its start, before the first request, to its end."""
+    gc.freeze()  # objects made at start stay: scanning them in each collection would delay requests
+    coroutines = (
+        state.token_verifier.run(),
+        state.token_verifier.run_reload(),
+        state.erasure_worker.run(),
         exit_with_parent(),
-        sockets.start_listening(),
+        sockets.prepare_listeners(),
     )
-    tasks = [asyncio.create_task(watch) for watch in (*watches, asyncio.to_thread(password_policy.load_lists))]
+    tasks = [
+        asyncio.create_task(coroutine) for coroutine in (*coroutines, asyncio.to_thread(password_policy.load_lists))
+    ]
     try:
         yield
     finally:
@@ -138,21 +140,21 @@ async def lifespan(shared: AppState, flush_log: Callable[[], None]) -> AsyncIter
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        shared.password_hashers.close()
-        await asyncio.get_running_loop().run_in_executor(None, shared.database.close)
-        flush_log()  # a worker's process ends without calling what is registered for its exit
+        state.password_hashers.close()
+        await asyncio.get_running_loop().run_in_executor(None, state.database.close)
+        flush_log()  # a worker process ends without running atexit handlers
 
 
 async def exit_with_parent() -> None:
-    """Stop this worker once the process that started it was killed, or it would keep the port taken."""
+    """Stop this worker if its parent process was killed: it would keep the port in use."""
     parent = multiprocessing.parent_process()
-    while parent is None or os.getppid() == parent.pid:  # noqa: ASYNC110 nobody tells a child
+    while parent is None or os.getppid() == parent.pid:  # noqa: ASYNC110 there is no event for it
         await asyncio.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def cors(origins: list[str]) -> CORSConfig | None:
-    """What browsers may do from other origins: nothing, unless origins are named."""
+    """The CORS configuration; None, which allows no other origin, if none is configured."""
     if not origins:
         return None
     return CORSConfig(

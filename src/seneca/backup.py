@@ -1,7 +1,7 @@
-"""Backups: a copy of everything, and how it comes back without bringing back what ended meanwhile.
+"""Backups: write a copy of everything, and restore it without undoing logouts and erasures.
 
-A restored database is older than what has happened since: sign-ins were ended, accounts erased, an administrator made. What
-has ended stays ended, and who was erased is erased again (``finish``), whatever tool brought the records back.
+A backup is older than the events since then: ended sign-ins, erased accounts, a first administrator. Ended sign-ins stay ended,
+and erased accounts are erased again (``finish``), whatever tool restored the records.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
 from seneca.stats import verification
 
-ROWS_PER_STATEMENT: Final = 1000  # rows
+ROWS_PER_BATCH: Final = 1000
 
 COUNTS = """
 SELECT (SELECT count(*) FROM accounts WHERE erased_at IS NULL), (SELECT count(*) FROM courses), (SELECT count(*) FROM sessions),
@@ -32,7 +32,7 @@ SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM courses), (SELECT 
 
 
 class RowCounts(Struct, frozen=True):
-    """How much is in a database, or in a backup of it."""
+    """Numbers of rows in a database or a backup."""
 
     accounts: int
     courses: int
@@ -41,115 +41,115 @@ class RowCounts(Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing that a restore could lose."""
+        """Whether a restore could lose nothing."""
         return not (self.accounts or self.courses)
 
 
-class Restored(Struct, frozen=True):
-    """What a restore has brought back."""
+class RestoreResult(Struct, frozen=True):
+    """The result of a restore."""
 
-    content: RowCounts
-    mended: int
-    """Figures that were not what the recorded rows say, and are now."""
+    counts: RowCounts
+    corrected_totals: int
+    """Totals of the backup that differed from its rows, and were recomputed."""
     erased: int
-    """Accounts that were in the backup, and were erased again."""
+    """Accounts of the backup that were erased again."""
 
 
 def count_rows(tx: Transaction) -> RowCounts:
-    """How much there is."""
+    """Count rows, without accounts that are being erased."""
     return RowCounts(*tx.fetch_all(COUNTS)[0])
 
 
-def content_of_any_schema(tx: Transaction) -> RowCounts:
-    """How much there is in a database that lacks migrations; accounts that are being erased are counted."""
+def count_rows_of_any_schema(tx: Transaction) -> RowCounts:
+    """Count rows in a database that lacks migrations, including accounts that are being erased."""
     return RowCounts(*tx.fetch_all(COUNTS_OF_ANY_SCHEMA)[0])
 
 
 def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> RowCounts:
-    """Back everything up, as it is at this moment, while others write; returns what is in the backup.
+    """Back up a snapshot of everything, while others write; returns the row counts of the backup.
 
     Raises as ``Database.backup`` does.
     """
-    return database.backup(path, content_of_any_schema if database.pending else count_rows, progress, force=force)
+    return database.backup(path, count_rows_of_any_schema if database.pending else count_rows, progress, force=force)
 
 
-def check_backup(path: Path) -> str | None:
-    """Why a file, though it may be a whole database, is perhaps not all that it should be."""
+def find_warning(path: Path) -> str | None:
+    """A warning about a backup that is possibly incomplete, or None."""
     try:
         return backup.MISSING_WAL if backup.is_live_copy(path) else None
     except OSError:
-        return None  # ``restore`` says it
+        return None  # ``restore`` reports it
 
 
 def restore(
     database: Database, path: Path, erased: Mapping[str, int], clock: Callable[[], int], progress: Progress
-) -> Restored:
-    """Put a backup in the place of everything.
+) -> RestoreResult:
+    """Replace the whole content of a database by a backup.
 
-    Nothing changes before the backup is proven: whole, of a schema that is known, its figures true. Then it takes the
-    place of what was there in one step.
+    First the backup is verified: it must be complete and of a known schema, and its totals are corrected. Then it replaces the
+    old content atomically.
 
     Args:
-        database: what is replaced; servers may be running on it.
-        path: the backup, which is left as it is.
-        erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
-        clock: tells the time, in milliseconds since 1970. It is read when nobody can change anything any more.
-        progress: told how far it is.
+        database: the database to replace; servers may be running on it.
+        path: the backup, which is not modified.
+        erased: the ids of accounts erased since the backup that the caller knows, with times in milliseconds since 1970.
+        clock: returns the time in milliseconds since 1970. It is called once the database is locked against writes.
+        progress: called with the progress.
 
     Raises:
-        CommandError: it is no backup of this engine, or damaged, or newer than this program.
-        ServiceUnavailable: the database is busy, or the disk is full: nothing has changed.
+        CommandError: the file is not a backup of this engine, is damaged, or is newer than this program.
+        ServiceUnavailable: the database is busy, or the disk is full: nothing was changed.
 
     """
-    mended, again, found = 0, 0, RowCounts(0, 0, 0, 0)
+    corrected_totals, erased_again, counts = 0, 0, RowCounts(0, 0, 0, 0)
 
-    def prove(fresh: Database) -> None:
-        nonlocal mended, again
-        if fresh.buckets != database.buckets:
+    def verify(restored: Database) -> None:
+        nonlocal corrected_totals, erased_again
+        if restored.buckets != database.buckets:
             raise CommandError(
-                f"{path} has {fresh.buckets} buckets, this database {database.buckets}: use export and import."
+                f"{path} has {restored.buckets} buckets, this database has {database.buckets}. Use export and import instead."
             )
-        mended = mend(fresh, progress)
-        with database.read_transaction() as old, fresh.write_transaction() as new:  # now, while nobody waits
-            again = erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, clock())
+        corrected_totals = correct_totals(restored, progress)
+        with database.read_transaction() as old, restored.write_transaction() as new:  # now, while nobody has to wait
+            erased_again = erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, clock())
 
-    def carry(old: Transaction, new: Transaction) -> None:
-        nonlocal again, found
+    def carry_over(old: Transaction, new: Transaction) -> None:
+        nonlocal erased_again, counts
         now = clock()
-        again += erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, now)
-        finish(new, again, now)
+        erased_again += erase_again(new, {**erased, **dict(erased_accounts.fetch_all(old))}, now)
+        finish(new, erased_again, now)
         sign_ins.carry_revocations(old, new)
-        carry_keys(old, new)
-        carry_name_changes(old, new)
-        found = count_rows(new)
+        carry_over_signing_keys(old, new)
+        carry_over_name_changes(old, new)
+        counts = count_rows(new)
 
-    database.restore(path, prove, carry, progress)
-    return Restored(found, mended, again)
+    database.restore(path, verify, carry_over, progress)
+    return RestoreResult(counts, corrected_totals, erased_again)
 
 
-def restore_in_place(database: Database, erased: Mapping[str, int], now: int, progress: Progress) -> Restored:
-    """Do for a database what ``restore`` does, where another tool has just put the records back; no server may run.
+def restore_in_place(database: Database, erased: Mapping[str, int], now: int, progress: Progress) -> RestoreResult:
+    """Finish a restore by another tool, as ``restore`` does; no server may run.
 
     Args:
-        database: the restored one.
-        erased: accounts that were erased since, as far as the caller knows: their ids, and when (milliseconds since 1970).
+        database: the restored database.
+        erased: the ids of accounts erased since the backup that the caller knows, with times in milliseconds since 1970.
         now: milliseconds since 1970.
-        progress: told how far it is.
+        progress: called with the progress.
 
     Raises:
-        CommandError: it has anything that the migrations do not make.
+        CommandError: the schema is not what the migrations create.
 
     """
     database.check_schema()
-    mended = mend(database, progress)
+    corrected_totals = correct_totals(database, progress)
     with database.write_transaction() as tx:
-        again = erase_again(tx, erased, now)
-        finish(tx, again, now)
-        return Restored(count_rows(tx), mended, again)
+        erased_again = erase_again(tx, erased, now)
+        finish(tx, erased_again, now)
+        return RestoreResult(count_rows(tx), corrected_totals, erased_again)
 
 
-def mend(database: Database, progress: Progress) -> int:
-    """Prove every figure; where one is wrong, compute all anew. Returns how many were wrong."""
+def correct_totals(database: Database, progress: Progress) -> int:
+    """Verify the totals, and rebuild all of them if any is wrong. Returns the number of wrong ones."""
     with database.read_transaction() as tx:
         wrong = sum(1 for _ in verification.mismatches(tx, lambda table: progress(f"verifying {table}", 0, None)))
     if wrong:
@@ -158,71 +158,71 @@ def mend(database: Database, progress: Progress) -> int:
     return wrong
 
 
-# -- what must not come back -------------------------------------------------------------------
+# -- what must not be restored -------------------------------------------------------------------
 
-CLOSE = """
+DISABLE_FIRST_ADMINISTRATOR = """
 INSERT INTO properties (name, value) VALUES ('administrator-existed', '') ON CONFLICT (name) DO NOTHING
 """
-FORGET_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  # noqa: S105 a property's name
-THERE = "SELECT id FROM accounts WHERE id IN (:values)"
+DELETE_SETUP_TOKEN = "DELETE FROM properties WHERE name = 'setup-token-hash'"  # noqa: S105 a property's name
+EXISTING_ACCOUNTS = "SELECT id FROM accounts WHERE id IN (:values)"
 
 
 def erase_again(tx: Transaction, erased: Mapping[str, int], now: int) -> int:
-    """Erase whoever was erased since the backup, or was being erased when it was made; returns how many were there."""
-    for id_, at in erased.items():
-        erased_accounts.record(tx, id_, at)
-    again = {row[0] for row in tx.fetch_in(THERE, list(erased))} | set(erasure.unfinished(tx))
-    for id_ in sorted(again):
+    """Erase the accounts that were erased since the backup, or were being erased at the time; returns their number."""
+    for id_, erased_at in erased.items():
+        erased_accounts.record(tx, id_, erased_at)
+    ids = {row[0] for row in tx.fetch_in(EXISTING_ACCOUNTS, list(erased))} | set(erasure.unfinished(tx))
+    for id_ in sorted(ids):
         erasure.erase_at_once(tx, id_, now)
-    return len(again)
+    return len(ids)
 
 
-def finish(tx: Transaction, again: int, now: int) -> None:
-    """See to it that what has ended since the backup has ended.
+def finish(tx: Transaction, erased_again: int, now: int) -> None:
+    """End what may have ended since the backup.
 
-    - Every sign-in ends, and no token that was issued until now is good: one that was revoked since must not come back to
-      life. So a server may bring any signing key.
-    - Nobody is the first administrator any more: one may have existed since. ``seneca admin create`` makes one.
+    - End every sign-in and reject every token issued so far: one that was revoked since must not become valid again. The next
+      server may therefore use any signing key.
+    - Disable the registration of a first administrator: there may have been one since. ``seneca admin create`` creates one.
 
     Args:
         tx: the transaction.
-        again: how many accounts were erased again, for the audit log.
+        erased_again: the number of accounts that were erased again, for the audit log.
         now: milliseconds since 1970.
 
     """
     sign_ins.end_all_sign_ins(tx)
     signing_keys.reset_signing_keys(tx)
-    tx.execute(CLOSE)
-    tx.execute(FORGET_SETUP_TOKEN)
-    audit.record(tx, None, "data.restored", audit.WHOLE_DATABASE, now, erased=again)
+    tx.execute(DISABLE_FIRST_ADMINISTRATOR)
+    tx.execute(DELETE_SETUP_TOKEN)
+    audit.record(tx, None, "data.restored", audit.WHOLE_DATABASE, now, erased=erased_again)
 
 
-# -- what stays, of the database that is replaced ----------------------------------------------
+# -- what is carried over from the replaced database ----------------------------------------------
 
-COURSES_CHANGES = "SELECT course_id, bucket, name_changes FROM course_totals"
-LEARNERS_CHANGES = "SELECT bucket, learner_id, course_id, name_changes FROM learner_totals"
-RAISE_COURSES = """
+COURSE_NAME_CHANGES = "SELECT course_id, bucket, name_changes FROM course_totals"
+LEARNER_NAME_CHANGES = "SELECT bucket, learner_id, course_id, name_changes FROM learner_totals"
+ADD_COURSE_NAME_CHANGES = """
 INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
 VALUES (:course_id, :bucket, 0, 0, 0, 0, 0, :name_changes)
 ON CONFLICT (course_id, bucket) DO UPDATE SET name_changes = course_totals.name_changes + excluded.name_changes
 """
-RAISE_LEARNERS = """
+ADD_LEARNER_NAME_CHANGES = """
 INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
 VALUES (:bucket, :learner_id, :course_id, 0, 0, 0, 0, 0, :name_changes)
 ON CONFLICT (bucket, learner_id, course_id)
 DO UPDATE SET name_changes = learner_totals.name_changes + excluded.name_changes
 """
-NOBODYS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (SELECT id FROM accounts)"
+DELETE_ORPHANED_TOTALS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (SELECT id FROM accounts)"
 
 
-def carry_keys(old: Transaction, new: Transaction) -> None:
-    """Let the servers that run, and their likes, go on with the signing keys that they know."""
+def carry_over_signing_keys(old: Transaction, new: Transaction) -> None:
+    """Keep the signing keys of the servers that are running."""
     for (ids,) in old.fetch_all(signing_keys.KEY_IDS):
         new.execute(signing_keys.PUT_KEY_IDS, ids=ids)
 
 
-def carry_name_changes(old: Transaction, new: Transaction) -> None:
-    """Count module names' changes on from where they were: processes remember names by them (decision 3)."""
+def carry_over_name_changes(old: Transaction, new: Transaction) -> None:
+    """Continue the version numbers of module names, which are cache keys in every process (decision 3)."""
 
     def course(row: Row) -> dict[str, object]:
         return {"course_id": row[0], "bucket": row[1], "name_changes": row[2] + 1}
@@ -230,11 +230,11 @@ def carry_name_changes(old: Transaction, new: Transaction) -> None:
     def learner(row: Row) -> dict[str, object]:
         return {"bucket": row[0], "learner_id": row[1], "course_id": row[2], "name_changes": row[3] + 1}
 
-    for select, shaped, raising in (
-        (COURSES_CHANGES, course, RAISE_COURSES),
-        (LEARNERS_CHANGES, learner, RAISE_LEARNERS),
+    for select, to_params, upsert in (
+        (COURSE_NAME_CHANGES, course, ADD_COURSE_NAME_CHANGES),
+        (LEARNER_NAME_CHANGES, learner, ADD_LEARNER_NAME_CHANGES),
     ):
         rows = old.stream(select)
-        while together := [shaped(row) for row in islice(rows, ROWS_PER_STATEMENT)]:
-            new.insert_many_later(raising, together)
-    new.execute(NOBODYS)  # they registered since, so they are not there
+        while batch := [to_params(row) for row in islice(rows, ROWS_PER_BATCH)]:
+            new.insert_many_later(upsert, batch)
+    new.execute(DELETE_ORPHANED_TOTALS)  # of accounts that registered after the backup

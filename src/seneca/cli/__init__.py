@@ -1,7 +1,7 @@
-"""The shell's door: one command for each thing that the person who runs Seneca does.
+"""The command line: one command for each task of the operator.
 
-Data goes to standard output, progress and messages to standard error. Exit statuses: 0 done, 1 refused or failed with
-one clear line, 2 wrong usage.
+Data goes to standard output, progress and messages to standard error. Exit statuses: 0 success, 1 failure with a one-line
+message, 2 wrong usage.
 """
 
 import os
@@ -35,9 +35,9 @@ app.add_typer(accounts.app, name="admin")
 app.add_typer(stats.app, name="stats")
 
 
-def print_version(wanted: bool) -> None:  # noqa: FBT001
-    """Print the version and end, if that is wanted."""
-    if wanted:
+def print_version(requested: bool) -> None:  # noqa: FBT001
+    """Print the version and exit, if requested."""
+    if requested:
         print(f"seneca {metadata.version('seneca')}")
         raise typer.Exit
 
@@ -49,19 +49,19 @@ def options(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version)
     ] = False,
 ) -> None:
-    """Seneca: a record keeper for study. docs/reference.md lists the environment variables of options."""
+    """Seneca: a record keeper for study. docs/reference.md lists the environment variables."""
 
 
 def main() -> None:
     """Run a command."""
-    os.umask(0o077)  # whatever it creates is its owner's, and so is what its worker processes create
+    os.umask(0o077)  # new files are private to their owner, also those of worker processes
     try:
         app()
-    except ApiError as refusal:
-        print(f"seneca: {printable(refusal.detail)}", file=sys.stderr)
+    except ApiError as error:
+        print(f"seneca: {printable(error.detail)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output has gone
+    except BrokenPipeError:  # the reader of our output has closed it
         sys.stderr.close()
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``seneca admin``: make an administrator, reset a password."""
+"""``seneca admin``: create an administrator, set a password, reset the signing keys."""
 
 import getpass
 import secrets
@@ -18,7 +18,7 @@ from seneca.database import Transaction
 from seneca.errors import AccountNotFound
 
 app = typer.Typer(
-    no_args_is_help=True, help="Create an administrator, reset a password, replace lost keys.", rich_markup_mode=None
+    no_args_is_help=True, help="Create an administrator, set a password, reset the signing keys.", rich_markup_mode=None
 )
 
 
@@ -31,13 +31,14 @@ def create(
 ) -> None:
     """Create an administrator.
 
-    The password is asked for on a terminal, else read from standard input. If it is empty, one is generated and printed.
+    Prompts for the password on a terminal, otherwise reads it from standard input. An empty password is replaced by a generated
+    one, which is printed.
     """
-    with connect(data, url) as (told, database):
-        password = new_password()
-        given = {"username": name, "email": email, "password": password, "role": "admin"}
-        json_decoding.convert(given, Registration)
-        PasswordPolicy.load(told.password_words).check(password, name, email)
+    with connect(data, url) as (settings, database):
+        password = read_password()
+        registration = {"username": name, "email": email, "password": password, "role": "admin"}
+        json_decoding.convert(registration, Registration)
+        PasswordPolicy.load(settings.password_words).check(password, name, email)
         account_id = new_id()
         password_hash = passwords.hash_password(password)
 
@@ -54,24 +55,24 @@ def create(
             audit.record(tx, None, "account.registered", account_id, now, role="admin")
 
         write(database, create_administrator, now())
-        setup_token.discard(told.data)
-    print(f"Administrator {name} made: {account_id}", file=sys.stderr)
+        setup_token.discard(settings.data)
+    print(f"Administrator {name} created: {account_id}", file=sys.stderr)
 
 
 @app.command("password")
 def set_password(
     name: Annotated[str, typer.Argument(help="The username or e-mail address.")], data: Data = None, url: Url = None
 ) -> None:
-    """Set an account's password. Its sign-ins end."""
-    with connect(data, url, create=False) as (told, database):
+    """Set an account's password and end its sign-ins."""
+    with connect(data, url, create=False) as (settings, database):
         with database.read_transaction() as tx:
-            found = accounts.credentials(tx, name.strip())
-            if found is None:
+            credentials = accounts.credentials(tx, name.strip())
+            if credentials is None:
                 raise AccountNotFound(f"There is no account named {name}.")
-            account = accounts.get(tx, found.id)
-        password = new_password()
+            account = accounts.get(tx, credentials.id)
+        password = read_password()
         json_decoding.convert({"password": password}, accounts.AccountChange)
-        PasswordPolicy.load(told.password_words).check(password, account.username, account.email)
+        PasswordPolicy.load(settings.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
 
         def change_password(tx: Transaction, now: int) -> None:
@@ -85,21 +86,21 @@ def set_password(
 
 @app.command("reset-keys")
 def reset_keys(data: Data = None, url: Url = None) -> None:
-    """Accept another signing key from the next server, because the old one is lost. Everybody has to sign in again."""
+    """Accept a new signing key from the next server, if the old one is lost. Everybody has to sign in again."""
 
-    def forget(tx: Transaction, now: int) -> None:
+    def reset(tx: Transaction, now: int) -> None:
         signing_keys.reset_signing_keys(tx)
         audit.record(tx, None, "keys.forgotten", audit.WHOLE_DATABASE, now)
 
     with connect(data, url, create=False) as (_, database):
-        write(database, forget, now())
-    print("The next server may bring another signing key.", file=sys.stderr)
+        write(database, reset, now())
+    print("The next server may use a new signing key.", file=sys.stderr)
 
 
-def new_password() -> str:
-    """A new password, from the terminal or standard input; an empty one is made up, and printed."""
+def read_password() -> str:
+    """Read a new password from the terminal or standard input; an empty one is replaced by a generated one, which is printed."""
     if sys.stdin.isatty():
-        password = getpass.getpass("New password (empty: make one up): ")
+        password = getpass.getpass("New password (empty: generate one): ")
     else:
         password = sys.stdin.readline().rstrip("\n")
     if not password:

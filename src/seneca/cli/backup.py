@@ -8,7 +8,7 @@ import typer
 
 from seneca import backup
 from seneca.auth import setup_token
-from seneca.backup import Restored, RowCounts
+from seneca.backup import RestoreResult, RowCounts
 from seneca.cli.exchange import progress
 from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.cli.privacy import finish
@@ -20,93 +20,96 @@ from seneca.privacy import erasure_log
 def back_up(
     file: Annotated[
         Path,
-        typer.Argument(help="The file. An older backup of this database is replaced once the new one is complete."),
+        typer.Argument(
+            help="The backup file. An older backup of this database is replaced once the new one is complete."
+        ),
     ],
     force: Annotated[  # noqa: FBT002
-        bool, typer.Option("--force", help="Replace the file whatever it is, even another database's backup.")
+        bool, typer.Option("--force", help="Replace any existing file, even the backup of another database.")
     ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Copy the whole database into one file, while servers run. An older schema is copied as it is."""
-    with connect(data, url, create=False, migrate=False) as (told, database):
+    """Copy the whole database into one file, while servers run. Does not migrate an older schema."""
+    with connect(data, url, create=False, migrate=False) as (settings, database):
         try:
             record_copy(database, "data.backed-up")
-        except ServiceUnavailable as error:  # a full disk needs a backup most
+        except ServiceUnavailable as error:  # a full disk must not prevent a backup
             print(f"Not recorded in the audit log: {error.detail}", file=sys.stderr)
-        with progress() as tell:
-            held = backup.write(database, file, tell, force=force)
-        print(f"Backed up {words(held)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
+        with progress() as report:
+            counts = backup.write(database, file, report, force=force)
+        print(f"Backed up {describe(counts)}: {file.stat().st_size:,} bytes in {file}.", file=sys.stderr)
         print(
-            f"Not in it: {told.data / erasure_log.FILE}, by which a restore erases again who is erased from now on. "
-            "Copy it, too, each time.",
+            f"Back up {settings.data / erasure_log.FILE} as well, each time: a restore uses it to repeat later erasures.",
             file=sys.stderr,
         )
 
 
 def restore(
-    file: Annotated[Path | None, typer.Argument(help="A file that `seneca backup` wrote.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="A backup by `seneca backup`.")] = None,
     in_place: Annotated[  # noqa: FBT002
         bool,
-        typer.Option("--in-place", help="Without FILE: finish what another tool restored (pg_restore, Litestream)."),
+        typer.Option("--in-place", help="Without FILE: finish a restore by another tool (pg_restore, Litestream)."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Replace what is there without asking.")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,
 ) -> None:
     """Replace the whole database by a backup. Everybody has to sign in again.
 
-    Servers may keep running. Accounts that were erased since the backup are erased again.
+    Servers may keep running. Accounts that were erased after the backup are erased again.
     """
     if (file is None) != in_place:
         raise typer.BadParameter("Give either a FILE or --in-place.")
-    with connect(data, url, create=not in_place) as (told, database):
-        noted = told.data / erasure_log.FILE
-        known = erasure_log.load(noted) if noted.exists() else {}
+    with connect(data, url, create=not in_place) as (settings, database):
+        log_file = settings.data / erasure_log.FILE
+        erased = erasure_log.load(log_file) if log_file.exists() else {}
         if file is not None and not yes:
-            ask(database, file)
-        with progress() as tell:
+            confirm(database, file)
+        with progress() as report:
             if file is None:
-                restored = backup.restore_in_place(database, known, now(), tell)
+                result = backup.restore_in_place(database, erased, now(), report)
             else:
-                restored = backup.restore(database, file, known, now, tell)
-        setup_token.discard(told.data)
-        finish(told, database)
-    say(restored)
+                result = backup.restore(database, file, erased, now, report)
+        setup_token.discard(settings.data)
+        finish(settings, database)
+    print_result(result)
 
 
-def ask(database: Database, file: Path) -> None:
-    """Ask whether what is there may go, and whether a doubtful file may take its place.
+def confirm(database: Database, file: Path) -> None:
+    """Ask for confirmation to replace the content, and to restore a backup that is possibly incomplete.
 
     Raises:
-        CommandError: nobody is there to be asked.
-        typer.Abort: it may not.
+        CommandError: there is no terminal.
+        typer.Abort: the user declined.
 
     """
-    if why := backup.check_backup(file):
+    if warning := backup.find_warning(file):
         if not sys.stdin.isatty():
-            raise CommandError(f"{file}: {why} To restore it nevertheless: --yes.")
-        typer.confirm(f"{file}: {why} Restore it nevertheless?", abort=True, err=True)
+            raise CommandError(f"{file}: {warning} To restore it anyway, use --yes.")
+        typer.confirm(f"{file}: {warning} Restore it anyway?", abort=True, err=True)
     with database.read_transaction() as tx:
-        there = backup.count_rows(tx)
-    if there.is_empty:
+        counts = backup.count_rows(tx)
+    if counts.is_empty:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"The database holds {words(there)}. To replace all of it: --yes.")
-    typer.confirm(f"The database holds {words(there)}. Replace all of it by {file}?", abort=True, err=True)
+        raise CommandError(f"The database has {describe(counts)}. To replace all of it, use --yes.")
+    typer.confirm(f"The database has {describe(counts)}. Replace all of it by {file}?", abort=True, err=True)
 
 
-def say(restored: Restored) -> None:
-    """Tell what was done."""
-    print(f"Restored {words(restored.content)}. Everybody signs in anew.", file=sys.stderr)
-    if restored.erased:
-        print(f"{restored.erased:,} accounts that were erased since are erased again.", file=sys.stderr)
-    if restored.mended:
-        print(f"{restored.mended:,} figures differed from the recorded rows and are computed anew.", file=sys.stderr)
-    if not restored.content.administrators:
-        print("There is no administrator. Make one: seneca admin create NAME EMAIL", file=sys.stderr)
+def print_result(result: RestoreResult) -> None:
+    """Print what was restored, and what to do next."""
+    print(f"Restored {describe(result.counts)}. Everybody has to sign in again.", file=sys.stderr)
+    if result.erased:
+        print(f"{result.erased:,} accounts that were erased after the backup were erased again.", file=sys.stderr)
+    if result.corrected_totals:
+        print(
+            f"{result.corrected_totals:,} totals differed from the recorded rows and were recomputed.", file=sys.stderr
+        )
+    if not result.counts.administrators:
+        print("There is no administrator. Create one: seneca admin create NAME EMAIL", file=sys.stderr)
 
 
-def words(held: RowCounts) -> str:
-    """How much there is, in words."""
-    return f"{held.accounts:,} accounts, {held.courses:,} courses, {held.sessions:,} sessions"
+def describe(counts: RowCounts) -> str:
+    """Row counts as text."""
+    return f"{counts.accounts:,} accounts, {counts.courses:,} courses, {counts.sessions:,} sessions"

@@ -13,47 +13,54 @@ from seneca import demo as demonstration
 from seneca import exchange
 from seneca.cli.options import Data, Url, connect, now, record_copy
 from seneca.exchange import exporter, importer
-from seneca.exchange.report import Count, ImportRefused, Report
+from seneca.exchange.report import Count, ImportRejected, Report
 
-File = Annotated[Path, typer.Argument(help="The file; `-` is standard input or output; `.gz` is compressed.")]
+InputFile = Annotated[Path, typer.Argument(help="The file, also compressed with gzip; `-` is standard input.")]
+OutputFile = Annotated[
+    Path, typer.Argument(help="The file; `-` is standard output. A name that ends in .gz is compressed with gzip.")
+]
 
-PATIENCE: Final = 600.0  # seconds that an export waits for whoever writes
+MAX_WAIT_SECONDS: Final = 600.0  # that an export waits for a concurrent write
 
 
 def import_file(
-    file: File,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out, and list them.")] = False,  # noqa: FBT002
+    file: InputFile,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip bad lines, and list them.")] = False,  # noqa: FBT002
     update: Annotated[  # noqa: FBT002
-        bool, typer.Option("--update", help="Lines that differ from what is stored replace it.")
+        bool, typer.Option("--update", help="Replace stored data by lines that differ.")
     ] = False,
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Read courses, accounts and sessions: all of it, or nothing.
+    """Import courses, accounts and sessions: the whole file, or nothing.
 
-    What is stored already, and equal, is skipped. While it stores, other writes wait; after five seconds they get 503.
+    Lines that equal what is already stored are skipped. While the import stores data, other writes wait, and fail with 503 after
+    five seconds.
     """
-    with connect(data, url) as (_, database), progress() as tell:
-        print("Importing. While it stores, a server's writes wait, and after five seconds get 503.", file=sys.stderr)
+    with connect(data, url) as (_, database), progress() as show:
+        print(
+            "Importing. While data is stored, the writes of servers wait, and fail with 503 after five seconds.",
+            file=sys.stderr,
+        )
         try:
-            report = importer.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=tell, update=update)
-        except ImportRefused as refusal:
-            list_bad(refusal.report)
+            report = importer.import_lines(database, file, skip_bad=skip_bad, now=now(), progress=show, update=update)
+        except ImportRejected as error:
+            print_bad_lines(error.report)
             raise
-    list_bad(report)
+    print_bad_lines(report)
     print(f"Imported {summary(report)}.", file=sys.stderr)
 
 
 def export_file(
-    file: File = Path("-"),
+    file: OutputFile = Path("-"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,  # noqa: FBT002
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Write every course, account and session, from one snapshot. The file is readable by its owner only."""
-    with connect(data, url, create=False) as (_, database), progress() as tell:
-        record = partial(record_copy, database, "data.exported", PATIENCE)
-        report = exporter.export_lines(database, file, overwrite=force, begin=record, progress=tell)
+    """Export every course, account and session, from one snapshot. Only its owner can read the file."""
+    with connect(data, url, create=False) as (_, database), progress() as show:
+        record = partial(record_copy, database, "data.exported", MAX_WAIT_SECONDS)
+        report = exporter.export_lines(database, file, overwrite=force, begin=record, progress=show)
     print(f"Exported {summary(report)}.", file=sys.stderr)
 
 
@@ -64,17 +71,17 @@ def demo(
     data: Data = None,
     url: Url = None,
 ) -> None:
-    """Fill an empty database with ten courses, some learners, and months of sessions."""
+    """Fill an empty database with ten courses, some learners and months of sessions."""
     with connect(data, url) as (_, database):
         if if_empty and not demonstration.is_empty(database):
             return
-        made = demonstration.fill(database, now())
-    print(f"{made.username} {made.password}")
-    print("Demo data is in. Sign in with the name and the password above.", file=sys.stderr)
+        result = demonstration.fill(database, now())
+    print(f"{result.username} {result.password}")
+    print("Demo data stored. Sign in with the name and the password above.", file=sys.stderr)
 
 
-def list_bad(report: Report) -> None:
-    """List the bad lines, one a line."""
+def print_bad_lines(report: Report) -> None:
+    """Print each bad line's number and reason."""
     for bad in report.bad_lines:
         print(f"line {bad.number}: {bad.reason}", file=sys.stderr)
     if report.bad > len(report.bad_lines):
@@ -82,21 +89,25 @@ def list_bad(report: Report) -> None:
 
 
 def summary(report: Report) -> str:
-    """What was moved, in words."""
+    """The counts of a report as text."""
 
-    def words(name: str, count: Count) -> str:
+    def describe(name: str, count: Count) -> str:
         others = [f"{count.updated:,} updated"] if count.updated else []
-        others += [f"{count.skipped:,} were there already"] if count.skipped else []
+        others += [f"{count.skipped:,} unchanged"] if count.skipped else []
         return f"{count.stored:,} {name}" + (f" ({', '.join(others)})" if others else "")
 
-    parts = [words("courses", report.courses), words("accounts", report.users), words("sessions", report.sessions)]
-    left_out = f"; {report.bad:,} bad lines left out" if report.bad else ""
-    return ", ".join(parts) + left_out
+    parts = [
+        describe("courses", report.courses),
+        describe("accounts", report.users),
+        describe("sessions", report.sessions),
+    ]
+    skipped = f"; {report.bad:,} bad lines skipped" if report.bad else ""
+    return ", ".join(parts) + skipped
 
 
 @contextmanager
 def progress() -> Iterator[exchange.Progress]:
-    """Show how far it is, on a terminal."""
+    """Show a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
@@ -104,6 +115,6 @@ def progress() -> Iterator[exchange.Progress]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda doing, done, total: shown.update(task, description=doing, completed=done, total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)

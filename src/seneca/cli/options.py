@@ -1,4 +1,4 @@
-"""Options that every command takes, and what they open."""
+"""Options of every command, and the settings and database that they select."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
-from seneca.errors import Busy, CommandError, ServiceUnavailable
+from seneca.errors import Busy, ConfigurationError, ServiceUnavailable
 from seneca.settings import Settings
 
 P = ParamSpec("P")
@@ -23,84 +23,92 @@ T = TypeVar("T")
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Directory of the database and the keys (default: seneca-data).", envvar="SENECA_DATA"),
+    typer.Option(
+        "--data",
+        help="Directory of the database file and the signing key (default: seneca-data).",
+        envvar="SENECA_DATA",
+    ),
 ]
 Url = Annotated[
     str | None,
     typer.Option(
         "--database",
-        help="sqlite:///PATH or postgresql://USER@HOST/NAME (default: the file seneca.db in --data).",
+        help="URL of the database: sqlite:///PATH, or postgresql://USER@HOST/NAME for PostgreSQL (default: the SQLite file seneca.db in --data).",
         envvar="SENECA_DATABASE_URL",
     ),
 ]
 
 
 def read_settings(data: Path | None, url: str | None, **options: object) -> Settings:
-    """The settings of a command. Raises CommandError."""
-    told = settings.read(None, data=data, database_url=url, **options)
-    if told.data.exists() and not told.data.is_dir():
-        raise CommandError(f"The data directory {told.data} is a file. Name a directory: --data DIR.")
-    return told
+    """The settings of a command. Raises ConfigurationError."""
+    command_settings = settings.read(None, data=data, database_url=url, **options)
+    if command_settings.data.exists() and not command_settings.data.is_dir():
+        raise ConfigurationError(
+            f"The data directory {command_settings.data} is a file. Choose a directory: --data DIR."
+        )
+    return command_settings
 
 
 @contextmanager
 def connect(
     data: Path | None, url: str | None, *, create: bool = True, migrate: bool = True
 ) -> Iterator[tuple[Settings, Database]]:
-    """The settings, and the database that they name; once all is done, its name goes to standard error.
+    """The settings and the open database of a command; prints the database's name at the end.
 
     Args:
-        data: the option of that name.
-        url: the option of that name.
-        create: create a database where there is none, else refuse.
-        migrate: bring an older schema up to date.
+        data: the option ``--data``.
+        url: the option ``--database``.
+        create: create the database if there is none; otherwise that is an error.
+        migrate: apply missing migrations.
 
     Raises:
         CommandError: there is no such database, or it cannot be used.
 
     """
-    told = read_settings(data, url)
-    end_orderly()
-    database = open_database(told.database, create=create, migrate=migrate)
-    if database.applied and not database.is_new:  # what a migration could not decide by itself
+    command_settings = read_settings(data, url)
+    exit_on_signals()
+    database = open_database(command_settings.database, create=create, migrate=migrate)
+    if database.applied and not database.is_new:  # about what a migration could not decide
         for warning in database.warnings:
             print(f"Warning: {warning}", file=sys.stderr)
     try:
-        yield told, database
+        yield command_settings, database
     finally:
         database.close()
     print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
 
 
-def end_orderly() -> None:
-    """From now on, end as by Ctrl+C when told to end, and leave no half of a copy: who has a terminal closed, or a time limit."""
+def exit_on_signals() -> None:
+    """Exit on SIGTERM and SIGHUP as on Ctrl+C, so that cleanup runs and no partial copy is left behind."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:  # whoever started it may have it ignore one: nohup
-                signal.signal(number, _end)
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup, for example, ignores SIGHUP
+                signal.signal(number, _exit)
 
 
-def _end(number: int, _: FrameType | None) -> NoReturn:
+def _exit(number: int, _: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
 def now() -> int:
-    """The time, in milliseconds since 1970. Doors read the clock; concepts are told."""
+    """The time in milliseconds since 1970. Interfaces read the clock and pass it to domain functions."""
     return time.time_ns() // 1_000_000
 
 
 def write(database: Database, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a write beside a server's, as its own are run: in a short transaction, again if another one overtakes it."""
+    """Run a write in a short transaction with retries, as a server does."""
     return asyncio.run(database.write(f, *args, **kwargs))
 
 
-def record_copy(database: Database, act: Literal["data.backed-up", "data.exported"], patience: float = 0.0) -> None:
-    """Record in the audit log that everything is about to be copied.
+def record_copy(
+    database: Database, action: Literal["data.backed-up", "data.exported"], max_seconds: float = 0.0
+) -> None:
+    """Record in the audit log that the whole database is about to be copied.
 
     Args:
-        database: what is copied.
-        act: what it is copied for.
-        patience: seconds to wait for somebody who keeps others from writing, as an import does; an attempt takes some itself.
+        database: the database.
+        action: the audit action.
+        max_seconds: how long to retry while another process, such as an import, blocks writes. An attempt itself also waits.
 
     Raises:
         ServiceUnavailable: it cannot be recorded.
@@ -108,28 +116,28 @@ def record_copy(database: Database, act: Literal["data.backed-up", "data.exporte
     """
     if database.pending:
         raise ServiceUnavailable("the schema is older than this program.")
-    deadline = time.monotonic() + patience
-    is_told = False
+    deadline = time.monotonic() + max_seconds
+    is_announced = False
     while True:
         try:
-            write(database, lambda tx: audit.record(tx, None, act, audit.WHOLE_DATABASE, now()))
+            write(database, lambda tx: audit.record(tx, None, action, audit.WHOLE_DATABASE, now()))
         except Busy:
             if time.monotonic() > deadline:
                 raise
         else:
             return
-        if not is_told:
-            print("Waiting for another process that writes to the database.", file=sys.stderr)
-            is_told = True
+        if not is_announced:
+            print("Waiting for another process to finish writing to the database.", file=sys.stderr)
+            is_announced = True
 
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Show which step a long command is at, on a terminal."""
+    """Show the current step of a long command on a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # 0.1 s that ``serve`` and scripts need not wait for
+    from rich.console import Console  # takes 0.1 s, and ``serve`` and scripts do not need it
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

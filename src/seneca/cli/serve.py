@@ -16,7 +16,7 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="Port to listen on (default: 3000); 0: one that is free.", envvar="SENECA_PORT"
+            min=0, max=65535, help="Port to listen on (default: 3000; 0: any free port).", envvar="SENECA_PORT"
         ),
     ] = None,
     workers: Annotated[
@@ -24,7 +24,7 @@ def serve(
         typer.Option(
             min=0,
             max=64,
-            help="Processes that answer requests (default: one for each usable core, at most four).",
+            help="Worker processes (default: one per usable core, at most four).",
             envvar="SENECA_WORKERS",
         ),
     ] = None,
@@ -39,13 +39,13 @@ def migrate(
     data: Data = None,
     url: Url = None,
     distribute: Annotated[  # noqa: FBT002
-        bool, typer.Option("--distribute", help="Spread the tables over the nodes of a Citus cluster, too.")
+        bool, typer.Option("--distribute", help="Also distribute the tables over the nodes of a Citus cluster.")
     ] = False,
 ) -> None:
-    """Create the database, or bring its schema up to date. A server that starts does so by itself."""
+    """Create the database, or migrate its schema. A server does this when it starts."""
     with connect(data, url) as (_, database):
         if distribute:
             with steps() as step:
-                made = database.distribute(step)
-            print(f"{made} tables distributed." if made else "Every table is distributed.")
+                count = database.distribute(step)
+            print(f"{count} tables distributed." if count else "Every table is already distributed.")
         print(f"{database.applied} migrations applied." if database.applied else "The schema is up to date.")

@@ -1,4 +1,4 @@
-"""``seneca stats``: prove the figures, put them right."""
+"""``seneca stats``: verify or rebuild the statistics."""
 
 import sys
 
@@ -10,28 +10,26 @@ from seneca.common.text_types import printable
 from seneca.errors import TotalsMismatch
 from seneca.stats import verification
 
-app = typer.Typer(no_args_is_help=True, help="Check the statistics, or recompute them.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="Verify or rebuild the statistics.", rich_markup_mode=None)
 
 
 @app.command()
 def verify(data: Data = None, url: Url = None) -> None:
-    """Recompute every statistic from the recorded rows and list each that differs (exit status 1)."""
-    found = 0
+    """Recompute every total from the recorded rows and list those that differ (exit status 1)."""
+    count = 0
     with connect(data, url, create=False) as (_, database), database.read_transaction() as tx, steps() as step:
-        for difference in verification.mismatches(tx, lambda table: step(f"verifying {table}")):
-            print(printable(str(difference)))
-            found += 1
-    if found:
-        raise TotalsMismatch(
-            f"{found} figures differ from the recorded rows. Put them right with: seneca stats rebuild"
-        )
-    print("All figures agree with the recorded rows.", file=sys.stderr)
+        for mismatch in verification.mismatches(tx, lambda table: step(f"verifying {table}")):
+            print(printable(str(mismatch)))
+            count += 1
+    if count:
+        raise TotalsMismatch(f"{count} totals differ from the recorded rows. Correct them with: seneca stats rebuild")
+    print("All totals agree with the recorded rows.", file=sys.stderr)
 
 
 @app.command()
 def rebuild(data: Data = None, url: Url = None) -> None:
-    """Recompute every statistic from the recorded rows and store it. Other writes wait until it is done."""
+    """Recompute every total from the recorded rows and store it. Other writes wait until it is done."""
     with connect(data, url, create=False) as (_, database), database.write_transaction() as tx, steps() as step:
         verification.rebuild(tx, lambda table: step(f"rebuilding {table}"))
         audit.record(tx, None, "figures.rebuilt", audit.WHOLE_DATABASE, now())
-    print("All figures are rebuilt.", file=sys.stderr)
+    print("All totals are rebuilt.", file=sys.stderr)

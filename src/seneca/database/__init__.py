@@ -5,11 +5,8 @@ connection, begins and commits the transaction, and translates the engine's erro
 functions never commit.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -93,10 +90,7 @@ class Transaction(Protocol):
     def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Run ``INSERT … VALUES (:a, :b) …`` for many rows in few statements; returns the rows of RETURNING.
 
-        Raises:
-            UniqueViolation: a unique constraint would be violated.
-            ForeignKeyViolation: a foreign key would be violated.
-
+        Raises UniqueViolation and ForeignKeyViolation, as ``execute``.
         """
 
     def insert_many_later(self, sql: str, rows: Sequence[Parameters], /) -> None:
@@ -277,36 +271,6 @@ SCAN_THREADS = MAX_CONCURRENT_LISTS + MAX_CONCURRENT_EXPORTS
 
 MAX_ROWS_PER_STATEMENT = 100  # or values
 
-_INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")
-_GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
-_PARAMETER = re.compile(r":(\w+)")
-
-
-@lru_cache(1024)
-def multi_row_insert(sql: str, rows: int) -> tuple[str, Callable[[Parameters], tuple[object, ...]]]:
-    """Turn an INSERT of one row into one of several: its text with ``?`` parameters, and a function from a row to its parameters."""
-    group = _GROUP.search(sql)
-    assert group is not None, sql
-    one = _PARAMETER.sub("?", group[1])
-    return f"{sql[: group.start(1)]}{', '.join([one] * rows)}{sql[group.end(1) :]}", itemgetter(
-        *_PARAMETER.findall(group[1])
-    )
-
-
-@lru_cache(64)
-def copy_target(sql: str) -> str:
-    """The table and the columns of a plain INSERT."""
-    into = _INTO.search(sql)
-    assert into is not None, sql
-    return f"{into[1]} {into[2]}"
-
-
-@lru_cache(1024)
-def expand_values(sql: str, values: int) -> tuple[str, tuple[str, ...]]:
-    """Give ``IN (:values)`` a parameter for each value: the statement's text, and the parameters' names."""
-    names = tuple(f"value_{index}" for index in range(values))
-    return sql.replace("(:values)", f"({', '.join(f':{name}' for name in names)})"), names
-
 
 def open_database(url: str, connections: int = 1, *, create: bool = True, migrate: bool = True) -> Database:
     """Open a database; create or migrate it if necessary.
@@ -318,7 +282,7 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
         migrate: apply missing migrations; otherwise read only what every schema version has.
 
     Raises:
-        ConfigurationError: the URL's scheme is unknown, or its server rejects it.
+        ConfigurationError: the URL's form is not valid.
         CommandError: the database cannot be used; the text says why.
 
     """

@@ -1,4 +1,4 @@
-"""The exchange format: JSON Lines in and out, for moving between databases, too."""
+"""Import and export of JSON Lines in the exchange format, also to move data between database engines."""
 
 from seneca.database import Progress
 

@@ -1,7 +1,7 @@
-"""Store courses, line by line, and accounts, many together: what must be unique everywhere.
+"""Store courses, and what storing courses and accounts has in common.
 
-On a cluster these are reference tables: they are written before, and apart from, whatever touches several shards
-(``tests/test_citus.py``). Until then every statement here names one bucket.
+Both must be unique in the whole database. On a cluster they are reference tables, which must be written before any statement
+that touches several shards (``tests/test_citus.py``). So every statement here names one bucket.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -11,18 +11,18 @@ import msgspec
 from seneca import courses
 from seneca.database import Transaction
 from seneca.errors import InvalidInput, TitleTaken
-from seneca.exchange.records import Course
+from seneca.exchange.records import CourseRecord
 from seneca.exchange.report import Outcome
 
-IDS_OF_SESSIONS = "SELECT id FROM sessions WHERE bucket = :bucket AND id IN (:values)"
+SESSION_IDS = "SELECT id FROM sessions WHERE bucket = :bucket AND id IN (:values)"
 
 
-def ids_of_sessions(tx: Transaction, ids: Sequence[str]) -> set[str]:
-    """Which of these ids are those of sessions, whoever's. Asked bucket by bucket: see above."""
+def find_session_ids(tx: Transaction, ids: Sequence[str]) -> set[str]:
+    """The subset of these ids that sessions have. Queried bucket by bucket: see above."""
     if not ids:
         return set()
-    answers = tx.fetch_each(IDS_OF_SESSIONS, [{"bucket": bucket, "values": ids} for bucket in range(tx.buckets)])
-    return {row[0] for rows in answers for row in rows}
+    results = tx.fetch_each(SESSION_IDS, [{"bucket": bucket, "values": ids} for bucket in range(tx.buckets)])
+    return {row[0] for rows in results for row in rows}
 
 
 TITLE_IN_USE = "SELECT 1 FROM courses WHERE title = :title AND id <> :id"
@@ -34,44 +34,46 @@ WHERE id = :id
 """
 
 
-def store_course(tx: Transaction, course: Course, *, now: int, update: bool, session_ids: Container[str]) -> Outcome:
+def store_course(
+    tx: Transaction, course: CourseRecord, *, now: int, update: bool, session_ids: Container[str]
+) -> Outcome:
     """Store a course.
 
     Args:
         tx: the transaction.
-        course: the line. Without a time of creation a new course is created now, and a stored one keeps its own.
+        course: the course. If its line has no creation time, a new course gets ``now`` and a stored one keeps its own.
         now: milliseconds since 1970.
-        update: a line that differs from the stored course replaces it.
-        session_ids: which of the file's course ids are those of stored sessions.
+        update: whether a line that differs from the stored course replaces it.
+        session_ids: those of the file's course ids that stored sessions have.
 
     Raises:
-        InvalidInput: its id or its title is in use for something else.
+        InvalidInput: its id or its title is already in use, or it differs from the stored course.
 
     """
     new = course.new
     row = tx.fetch_one(courses.BY_ID, id=course.id)
     if row is None:
         if course.id in session_ids:
-            raise InvalidInput.field("id", "is a session's")
+            raise InvalidInput.field("id", "is in use by a session")
         try:
             courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
         except TitleTaken:
-            raise InvalidInput.field("courseTitle", "is another course's") from None
+            raise InvalidInput.field("courseTitle", "is in use by another course") from None
         return "stored"
     _, title, qualification, topics, created_at = row
     topics_and_modules = msgspec.json.encode(new.topics_and_modules).decode()
-    different = first_difference(
+    member = first_difference(
         ("courseTitle", title, new.course_title),
         ("qualification", qualification, new.qualification),
         ("topicsAndModules", topics, topics_and_modules),
         ("createdAt", created_at, course.created_at),
     )
-    if different is None:
+    if member is None:
         return "skipped"
     if not update:
-        raise differs(different)
+        raise difference_error(member)
     if tx.fetch_one(TITLE_IN_USE, title=new.course_title, id=course.id):
-        raise InvalidInput.field("courseTitle", "is another course's")
+        raise InvalidInput.field("courseTitle", "is in use by another course")
     tx.execute_later(
         REPLACE_COURSE,
         id=course.id,
@@ -86,27 +88,27 @@ def store_course(tx: Transaction, course: Course, *, now: int, update: bool, ses
 
 
 def first_difference(*members: tuple[str, object, object]) -> str | None:
-    """The first member whose value on the line differs from the stored one; one that the line leaves out (None) does not.
+    """The first member whose value on the line differs from the stored one. A value that the line omits (None) does not differ.
 
     Args:
-        members: of each its name, the stored value, and the line's.
+        members: the name, the stored value and the line's value of each member.
 
     """
     return next((name for name, stored, value in members if value is not None and value != stored), None)
 
 
-def differs(member: str) -> InvalidInput:
-    """The refusal of a line that is not what is stored under its id."""
+def difference_error(member: str) -> InvalidInput:
+    """The error of a line that differs from the row with its id."""
     return InvalidInput.field(member, "differs from what is stored under this id (--update replaces it)")
 
 
 CREATE_IMPORTED = "CREATE TEMPORARY TABLE imported_accounts (id TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL)"
-"""The accounts that this import makes, each with its line: no line before it may refer to it."""
+"""The accounts that this import creates, with their lines: no earlier line may refer to them."""
 INSERT_IMPORTED = "INSERT INTO imported_accounts (id, number) VALUES (:id, :number)"
 DROP_IMPORTED = "DROP TABLE imported_accounts"
-"""A connection that is pooled outlives the import, and so would its temporary table."""
+"""A pooled connection keeps its temporary tables after the import, so this one is dropped."""
 
 
-def note_imported(tx: Transaction, numbers: Iterable[tuple[str, int]]) -> None:
-    """Note which accounts this import makes, and on which lines."""
+def record_imported(tx: Transaction, numbers: Iterable[tuple[str, int]]) -> None:
+    """Record the accounts that this import creates, and their lines."""
     tx.insert_many_later(INSERT_IMPORTED, [{"id": id_, "number": number} for id_, number in numbers])

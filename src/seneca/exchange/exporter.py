@@ -1,4 +1,4 @@
-"""Write everything that is recorded, as lines of the exchange format, from one snapshot."""
+"""Export everything, from one snapshot, as lines of the exchange format."""
 
 import gzip
 import sys
@@ -20,24 +20,24 @@ from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
 
-PROGRESS_LINES: Final = 1000  # sessions
-COMPRESSION: Final = 6  # gzip's level
+SESSIONS_PER_PROGRESS: Final = 1000  # between two progress reports
+GZIP_LEVEL: Final = 6
 
 _encoder = msgspec.json.Encoder()
 
 
-class CourseLine(courses.Course, frozen=True, tag_field="kind", tag="course"):
-    """A course, as it is written."""
+class ExportedCourse(courses.Course, frozen=True, tag_field="kind", tag="course"):
+    """The line of a course in an export."""
 
 
-class UserLine(accounts.Account, frozen=True, tag_field="kind", tag="user", omit_defaults=True):
-    """An account, as it is written."""
+class ExportedUser(accounts.Account, frozen=True, tag_field="kind", tag="user", omit_defaults=True):
+    """The line of an account in an export."""
 
     password_hash: str | None = None
 
 
-class ModuleLine(Struct, frozen=True, rename="camel"):
-    """A module's results, as they are written: a part never given is null."""
+class ExportedModule(Struct, frozen=True, rename="camel"):
+    """A module's results in an export; a part that was never sent is null."""
 
     module_name: str
     adaptive: Raw
@@ -45,8 +45,8 @@ class ModuleLine(Struct, frozen=True, rename="camel"):
     wrong_answers: Raw
 
 
-class SessionLine(Struct, frozen=True, rename="camel", tag_field="kind", tag="session"):
-    """A session, as it is written."""
+class ExportedSession(Struct, frozen=True, rename="camel", tag_field="kind", tag="session"):
+    """The line of a session in an export."""
 
     id: str
     user_id: str
@@ -56,7 +56,7 @@ class SessionLine(Struct, frozen=True, rename="camel", tag_field="kind", tag="se
     session_start: str
     session_end: str | None
     is_end: bool
-    modules_stats: list[ModuleLine]
+    modules_stats: list[ExportedModule]
 
 
 def export_lines(
@@ -67,20 +67,20 @@ def export_lines(
     begin: Callable[[], object] = lambda: None,
     progress: Progress,
 ) -> Report:
-    """Export everything, as it is at this moment, to a file.
+    """Export a snapshot of everything to a file.
 
     Args:
-        database: where from.
-        path: the file; ``-`` is standard output. A name that ends in ``.gz`` makes it gzip.
-        overwrite: whether a file that is there already may be replaced.
+        database: the database.
+        path: the file; ``-`` is standard output. It is compressed with gzip if its name ends in ``.gz``.
+        overwrite: whether an existing file may be replaced.
         begin: called once the file is open, before anything is read.
-        progress: told how far it is.
+        progress: called with the progress.
 
     Returns:
-        How many lines of each kind were written, as ``stored``.
+        The number of lines of each kind, as ``stored``.
 
     Raises:
-        CommandError: the file cannot be written; what it held before is still there.
+        CommandError: the file cannot be written; an existing file is unchanged.
         ServiceUnavailable: the database cannot be read.
 
     """
@@ -92,10 +92,10 @@ def export_lines(
 
 @contextmanager
 def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], object]]:
-    """Open a file to write to, private to its owner. It appears under its name once it is whole.
+    """Open a file for writing, readable by its owner only. It gets its name once it is complete.
 
     Raises:
-        CommandError: it is there already and may not be replaced, or cannot be written (later, too, while the block runs).
+        CommandError: it exists and may not be replaced, or it cannot be written; also raised while the block runs.
 
     """
     if str(path) == "-":
@@ -109,29 +109,29 @@ def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], ob
             return
         with atomic_write(path, overwrite=overwrite) as file:
             if path.suffix == ".gz":
-                with gzip.open(file, "wb", COMPRESSION) as compressed:
+                with gzip.open(file, "wb", GZIP_LEVEL) as compressed:
                     yield compressed.write
             else:
                 yield file.write
     except FileExistsError:
-        raise CommandError(f"{path} exists already. Choose another name, or replace it with --force.") from None
+        raise CommandError(f"{path} already exists. Choose another name, or replace it with --force.") from None
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Progress) -> Report:
-    """Write courses, then accounts, then sessions; returns how many."""
+    """Write courses, then accounts, then sessions."""
     report = Report()
-    for course in course_lines(tx):
+    for course in export_courses(tx):
         write(_encoder.encode(course) + b"\n")
         report.courses.stored += 1
-    for user in user_lines(tx):
+    for user in export_users(tx):
         write(_encoder.encode(user) + b"\n")
         report.users.stored += 1
-    for session in session_lines(tx):
+    for session in export_sessions(tx):
         write(_encoder.encode(session) + b"\n")
         report.sessions.stored += 1
-        if report.sessions.stored % PROGRESS_LINES == 0:
+        if report.sessions.stored % SESSIONS_PER_PROGRESS == 0:
             progress("exporting", report.sessions.stored, None)
     return report
 
@@ -139,10 +139,10 @@ def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Pro
 COURSES = "SELECT id, title, qualification, topics, created_at FROM courses ORDER BY title"
 
 
-def course_lines(tx: Transaction) -> Iterator[CourseLine]:
-    """Every course, by title."""
+def export_courses(tx: Transaction) -> Iterator[ExportedCourse]:
+    """Every course, ordered by title."""
     for id_, title, qualification, topics, created_at in tx.stream(COURSES):
-        yield CourseLine(id_, title, qualification, Raw(topics.encode()), to_iso(created_at))
+        yield ExportedCourse(id_, title, qualification, Raw(topics.encode()), to_iso(created_at))
 
 
 USERS = """
@@ -154,10 +154,10 @@ ORDER BY a.created_at, a.id
 """
 
 
-def user_lines(tx: Transaction) -> Iterator[UserLine]:
-    """Every account, by creation."""
+def export_users(tx: Transaction) -> Iterator[ExportedUser]:
+    """Every account, ordered by creation time."""
     for id_, username, email, role, created_at, password_hash in tx.stream(USERS):
-        yield UserLine(id_, username, email, role, to_iso(created_at), password_hash)
+        yield ExportedUser(id_, username, email, role, to_iso(created_at), password_hash)
 
 
 SESSIONS = """
@@ -172,17 +172,17 @@ ORDER BY bucket, learner_id, session_id
 """
 
 
-def session_lines(tx: Transaction) -> Iterator[SessionLine]:
-    """Every session, in the order of its key; beside it run the results, in the same order."""
+def export_sessions(tx: Transaction) -> Iterator[ExportedSession]:
+    """Every session, ordered by its key and merged with the results, which are read in the same order."""
     results = groupby(tx.stream(RESULTS), key=itemgetter(0, 1, 2))
-    nothing: tuple[Any, Iterator[Row]] = ((), iter(()))
-    key, rows = next(results, nothing)
+    end: tuple[Any, Iterator[Row]] = ((), iter(()))
+    key, rows = next(results, end)
     for bucket, learner_id, id_, course_id, title, topic, started_at, ended_at in tx.stream(SESSIONS):
-        modules: list[ModuleLine] = []
+        modules: list[ExportedModule] = []
         if key == (bucket, learner_id, id_):
-            modules = [ModuleLine(row[4], *map(_part, row[5:])) for row in sorted(rows, key=itemgetter(3))]
-            key, rows = next(results, nothing)
-        yield SessionLine(
+            modules = [ExportedModule(row[4], *map(_part, row[5:])) for row in sorted(rows, key=itemgetter(3))]
+            key, rows = next(results, end)
+        yield ExportedSession(
             id_,
             learner_id,
             course_id,

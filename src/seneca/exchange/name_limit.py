@@ -1,44 +1,44 @@
-"""Hold an import to the bound on a course's distinct module names, over all of its batches."""
+"""Enforce the limit on the distinct module names of a course, over all batches of an import."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from seneca.database import Transaction
-from seneca.exchange.records import Session
+from seneca.exchange.records import SessionRecord
 from seneca.stats import course_names
 from seneca.stats.course_names import MAX_NAMES
 
-REASON: Final = f"modulesStats: a course holds results under at most {MAX_NAMES:,} distinct module names"
+LIMIT_MESSAGE: Final = f"modulesStats: a course holds results under at most {MAX_NAMES:,} distinct module names"
 
 
 class CourseNameLimit:
-    """How many names each course has while an import runs, beside which nobody else writes."""
+    """The number of module names of each course during an import, which has exclusive write access."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._counts: dict[str, int] = {}
 
-    def fitting(self, sessions: Sequence[Session], refuse: Callable[[int, str], object]) -> list[Session]:
-        """Those of a batch that leave their course with no more names than it may have; the others are refused."""
-        given: defaultdict[str, set[str]] = defaultdict(set)
+    def enforce(self, sessions: Sequence[SessionRecord], reject: Callable[[int, str], object]) -> list[SessionRecord]:
+        """Return the sessions that keep their course within the limit, and reject the others."""
+        names_by_course: defaultdict[str, set[str]] = defaultdict(set)
         for session in sessions:
-            given[session.course_id].update(result[0] for result in session.results)
+            names_by_course[session.course_id].update(result[0] for result in session.results)
         full = {
             course_id: course_names.all_of(self._tx, course_id)
-            for course_id, names in given.items()
+            for course_id, names in names_by_course.items()
             if self._count(course_id) + len(names) > MAX_NAMES
         }
-        return [session for session in sessions if self._fits(session, full.get(session.course_id), refuse)]
+        return [session for session in sessions if self._fits(session, full.get(session.course_id), reject)]
 
     @staticmethod
-    def _fits(session: Session, known: set[str] | None, refuse: Callable[[int, str], object]) -> bool:
-        """Whether a session's names fit beside those that its course has, which they then join."""
+    def _fits(session: SessionRecord, known: set[str] | None, reject: Callable[[int, str], object]) -> bool:
+        """Whether the course stays within the limit with a session's names; if so, add them to ``known``."""
         if known is None:
             return True
         new = {result[0] for result in session.results} - known
         if new and len(known) + len(new) > MAX_NAMES:
-            refuse(session.number, REASON)
+            reject(session.number, LIMIT_MESSAGE)
             return False
         known |= new
         return True
@@ -49,6 +49,6 @@ class CourseNameLimit:
         return self._counts[course_id]
 
     def add(self, new: Mapping[str, int]) -> None:
-        """Count names that were new to their courses."""
+        """Add the numbers of names that were new to their courses."""
         for course_id, count in new.items():
             self._counts[course_id] = self._count(course_id) + count

@@ -1,6 +1,6 @@
-"""The lines of the exchange format: their form on the wire, its checks, and what is left to store.
+"""The lines of an imported file, their validation, and the records that are made of them.
 
-Nothing here looks at the database: whether a line fits what is stored is ``storing``'s question.
+Nothing here uses the database: ``account_batches``, ``accounts_and_courses`` and ``session_batches`` compare records with it.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ from seneca.errors import FieldError, InvalidInput
 from seneca.sessions.commands import MAX_MODULES, check_limits
 from seneca.sessions.results import ModuleUpdate, parse_results, result_errors
 
-MAX_COURSE_BYTES: Final = 1024 * 1024  # of its topics: no course made over HTTP has more
+MAX_TOPICS_BYTES: Final = 1024 * 1024  # of a course; a course that was created over HTTP has no more
 
-# -- as they are written -----------------------------------------------------------------------
+# -- lines, as they are in the file -----------------------------------------------------------------------
 
 
 class CourseLine(
@@ -34,7 +34,7 @@ class CourseLine(
     tag_field="kind",
     tag="course",
 ):
-    """A course."""
+    """The line of a course."""
 
     id: Id
     course_title: Title
@@ -47,7 +47,7 @@ class CourseLine(
         text_types.normalise_member(self, "course_title", "courseTitle")
 
     def find_errors(self) -> Iterator[FieldError]:
-        """What types cannot say."""
+        """Validate what the types do not."""
         yield from courses.repeated_names(self.topics_and_modules)
         yield from _time_errors(self.created_at, "createdAt")
 
@@ -60,7 +60,7 @@ class UserLine(
     tag_field="kind",
     tag="user",
 ):
-    """An account."""
+    """The line of an account."""
 
     id: Id
     username: Username
@@ -70,7 +70,7 @@ class UserLine(
     created_at: str | None = None
 
     def find_errors(self) -> Iterator[FieldError]:
-        """What types cannot say."""
+        """Validate what the types do not."""
         yield from accounts.name_errors(self.username, self.email)
         if isinstance(self.password_hash, str):
             try:
@@ -88,7 +88,7 @@ class SessionLine(
     tag_field="kind",
     tag="session",
 ):
-    """A session with its results."""
+    """The line of a session with its results."""
 
     id: Id
     user_id: Id
@@ -106,7 +106,7 @@ class SessionLine(
         text_types.normalise_member(self, "course_title", "courseTitle")
 
     def find_errors(self) -> Iterator[FieldError]:
-        """What types cannot say."""
+        """Validate what the types do not."""
         errors = [*_time_errors(self.session_start, "sessionStart"), *_time_errors(self.session_end, "sessionEnd")]
         yield from errors
         if self.is_end is True and not errors:
@@ -121,19 +121,19 @@ class SessionLine(
         yield from result_errors(self.modules_stats, "modulesStats")
 
 
-def _time_errors(written: str | UnsetType | None, field: str) -> Iterator[FieldError]:
-    if isinstance(written, str):
+def _time_errors(text: str | UnsetType | None, field: str) -> Iterator[FieldError]:
+    if isinstance(text, str):
         try:
-            from_iso(written)
+            from_iso(text)
         except ValueError as error:
             yield FieldError(field, str(error))
 
 
-# -- as they are stored ------------------------------------------------------------------------
+# -- records, ready to be stored ------------------------------------------------------------------------
 
 
-class Course(Struct, frozen=True, array_like=True, tag="c"):
-    """A course to store. Here and below, ``number`` is the line's, from 1."""
+class CourseRecord(Struct, frozen=True, array_like=True, tag="c"):
+    """A course to store. Here and below, ``number`` is the line number, from 1."""
 
     number: int
     id: str
@@ -141,7 +141,7 @@ class Course(Struct, frozen=True, array_like=True, tag="c"):
     created_at: int | None
 
 
-class User(Struct, frozen=True, array_like=True, tag="u"):
+class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
     """An account to store."""
 
     number: int
@@ -157,8 +157,8 @@ Result = tuple[str, int, str | None, str | None, str | None, int | None, int | N
 """The fields of ``results.ModuleResultRow``, in order."""
 
 
-class Session(Struct, frozen=True, array_like=True, tag="s"):
-    """A session to store: times in milliseconds since 1970, points in thousandths."""
+class SessionRecord(Struct, frozen=True, array_like=True, tag="s"):
+    """A session to store: times are in milliseconds since 1970, points in thousandths."""
 
     number: int
     id: str
@@ -173,19 +173,19 @@ class Session(Struct, frozen=True, array_like=True, tag="s"):
     results: list[Result]
 
 
-Entry = Course | User | Session
+Record = CourseRecord | UserRecord | SessionRecord
 
 
-def read(raw: bytes, number: int) -> Entry:
-    """Check a line by itself.
+def read(raw: bytes, number: int) -> Record:
+    """Validate a line on its own.
 
     Args:
-        raw: its text, in UTF-8.
+        raw: the line, in UTF-8.
         number: its number in the file, from 1.
 
     Raises:
         MalformedJson: it is not JSON.
-        InvalidInput: it breaks rules; fields and rules are named.
+        InvalidInput: it is not valid; the error names fields and rules.
         SessionFull: the session has too many bytes.
 
     """
@@ -195,15 +195,15 @@ def read(raw: bytes, number: int) -> Entry:
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
-def _course(line: CourseLine, number: int) -> Course:
-    if len(msgspec.json.encode(line.topics_and_modules)) > MAX_COURSE_BYTES:
+def _course(line: CourseLine, number: int) -> CourseRecord:
+    if len(msgspec.json.encode(line.topics_and_modules)) > MAX_TOPICS_BYTES:
         raise InvalidInput.field("topicsAndModules", "must have at most 1 MiB")
     new = NewCourse(line.course_title, line.qualification, line.topics_and_modules)
-    return Course(number, line.id.lower(), new, _time(line.created_at))
+    return CourseRecord(number, line.id.lower(), new, _time(line.created_at))
 
 
-def _user(line: UserLine, number: int) -> User:
-    return User(
+def _user(line: UserLine, number: int) -> UserRecord:
+    return UserRecord(
         number,
         line.id.lower(),
         line.username,
@@ -214,12 +214,12 @@ def _user(line: UserLine, number: int) -> User:
     )
 
 
-def _session(line: SessionLine, number: int) -> Session:
+def _session(line: SessionLine, number: int) -> SessionRecord:
     started_at = from_iso(line.session_start)
     results = parse_results(line.modules_stats)
     size = sum(result.bytes for result in results)
     check_limits(len(results), size)
-    return Session(
+    return SessionRecord(
         number,
         line.id.lower(),
         line.user_id.lower(),
@@ -234,5 +234,5 @@ def _session(line: SessionLine, number: int) -> Session:
     )
 
 
-def _time(written: str | None) -> int | None:
-    return None if written is None else from_iso(written)
+def _time(text: str | None) -> int | None:
+    return None if text is None else from_iso(text)

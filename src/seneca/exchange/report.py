@@ -1,4 +1,4 @@
-"""What an import or an export did, line for line."""
+"""The result of an import or an export: counts of lines, and the bad ones."""
 
 from typing import Final, Literal
 
@@ -8,14 +8,14 @@ from msgspec import Struct
 from seneca.common.text_types import printable
 from seneca.errors import CommandError
 
-MAX_LISTED: Final = 1000
-MAX_REASON_CHARACTERS: Final = 400  # characters
+MAX_LISTED_LINES: Final = 1000
+MAX_REASON_CHARACTERS: Final = 400
 
 Outcome = Literal["stored", "updated", "skipped"]
 
 
 class Count(Struct):
-    """How many lines of a kind were stored (or written), how many replaced what was stored, and how many were there already."""
+    """Numbers of lines of a kind: newly stored (or exported), updated, and skipped because they equal what is stored."""
 
     stored: int = 0
     updated: int = 0
@@ -27,14 +27,14 @@ class Count(Struct):
 
 
 class BadLine(Struct, frozen=True, order=True):
-    """A line that cannot be imported: its number, from 1, and why not."""
+    """A line that cannot be imported: its number, from 1, and the reason."""
 
     number: int
     reason: str
 
 
 class Report(Struct):
-    """What happened to the lines. ``bad`` counts every bad line; ``bad_lines`` lists the first thousand found."""
+    """Counts by kind of line. ``bad`` counts every bad line; ``bad_lines`` lists the first thousand."""
 
     courses: Count = msgspec.field(default_factory=Count)
     users: Count = msgspec.field(default_factory=Count)
@@ -44,29 +44,29 @@ class Report(Struct):
 
     @property
     def good(self) -> int:
-        """How many lines were stored, replaced what was stored, or were there already."""
+        """The number of lines that were stored, updated or skipped."""
         counts = (self.courses, self.users, self.sessions)
         return sum(count.stored + count.updated + count.skipped for count in counts)
 
-    def refuse(self, number: int, reason: str) -> None:
-        """Note a bad line. Its reason may quote the line, so it is made safe to print."""
+    def reject(self, number: int, reason: str) -> None:
+        """Add a bad line. The reason may quote the line, so it is made safe to print."""
         self.bad += 1
-        if len(self.bad_lines) < MAX_LISTED:
+        if len(self.bad_lines) < MAX_LISTED_LINES:
             self.bad_lines.append(BadLine(number, printable(reason, MAX_REASON_CHARACTERS)))
 
-    def check(self) -> None:
-        """Check that no line was bad. Raises BadLines."""
+    def raise_if_bad(self) -> None:
+        """Raise BadLines if there are bad lines."""
         if self.bad:
             raise BadLines(self)
 
-    def check_any(self) -> None:
-        """Check that there was a line that is not bad. Raises NothingImported."""
+    def raise_if_empty(self) -> None:
+        """Raise NothingImported if there are no good lines."""
         if not self.good:
             raise NothingImported(self)
 
 
-class ImportRefused(CommandError):
-    """Nothing of a file was stored. ``internal_error_response`` lists its bad lines."""
+class ImportRejected(CommandError):
+    """Nothing of a file was stored. ``report`` lists the bad lines."""
 
     def __init__(self, report: Report, detail: str) -> None:
         self.report = report
@@ -74,8 +74,8 @@ class ImportRefused(CommandError):
         super().__init__(f"Nothing was imported. {detail}")
 
 
-class BadLines(ImportRefused):
-    """A file has lines that cannot be imported, so nothing of it was stored."""
+class BadLines(ImportRejected):
+    """A file has bad lines, so nothing of it was stored."""
 
     def __init__(self, report: Report) -> None:
         first = min(report.bad_lines)
@@ -83,8 +83,8 @@ class BadLines(ImportRefused):
         super().__init__(report, f"Line {first.number:,}: {first.reason.rstrip('.')}.{more}")
 
 
-class NothingImported(ImportRefused):
-    """A file has no line, or only bad ones, all of which were left out."""
+class NothingImported(ImportRejected):
+    """A file has no lines, or only bad ones, which were skipped."""
 
     def __init__(self, report: Report) -> None:
         bad = "The only line is bad." if report.bad == 1 else f"All {report.bad:,} lines are bad."

@@ -1,4 +1,4 @@
-"""Store checked sessions, batch by batch: what they refer to must be there, what is there must be equal."""
+"""Store checked sessions in batches: check their references, and compare them with stored sessions."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,17 +6,17 @@ from typing import Final
 
 from seneca.database import Transaction, Values
 from seneca.errors import InvalidInput
-from seneca.exchange.accounts_and_courses import differs
+from seneca.exchange.accounts_and_courses import difference_error
 from seneca.exchange.name_limit import CourseNameLimit
-from seneca.exchange.records import Session
+from seneca.exchange.records import SessionRecord
 from seneca.exchange.report import Report
 from seneca.exchange.spool import Spool
 from seneca.exchange.stored_sessions import (
     Key,
     StoredSession,
+    duration_ms,
     find_differences,
-    milliseconds,
-    parameters,
+    params_by_learner,
     read_module_names,
     read_sessions,
 )
@@ -26,12 +26,12 @@ from seneca.stats import totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 from seneca.stats.totals_batch import DeltaBatch
 
-MAX_SESSIONS_PER_BATCH: Final = 4000  # sessions
+MAX_SESSIONS_PER_BATCH: Final = 4000
 MAX_BYTES_PER_BATCH: Final = 4 * 1024 * 1024
-ROW_BYTES: Final = 500  # about what a result takes here beside its text
+RESULT_OVERHEAD_BYTES: Final = 500  # approximate memory of a result without its text
 
-LEARNERS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
-NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
+ACCOUNT_IDS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
+LINE_NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
 COURSES = "SELECT id, title FROM courses"
 INSERT_SESSION = """
 INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
@@ -47,10 +47,10 @@ VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
 """
 
 
-def batches(spool: Spool) -> Iterator[tuple[int, list[Session]]]:
-    """The checked sessions, many at a time: each time a bucket, and sessions of its learners, none twice."""
+def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
+    """Iterate over batches of checked sessions: a bucket, and sessions of its learners without duplicates."""
     for bucket, sessions in spool.by_bucket():
-        batch: dict[tuple[str, str], Session] = {}
+        batch: dict[tuple[str, str], SessionRecord] = {}
         size = 0
         for session in sessions:
             key = session.learner_id, session.id
@@ -59,35 +59,35 @@ def batches(spool: Spool) -> Iterator[tuple[int, list[Session]]]:
                 batch.clear()
                 size = 0
             batch[key] = session
-            size += session.bytes + ROW_BYTES * len(session.results)
+            size += session.bytes + RESULT_OVERHEAD_BYTES * len(session.results)
         yield bucket, list(batch.values())
 
 
 Courses = dict[str, tuple[int, str]]
-"""By id: the line of a course (0: it was there before), and its title."""
+"""The line number (0: already stored) and the title of each course, by id."""
 
 
-def courses_in(tx: Transaction, numbers: Mapping[str, int]) -> Courses:
-    """Every course; few, beside sessions.
+def read_courses(tx: Transaction, numbers: Mapping[str, int]) -> Courses:
+    """Read every course; there are few of them.
 
     Args:
         tx: the transaction.
-        numbers: the lines of the courses that this import makes.
+        numbers: the line numbers of the courses that this import creates.
 
     """
     return {id_: (numbers.get(id_, 0), title) for id_, title in tx.fetch_all(COURSES)}
 
 
 class Batch:
-    """What it takes to store sessions of one bucket's learners.
+    """Stores a batch of sessions of one bucket's learners.
 
     Args:
-        tx: the transaction, in which courses and accounts are stored.
-        courses: all that there are.
+        tx: the transaction, in which courses and accounts are already stored.
+        courses: every course.
         bucket: the bucket of the learners.
-        report: where each session is counted, or refused.
-        update: a line that differs from the stored session replaces it.
-        name_limit: how many module names each course has.
+        report: counts each session, or rejects it.
+        update: whether a line that differs from the stored session replaces it.
+        name_limit: enforces the limit on the module names of each course.
 
     """
 
@@ -108,100 +108,103 @@ class Batch:
         self._name_limit = name_limit
         self._update = update
 
-    def store(self, sessions: list[Session]) -> None:
-        """Store these, of which none is there twice."""
-        found = StoredRows(self._tx, self._courses, self._bucket, sessions)
-        fitting = {(s.learner_id, s.id): s for s in self._fitting(sessions, found)}
-        studied = [key for key in fitting if key[0] in found.studied]
-        stored = read_sessions(self._tx, self._bucket, studied)
-        differences = find_differences(self._tx, self._bucket, fitting, stored)
+    def store(self, sessions: list[SessionRecord]) -> None:
+        """Store sessions without duplicates."""
+        references = BatchReferences(self._tx, self._courses, self._bucket, sessions)
+        valid = {(s.learner_id, s.id): s for s in self._check_references(sessions, references)}
+        candidates = [key for key in valid if key[0] in references.learners_with_sessions]
+        stored = read_sessions(self._tx, self._bucket, candidates)
+        differences = find_differences(self._tx, self._bucket, valid, stored)
         self._report.sessions.skipped += len(stored) - len(differences)
         for key, member in differences.items() if not self._update else ():
-            self._report.refuse(fitting[key].number, differs(member).detail)
-        changed = [s for key, s in fitting.items() if key not in stored or (self._update and key in differences)]
+            self._report.reject(valid[key].number, difference_error(member).detail)
+        changed = [s for key, s in valid.items() if key not in stored or (self._update and key in differences)]
         replaced = {key: stored[key] for key in differences}
-        for portion in portions(changed, replaced):
-            self._write(portion, replaced, found)
+        for part in split_by_results(changed, replaced):
+            self._write(part, replaced, references)
 
-    def _write(self, sessions: list[Session], stored: Mapping[Key, StoredSession], found: "StoredRows") -> None:
-        """Store sessions of which each is new or replaces a stored one."""
+    def _write(
+        self, sessions: list[SessionRecord], stored: Mapping[Key, StoredSession], references: "BatchReferences"
+    ) -> None:
+        """Write sessions, each of which is new or replaces a stored one."""
         names = read_module_names(self._tx, self._bucket, [key_of(s) for s in sessions if key_of(s) in stored])
-        sessions = self._with_room(sessions, stored, names, found)
-        sessions = self._name_limit.fitting(sessions, self._report.refuse)
-        sessions.sort(key=key_of)  # in the tables' order: half the time
+        sessions = self._enforce_learner_limit(sessions, stored, names, references)
+        sessions = self._name_limit.enforce(sessions, self._report.reject)
+        sessions.sort(key=key_of)  # the tables' order: twice as fast
         batch = DeltaBatch(self._bucket)
         replaced = [key for session in sessions if (key := key_of(session)) in names]
         for key in replaced:
-            batch.subtract(stored[key].study(self._bucket, key[0]), stored[key].difference, names[key])
+            batch.subtract(stored[key].learner_course(self._bucket, key[0]), stored[key].delta, names[key])
         with self._tx.pipeline():
-            for of_learner in parameters(self._bucket, replaced):
-                self._tx.execute_later(deletion.DELETE_RESULTS, **of_learner)
-                self._tx.execute_later(deletion.DELETE_SESSIONS, **of_learner)
+            for params in params_by_learner(self._bucket, replaced):
+                self._tx.execute_later(deletion.DELETE_RESULTS, **params)
+                self._tx.execute_later(deletion.DELETE_SESSIONS, **params)
         self._tx.copy_rows(INSERT_SESSION, (self._row(session, stored.get(key_of(session))) for session in sessions))
-        self._tx.copy_rows(INSERT_RESULT, (row for session in sessions for row in self._counted(session, batch)))
+        self._tx.copy_rows(INSERT_RESULT, (row for session in sessions for row in self._result_rows(session, batch)))
         self._name_limit.add(batch.write(self._tx))
         self._report.sessions.stored += len(sessions) - len(replaced)
         self._report.sessions.updated += len(replaced)
 
-    def _fitting(self, sessions: list[Session], found: "StoredRows") -> list[Session]:
-        """Those whose learner and course are on lines before them, and whose id is no course's; the others are refused."""
-        fitting = []
+    def _check_references(self, sessions: list[SessionRecord], references: "BatchReferences") -> list[SessionRecord]:
+        """Return the sessions whose references are valid, and reject the others."""
+        valid = []
         for session in sessions:
             try:
-                found.check(session)
-                fitting.append(session)
-            except InvalidInput as invalid:
-                self._report.refuse(session.number, invalid.detail)
-        return fitting
+                references.check(session)
+                valid.append(session)
+            except InvalidInput as error:
+                self._report.reject(session.number, error.detail)
+        return valid
 
-    def _with_room(
+    def _enforce_learner_limit(
         self,
-        sessions: list[Session],
+        sessions: list[SessionRecord],
         stored: Mapping[Key, StoredSession],
         names: Mapping[Key, Sequence[str]],
-        found: "StoredRows",
-    ) -> list[Session]:
-        """Those that leave the learner with no more module names than a course may have; the others are refused."""
+        references: "BatchReferences",
+    ) -> list[SessionRecord]:
+        """Return the sessions that keep their learner within the limit on module names in a course, and reject the others."""
         new: defaultdict[LearnerCourse, set[str]] = defaultdict(set)
         for session in sessions:
-            new[self._study(session)].update(result[0] for result in session.results)
-        tight = {}
-        for study, of_study in new.items():
-            found.names[study.learner_id, study.course_id] += len(of_study)
-            if found.names[study.learner_id, study.course_id] > MAX_LEARNER_NAMES:
-                tight[study] = totals.results_by_name(self._tx, study)
-        if not tight:
+            new[self._learner_course(session)].update(result[0] for result in session.results)
+        near_limit = {}
+        for learner_course, new_names in new.items():
+            key = learner_course.learner_id, learner_course.course_id
+            references.names[key] += len(new_names)
+            if references.names[key] > MAX_LEARNER_NAMES:
+                near_limit[learner_course] = totals.results_by_name(self._tx, learner_course)
+        if not near_limit:
             return sessions
-        fitting = []
+        valid = []
         for session in sessions:
             key = key_of(session)
-            before = tight.get(stored[key].study(self._bucket, key[0])) if key in stored else None
-            if before is not None:
-                before.subtract(names[key])
-            results = tight.get(self._study(session))
+            previous = near_limit.get(stored[key].learner_course(self._bucket, key[0])) if key in stored else None
+            if previous is not None:
+                previous.subtract(names[key])
+            results = near_limit.get(self._learner_course(session))
             if results is None or self._fits(session, results):
-                fitting.append(session)
-            elif before is not None:
-                before.update(names[key])
-        return fitting
+                valid.append(session)
+            elif previous is not None:
+                previous.update(names[key])
+        return valid
 
-    def _fits(self, session: Session, results: Counter[str]) -> bool:
-        """Whether the session's names fit beside those under which the learner has results, which they then join."""
+    def _fits(self, session: SessionRecord, results: Counter[str]) -> bool:
+        """Whether the learner stays within the limit with the session's names; if so, add them to ``results``."""
         names = [result[0] for result in session.results]
         if len(set(+results).union(names)) > MAX_LEARNER_NAMES:
             reason = (
                 f"modulesStats: a learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course"
             )
-            self._report.refuse(session.number, reason)
+            self._report.reject(session.number, reason)
             return False
         results.update(names)
         return True
 
-    def _study(self, session: Session) -> LearnerCourse:
+    def _learner_course(self, session: SessionRecord) -> LearnerCourse:
         return LearnerCourse(self._bucket, session.learner_id, session.course_id)
 
-    def _row(self, session: Session, stored: StoredSession | None) -> Values:
-        """A row of sessions, as ``INSERT_SESSION`` has it. Without a title on the line, that of the stored session of the same course."""
+    def _row(self, session: SessionRecord, stored: StoredSession | None) -> Values:
+        """The values of ``INSERT_SESSION``. If the line has no title, a stored session of the same course keeps its title."""
         title = session.course_title
         if title is None and stored is not None and stored.course_id == session.course_id:
             title = stored.course_title
@@ -219,71 +222,76 @@ class Batch:
             session.bytes,
         )
 
-    def _counted(self, session: Session, batch: DeltaBatch) -> Iterator[Values]:
-        """Its rows of results, as ``INSERT_RESULT`` has them; counted here, while a server stores those before."""
-        difference = TotalsDelta(1, len(session.results), session.points, milliseconds(session))
-        batch.add(self._study(session), difference, [result[0] for result in session.results])
+    def _result_rows(self, session: SessionRecord, batch: DeltaBatch) -> Iterator[Values]:
+        """Add the session to the totals, and return the values of ``INSERT_RESULT``.
+
+        Both happen in one pass, while the server stores the preceding rows.
+        """
+        delta = TotalsDelta(1, len(session.results), session.points, duration_ms(session))
+        batch.add(self._learner_course(session), delta, [result[0] for result in session.results])
         for result in sorted(session.results):
             yield self._bucket, session.learner_id, session.id, *result
 
 
-def key_of(session: Session) -> Key:
-    """Its learner's id, and its own."""
+def key_of(session: SessionRecord) -> Key:
+    """The learner's id and the session's id."""
     return session.learner_id, session.id
 
 
-def portions(sessions: Sequence[Session], stored: Mapping[Key, StoredSession]) -> Iterator[list[Session]]:
-    """Sessions, so many together that the module names of the stored ones that they replace take bounded memory."""
-    portion: list[Session] = []
+def split_by_results(
+    sessions: Sequence[SessionRecord], stored: Mapping[Key, StoredSession]
+) -> Iterator[list[SessionRecord]]:
+    """Split sessions so that the module names of the stored sessions that they replace take bounded memory."""
+    part: list[SessionRecord] = []
     results = 0
     for session in sessions:
         row = stored.get(key_of(session))
         results += row.results if row else 0
-        if portion and results > deletion.MAX_RESULTS_PER_BATCH:
-            yield portion
-            portion, results = [], row.results if row else 0
-        portion.append(session)
-    if portion:
-        yield portion
+        if part and results > deletion.MAX_RESULTS_PER_BATCH:
+            yield part
+            part, results = [], row.results if row else 0
+        part.append(session)
+    if part:
+        yield part
 
 
-class StoredRows:
-    """What is stored of that to which a batch's sessions refer: all asked together.
+class BatchReferences:
+    """The accounts, courses and name counts to which a batch's sessions refer, read in one round trip.
 
     Args:
         tx: the transaction.
-        courses: all that there are.
+        courses: every course.
         bucket: the bucket of the sessions.
         sessions: the batch.
 
     """
 
-    def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[Session]) -> None:
+    def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[SessionRecord]) -> None:
         learners = list({session.learner_id for session in sessions})
         with tx.pipeline():
-            asked = (
-                tx.send(LEARNERS, values=learners),
-                tx.send(NUMBERS, values=learners),
+            pending = (
+                tx.send(ACCOUNT_IDS, values=learners),
+                tx.send(LINE_NUMBERS, values=learners),
                 totals.send_name_counts(tx, bucket, learners),
             )
-            people, numbers, studies = (answer.fetchall() for answer in asked)
-        self._learners = dict.fromkeys((row[0] for row in people), 0) | dict(numbers)
+            accounts, numbers, name_counts = (result.fetchall() for result in pending)
+        self._learners = dict.fromkeys((row[0] for row in accounts), 0) | dict(numbers)
         self.courses = courses
-        self.names: Counter[Key] = Counter({(learner, course): names for learner, course, names in studies})
-        """By learner and course: under at most how many module names there are results."""
-        self.studied = {learner for learner, _ in self.names}
-        """Who has sessions: nobody has one without totals."""
+        self.names: Counter[Key] = Counter({(learner, course): names for learner, course, names in name_counts})
+        """Upper bounds of the numbers of module names with results, by learner and course."""
+        self.learners_with_sessions = {learner for learner, _ in self.names}
+        """Every learner with a session has totals."""
 
-    def check(self, session: Session) -> None:
-        """Check that what a session refers to is there, on a line before it. Raises InvalidInput."""
-        learner_on, course = self._learners.get(session.learner_id), self.courses.get(session.course_id)
-        if learner_on is None:
-            raise InvalidInput.field("userId", "is no account's")
+    def check(self, session: SessionRecord) -> None:
+        """Check that the learner and the course of a session exist, on an earlier line if in the file. Raises InvalidInput."""
+        learner_line, course = self._learners.get(session.learner_id), self.courses.get(session.course_id)
+        if learner_line is None:
+            raise InvalidInput.field("userId", "does not exist")
         if course is None:
-            raise InvalidInput.field("courseId", "is no course's")
-        if learner_on > session.number:
-            raise InvalidInput.field("userId", f"is on a later line, {learner_on:,}")
+            raise InvalidInput.field("courseId", "does not exist")
+        if learner_line > session.number:
+            raise InvalidInput.field("userId", f"is on a later line, {learner_line:,}")
         if course[0] > session.number:
             raise InvalidInput.field("courseId", f"is on a later line, {course[0]:,}")
         if session.id in self.courses:
-            raise InvalidInput.field("id", "is a course's")
+            raise InvalidInput.field("id", "is in use by a course")

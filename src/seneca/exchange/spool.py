@@ -1,4 +1,4 @@
-"""Checked entries, set down in temporary files until they are stored."""
+"""Checked records, kept in temporary files until they are stored."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,20 +9,20 @@ import msgspec
 
 from seneca.common.ids import bucket_of
 from seneca.errors import CommandError
-from seneca.exchange.records import Course, Entry, Session, User
+from seneca.exchange.records import CourseRecord, Record, SessionRecord, UserRecord
 
-BUFFER: Final = 32 * 1024  # bytes; an import holds one for each bucket
-LENGTH: Final = 4  # bytes
+BUFFER_BYTES: Final = 32 * 1024  # for each bucket
+LENGTH_BYTES: Final = 4
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Course | User | Session)
+_decoder = msgspec.msgpack.Decoder(CourseRecord | UserRecord | SessionRecord)
 
 
 class Spool:
-    """Courses and accounts in the order in which they were added; sessions likewise, within a bucket.
+    """Courses and accounts in insertion order, and the sessions of each bucket in insertion order.
 
-    Stored bucket by bucket, sessions fall into a narrow part of each table at a time, which a cache can hold.
-    The files have no names and are their owner's alone; they lie where ``TMPDIR`` says.
+    Sessions that are stored by bucket touch a small part of each table at a time, which fits into the database's cache.
+    The files have no names and are readable by their owner only; ``TMPDIR`` is their directory.
     """
 
     def __init__(self, buckets: int) -> None:
@@ -32,47 +32,47 @@ class Spool:
         self._buckets = buckets
         self._files: dict[int | None, BinaryIO] = {}
 
-    def add(self, entry: Entry) -> None:
-        """Add an entry. Raises CommandError."""
-        bucket = bucket_of(entry.learner_id, self._buckets) if isinstance(entry, Session) else None
-        raw = _encoder.encode(entry)
+    def add(self, record: Record) -> None:
+        """Add a record. Raises CommandError if the disk is full."""
+        bucket = bucket_of(record.learner_id, self._buckets) if isinstance(record, SessionRecord) else None
+        raw = _encoder.encode(record)
         try:
             if bucket not in self._files:
-                file = TemporaryFile(buffering=BUFFER, prefix="seneca-")  # noqa: SIM115 - ``close`` closes it
+                file = TemporaryFile(buffering=BUFFER_BYTES, prefix="seneca-")  # noqa: SIM115 - ``close`` closes it
                 self._files[bucket] = cast("BinaryIO", file)
-            self._files[bucket].write(len(raw).to_bytes(LENGTH) + raw)
+            self._files[bucket].write(len(raw).to_bytes(LENGTH_BYTES) + raw)
         except OSError as error:
-            raise _full(error) from error
+            raise _disk_error(error) from error
         self.added += 1
-        if isinstance(entry, Course):
-            self.course_ids.append(entry.id)
+        if isinstance(record, CourseRecord):
+            self.course_ids.append(record.id)
         self.sessions += bucket is not None
 
-    def directory(self) -> Iterator[Course | User]:
-        """The courses and accounts. Raises CommandError."""
-        return cast("Iterator[Course | User]", self._read(None))
+    def courses_and_accounts(self) -> Iterator[CourseRecord | UserRecord]:
+        """Iterate over the courses and accounts. Raises CommandError."""
+        return cast("Iterator[CourseRecord | UserRecord]", self._read(None))
 
-    def by_bucket(self) -> Iterator[tuple[int, Iterator[Session]]]:
-        """Each bucket that has sessions, and these. Raises CommandError."""
+    def by_bucket(self) -> Iterator[tuple[int, Iterator[SessionRecord]]]:
+        """Iterate over the buckets that have sessions, each with its sessions. Raises CommandError."""
         for bucket in sorted(bucket for bucket in self._files if bucket is not None):
-            yield bucket, cast("Iterator[Session]", self._read(bucket))
+            yield bucket, cast("Iterator[SessionRecord]", self._read(bucket))
 
-    def _read(self, bucket: int | None) -> Iterator[Entry]:
+    def _read(self, bucket: int | None) -> Iterator[Record]:
         if bucket in self._files:
             file = self._files[bucket]
             try:
-                file.seek(0)  # writes what its buffer holds
-                while head := file.read(LENGTH):
+                file.seek(0)  # flushes the buffer
+                while head := file.read(LENGTH_BYTES):
                     yield _decoder.decode(file.read(int.from_bytes(head)))
             except OSError as error:
-                raise _full(error) from error
+                raise _disk_error(error) from error
 
     def close(self) -> None:
-        """Forget the entries."""
+        """Discard the records."""
         for file in self._files.values():
-            with suppress(OSError):  # there is no room for what its buffer holds, which nobody wants any more
+            with suppress(OSError):  # the disk has no space for the buffer, which is no longer needed
                 file.close()
 
 
-def _full(error: OSError) -> CommandError:
-    return CommandError(f"A temporary file cannot be written: {error.strerror}. TMPDIR says where.")
+def _disk_error(error: OSError) -> CommandError:
+    return CommandError(f"A temporary file cannot be written: {error.strerror}. TMPDIR sets its directory.")

@@ -1,1 +1,1 @@
-"""The processes of `seneca serve`."""
+"""The processes of `seneca serve`: the main process, and what its workers share."""

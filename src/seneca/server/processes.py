@@ -22,107 +22,113 @@ from seneca.auth.signing_keys import load_signing_keys, register_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
-from seneca.server.sockets import block_sigterm, unblock_sigterm
+from seneca.server.signals import block_sigterm, unblock_sigterm
 from seneca.settings import STARTED, Settings
 
-BACKLOG = 16_384  # connections a worker: Granian's backpressure counts idle ones too
-OTHER_FILES = 512  # that a worker may have open besides connections
-HEADER_MILLISECONDS = 10_000  # for a request's header to arrive, and for a connection to stay idle
-HEADER_BYTES = 64 * 1024  # the most that a header may have; as much of an answer waits in Granian's own buffer
-STOP_SECONDS = 30
-WHICH_HOST = "--host takes an address of this machine: 127.0.0.1 for this machine only, 0.0.0.0 for every network."
+MAX_CONNECTIONS = 16_384  # per worker; Granian's backpressure includes idle ones
+OTHER_FILES = 512  # file descriptors of a worker besides connections
+HEADER_TIMEOUT_MS = 10_000  # to receive a request's header, and for idle connections
+MAX_HEADER_BYTES = 64 * 1024  # also the size of Granian's buffer for a response
+STOP_SECONDS = 30  # until a worker that is stopping is killed
+HOST_ADVICE = "--host takes an address of this machine: 127.0.0.1 for this machine only, 0.0.0.0 for every network."
 
 log = structlog.get_logger()
 
 
-def serve(told: Settings) -> None:
-    """Serve until told to stop. What was accepted is answered first.
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl+C. Accepted requests are answered before the server stops.
 
     Raises:
-        CommandError: the port is taken, the database or the signing key cannot be used, or the database's is another.
+        CommandError: the port is in use, the database or the signing key cannot be used, or the database has another key.
 
     """
-    host, port, reservation = reserve(told.host, told.port)
-    told = msgspec.structs.replace(told, host=host, port=port)
-    keys = load_signing_keys(told)
-    PasswordPolicy.load(told.password_words)  # an unreadable file is reported here, not by every worker
-    database = open_database(told.database)
+    host, port, reservation = reserve_port(settings.host, settings.port)
+    settings = msgspec.structs.replace(settings, host=host, port=port)
+    keys = load_signing_keys(settings)
+    PasswordPolicy.load(settings.password_words)  # reports an unreadable file once, not in every worker
+    database = open_database(settings.database)
     try:
         register_signing_keys(database, keys)
-        token = setup_token.prepare(database, told.data)
-        erasure_log.complete(database, told.data / erasure_log.FILE)
+        token = setup_token.prepare(database, settings.data)
+        erasure_log.complete(database, settings.data / erasure_log.FILE)
     finally:
         database.close()
-    logs.configure(told.log_format)
+    logs.configure(settings.log_format)
     log.info(
         "starting",
         product="Seneca",
         version=metadata.version("seneca"),
-        data=str(told.data.resolve()),
+        data=str(settings.data.resolve()),
         database=database.name,
-        address=address_of(told),
-        workers=told.processes,
+        address=server_url(settings),
+        workers=settings.processes,
     )
     for warning in database.warnings:
         log.warning(warning)
-    print_banner(told, token)
+    print_banner(settings, token)
     connections = raise_open_file_limit()
-    os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)  # a new worker hears when it listens
-    os.environ.update(told.variables() | {STARTED: str(time.monotonic())})
+    # A new worker unblocks it once it listens.
+    os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)
+    os.environ.update(settings.variables() | {STARTED: str(time.monotonic())})
     server = Server(
         "seneca.app:from_environment",
         factory=True,
-        address=told.host,
-        port=told.port,
+        address=settings.host,
+        port=settings.port,
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
-        workers=told.processes,
-        # Not HTTP/2, which needs TLS to be of use: while Granian waits to see which of the two it is, nothing times out.
+        workers=settings.processes,
+        # Not HTTP/2, which clients use over TLS only: while Granian detects the version, no timeout applies.
         http=HTTPModes.http1,
         backlog=connections,
         backpressure=connections,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
-        log_dictconfig=logs.standard_library(told.log_format),
+        log_dictconfig=logs.standard_library(settings.log_format),
     )
     with closing(reservation):
         server.serve()
 
 
 def raise_open_file_limit() -> int:
-    """How many connections each worker may have: ``BACKLOG``, or fewer where the system lets it open fewer files.
+    """Raise the limit of open files to the maximum, which workers inherit.
 
-    Workers inherit the limit that is set here: the highest that this process may set.
+    Returns:
+        The number of connections per worker: ``MAX_CONNECTIONS``, or fewer if the limit is lower.
+
     """
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most == resource.RLIM_INFINITY:
-        most = BACKLOG + OTHER_FILES
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    connections = min(BACKLOG, max(most - OTHER_FILES, most // 2))  # a worker that cannot accept tries without a pause
-    if connections < BACKLOG:
-        log.warning("few open files", most=most, connections=connections, wanted=BACKLOG + OTHER_FILES)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit == resource.RLIM_INFINITY:
+        limit = MAX_CONNECTIONS + OTHER_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    # A worker that has no file descriptor left for a connection retries to accept it in a busy loop.
+    connections = min(MAX_CONNECTIONS, max(limit - OTHER_FILES, limit // 2))
+    if connections < MAX_CONNECTIONS:
+        log.warning(
+            "low open file limit", limit=limit, connections=connections, recommended=MAX_CONNECTIONS + OTHER_FILES
+        )
     return connections
 
 
-def reserve(host: str, port: int) -> tuple[str, int, socket.socket]:
-    """Find out where to listen, and refuse an address that cannot be listened on before anything starts.
+def reserve_port(host: str, port: int) -> tuple[str, int, socket.socket]:
+    """Resolve the address to listen on, and check it before anything starts.
 
     Returns:
-        The address in figures; the port, where 0 was given one that is free; and a socket. While that is open, a port that
-        was free stays reserved for the workers, which bind it again, each for itself.
+        The numeric address; the port, which is a free one if 0 was requested; and a socket. While that is open, a free port
+        stays reserved for the workers, each of which binds it again.
 
     Raises:
-        CommandError: one cannot listen there.
+        CommandError: the address cannot be used.
 
     """
-    where = f"Cannot listen on {host!r}, port {port}"
+    message = f"Cannot listen on {host!r}, port {port}"
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise CommandError(f"{where}: there is no such host. {WHICH_HOST}") from error
-    family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        raise CommandError(f"{message}: there is no such host. {HOST_ADVICE}") from error
+    family, *_, address = min(addresses, key=lambda info: info[0] != socket.AF_INET)
     probe = socket.socket(family, socket.SOCK_STREAM)
     try:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -137,25 +143,25 @@ def reserve(host: str, port: int) -> tuple[str, int, socket.socket]:
             ) from error
         if error.errno == errno.EACCES:
             raise CommandError(
-                f"{where}: permission denied. Ports below 1024 are for root; choose another: --port."
+                f"{message}: permission denied. Ports below 1024 require root; choose another: --port."
             ) from error
-        raise CommandError(f"{where}: {error.strerror}. {WHICH_HOST}") from error
-    taken: tuple[str, int] = probe.getsockname()[:2]
-    if port != 0 or sys.platform != "linux":  # elsewhere all workers share one socket, which Granian binds itself
+        raise CommandError(f"{message}: {error.strerror}. {HOST_ADVICE}") from error
+    address_and_port: tuple[str, int] = probe.getsockname()[:2]
+    if port != 0 or sys.platform != "linux":  # elsewhere all workers share one socket, which Granian binds
         probe.close()
-    return *taken, probe
+    return *address_and_port, probe
 
 
-def address_of(told: Settings) -> str:
-    """Where the server listens, as a URL."""
-    return f"http://{f'[{told.host}]' if ':' in told.host else told.host}:{told.port}"
+def server_url(settings: Settings) -> str:
+    """The server's URL."""
+    return f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
 
 
-def print_banner(told: Settings, token: str | None) -> None:
-    """Tell a person at a terminal where to look and, on a new database, how to become its administrator."""
+def print_banner(settings: Settings, token: str | None) -> None:
+    """Print the URL on a terminal and, for a new database, the setup token of its first administrator."""
     if sys.stderr.isatty():
         print(
-            f"Seneca {metadata.version('seneca')}: {address_of(told)}/docs",
+            f"Seneca {metadata.version('seneca')}: {server_url(settings)}/docs",
             file=sys.stderr,
         )
         if token is not None:

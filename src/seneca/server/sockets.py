@@ -1,30 +1,21 @@
-"""What waits until a worker listens: options of its sockets, and being told to stop."""
+"""Start-up work that must wait for Granian's sockets: set socket options, unblock SIGTERM."""
 
 import asyncio
 import os
-import signal
 import socket
 import stat
 from pathlib import Path
 from typing import Final
 
-STOPPED_SECONDS: Final = 30  # for which a client may take nothing of what was sent to it
-UNSENT_BYTES: Final = 128 * 1024  # that the system may keep of an answer besides what is on its way
+from seneca.server.signals import unblock_sigterm
+
+USER_TIMEOUT_SECONDS: Final = 30  # that sent data may stay unacknowledged
+MAX_UNSENT_BYTES: Final = 128 * 1024  # in the kernel's send buffer, besides data in flight
 OPEN_FILES: Final = Path("/proc/self/fd")
 
 
-def block_sigterm() -> None:
-    """Let the signal to stop wait. A worker that has it before it listens would lose it: Granian's handlers are not there yet."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-
-
-def unblock_sigterm() -> None:
-    """Take the signal to stop, also one that has waited."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
-async def start_listening(pause: float = 0.05) -> None:
-    """Do what waits until this worker listens."""
+async def prepare_listeners(pause: float = 0.05) -> None:
+    """Wait until this worker listens, set its socket options and unblock SIGTERM."""
     try:
         await set_socket_options(pause)
     finally:
@@ -32,32 +23,33 @@ async def start_listening(pause: float = 0.05) -> None:
 
 
 async def set_socket_options(pause: float = 0.05) -> None:
-    """Set options on the sockets at which this process listens, as soon as there are any: connections inherit them.
+    """Set options on this process's listening sockets as soon as there are any; connections inherit them.
 
-    Granian makes the sockets itself, after the application has started, and has no setting for their options. Without
-    these a client that never reads keeps its connection, and memory of the system, for ever: Granian has no deadline for
-    writing. Only Linux has them.
+    Granian creates the sockets after the application has started, and has no setting for their options. Without them a client
+    that never reads would keep its connection, and memory of the kernel, indefinitely: Granian has no write timeout. The
+    options exist on Linux only.
     """
     while OPEN_FILES.exists():
-        listeners = [found for file in OPEN_FILES.iterdir() if (found := listener(int(file.name)))]
-        for found in listeners:
-            with found:
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STOPPED_SECONDS * 1000)
-                found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        listeners = [listener for file in OPEN_FILES.iterdir() if (listener := open_listener(int(file.name)))]
+        for listener in listeners:
+            with listener:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_SECONDS * 1000)
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
         if listeners:
             break
         await asyncio.sleep(pause)
 
 
-def listener(descriptor: int) -> socket.socket | None:
-    """A copy of this open file, if it is a TCP socket that listens."""
+def open_listener(descriptor: int) -> socket.socket | None:
+    """Duplicate a file descriptor if it is a listening TCP socket."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return None
-        found = socket.socket(fileno=os.dup(descriptor))
-    except OSError:  # closed meanwhile
+        duplicate = socket.socket(fileno=os.dup(descriptor))
+    except OSError:  # closed in the meantime
         return None
-    if found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return found
-    found.close()
+    is_tcp = duplicate.family in (socket.AF_INET, socket.AF_INET6)
+    if is_tcp and duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return duplicate
+    duplicate.close()
     return None

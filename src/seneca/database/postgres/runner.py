@@ -20,7 +20,7 @@ MAX_ATTEMPTS: Final = 10  # of a transaction that loses races
 MAX_BACKOFF_SECONDS: Final = 0.01  # before the second attempt; multiplied by the number of attempts so far
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 EXCLUDE_WRITERS: Final = "LOCK TABLE sessions, courses, accounts IN EXCLUSIVE MODE"
-"""Does not block reads. Every write of a server first locks a row of one of these tables, in most cases of sessions."""
+"""Does not block reads. Every write of a server first locks a row of one of these tables, usually sessions: the first one here, too."""
 SET_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '100ms'"
 MAX_LOCK_SECONDS: Final = 30.0
 

@@ -23,10 +23,9 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    copy_target,
-    multi_row_insert,
 )
 from seneca.database.cache import Cache
+from seneca.database.statements import copy_target, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
 Connection: TypeAlias = psycopg.Connection[Row]

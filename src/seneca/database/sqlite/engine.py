@@ -20,6 +20,7 @@ from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locking import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.database.sqlite.vacuum import empty_log, vacuum
+from seneca.database.sqlite.version import check_version, linked_version
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import CommandError, reason
 
@@ -37,29 +38,11 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 
-def check_version(version: int) -> None:
-    """Reject a SQLite whose write-ahead log can corrupt a database (sqlite.org/wal.html#walresetbug).
-
-    The bug is in 3.7.0 to 3.51.2; the fix was backported to 3.44.6 and 3.50.7.
-
-    Args:
-        version: in SQLite's notation: 3051003 is 3.51.3.
-
-    Raises:
-        CommandError: this version has the bug.
-
-    """
-    is_fixed = version >= 3_051_003 or 3_044_006 <= version < 3_045_000 or 3_050_007 <= version < 3_051_000
-    if not is_fixed:
-        text = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
-        raise CommandError(f"SQLite {text} can corrupt a database in WAL mode. Use 3.51.3 or newer.")
-
-
 class Sqlite:
     """A SQLite database. Use ``open_database``."""
 
     def __init__(self, path: Path, *, create: bool = True, migrate: bool = True) -> None:
-        check_version(_version())
+        check_version(linked_version())
         self.path = path
         self.name = str(path.absolute())
         self.cache = Cache()
@@ -305,8 +288,3 @@ def is_current(tx: SqliteTransaction) -> bool:
         return not migrations.pending(tx, "sqlite") and tx.fetch_one(migrations.DATABASE_ID) is not None
     except apsw.SQLError:  # no such table: the database is new
         return False
-
-
-def _version() -> int:
-    major, minor, patch = (int(part) for part in apsw.sqlite_lib_version().split(".")[:3])
-    return major * 1_000_000 + minor * 1000 + patch

@@ -41,9 +41,7 @@ def check_no_programs(connection: apsw.Connection, name: Path) -> None:
 
     """
     for kind, object_ in connection.execute(PROGRAMS):
-        raise CommandError(
-            f"{name} has a {kind} that Seneca does not create: {object_}. This backup cannot be trusted."
-        )
+        raise CommandError(f"{name} has an unexpected {kind}: {object_}. This backup cannot be trusted.")
 
 
 def check(connection: apsw.Connection, name: Path) -> None:
@@ -63,9 +61,7 @@ def check(connection: apsw.Connection, name: Path) -> None:
         if (kind, object_) not in expected:
             if (kind, object_) in LITESTREAM:
                 continue
-            raise CommandError(
-                f"{name} has a {kind} that Seneca does not create: {object_}. This backup cannot be trusted."
-            )
+            raise CommandError(f"{name} has an unexpected {kind}: {object_}. This backup cannot be trusted.")
         if content != expected[kind, object_]:
             raise CommandError(
                 f"{name}: the {kind} {object_} is not the one that Seneca creates. This backup cannot be trusted."

@@ -14,10 +14,9 @@ from seneca.database import (
     Row,
     UniqueViolation,
     Values,
-    expand_values,
-    multi_row_insert,
 )
 from seneca.database.cache import Cache
+from seneca.database.statements import expand_values, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
 MAX_WRITE_WAIT_SECONDS = 5.0  # for the write lock
@@ -41,7 +40,7 @@ _TEMPORARY_ERRORS = (
 
 
 def translate_error(error: apsw.Error) -> Exception:
-    """Translate an error to the one that a client gets. An unexpected error, a bug, is result unchanged."""
+    """Translate an error to the one that a client gets. An unexpected error, which is a bug, is returned unchanged."""
     if isinstance(error, apsw.BusyError):
         return Busy()
     if isinstance(error, apsw.FullError):

@@ -1,6 +1,6 @@
--- Sign-ins that are refreshed and that end, who must wait before trying again, who did what, who was erased.
+-- Refresh and revocation of sign-ins, login throttling, the audit log, erased accounts.
 
-CREATE TABLE revocations (  -- sign-ins that have ended: their tokens are refused until the last has expired
+CREATE TABLE revocations (  -- ended sign-ins: their tokens are rejected until the last one has expired
     bucket BIGINT NOT NULL,
     sign_in TEXT COLLATE "C" NOT NULL,
     ended_at BIGINT NOT NULL,
@@ -11,12 +11,12 @@ INSERT INTO revocations (bucket, sign_in, ended_at)
 SELECT bucket, id, ended_at FROM sign_ins WHERE ended_at IS NOT NULL;
 
 DELETE FROM sign_ins WHERE ended_at IS NOT NULL;
-ALTER TABLE sign_ins  -- hashes: SHA-256, hexadecimal; empty: there is no such token
+ALTER TABLE sign_ins  -- hashes: SHA-256, hexadecimal; empty: no token
     DROP COLUMN ended_at,
-    ADD COLUMN family_hash TEXT NOT NULL DEFAULT '',  -- of what all refresh tokens of this sign-in have in common
-    ADD COLUMN live_hash TEXT NOT NULL DEFAULT '',  -- of the one that is good
-    ADD COLUMN used_hash TEXT NOT NULL DEFAULT '',  -- of the one before
-    ADD COLUMN salt TEXT NOT NULL DEFAULT '',  -- with which the good one was derived from the one before
+    ADD COLUMN family_hash TEXT NOT NULL DEFAULT '',  -- of the part that all refresh tokens of the sign-in share
+    ADD COLUMN live_hash TEXT NOT NULL DEFAULT '',  -- of the current refresh token
+    ADD COLUMN used_hash TEXT NOT NULL DEFAULT '',  -- of the previous refresh token
+    ADD COLUMN salt TEXT NOT NULL DEFAULT '',  -- used to derive the current refresh token from the previous one
     ADD COLUMN refreshed_at BIGINT NOT NULL DEFAULT 0;
 UPDATE sign_ins SET refreshed_at = started_at;
 ALTER TABLE sign_ins
@@ -26,7 +26,7 @@ ALTER TABLE sign_ins
     ALTER COLUMN salt DROP DEFAULT,
     ALTER COLUMN refreshed_at DROP DEFAULT;
 
-CREATE TABLE familiar_addresses (  -- from where an account has signed in before
+CREATE TABLE familiar_addresses (  -- network addresses from which an account has signed in
     bucket BIGINT NOT NULL,
     account_id TEXT COLLATE "C" NOT NULL REFERENCES accounts (id),
     address_key TEXT COLLATE "C" NOT NULL,  -- SHA-256
@@ -34,20 +34,20 @@ CREATE TABLE familiar_addresses (  -- from where an account has signed in before
     PRIMARY KEY (bucket, account_id, address_key)
 );
 
-CREATE TABLE throttles (  -- what strangers have tried
+CREATE TABLE throttles (  -- failed sign-ins
     bucket BIGINT NOT NULL,  -- of the key
-    key TEXT COLLATE "C" NOT NULL,  -- SHA-256 of what is tried: a name, an address, an account from an address
+    key TEXT COLLATE "C" NOT NULL,  -- SHA-256 of the name, of the address, or of the account and the address
     tries BIGINT NOT NULL,
-    tried_at BIGINT NOT NULL,  -- of a name the last time, of an address the first
+    tried_at BIGINT NOT NULL,  -- of a name the last attempt, of an address the first
     PRIMARY KEY (bucket, key)
 ) WITH (fillfactor = 80);
 CREATE INDEX throttles_by_time ON throttles (bucket, tried_at);
 
-CREATE TABLE audit (  -- what administrators, and people with their own account, have done
-    bucket BIGINT NOT NULL,  -- of the subject
+CREATE TABLE audit (  -- actions of administrators, and of people on their own account
+    bucket BIGINT NOT NULL,  -- of the target
     id TEXT COLLATE "C" NOT NULL,
     at BIGINT NOT NULL,
-    actor TEXT COLLATE "C",  -- an account's id; NULL: from the shell
+    actor TEXT COLLATE "C",  -- an account's id; NULL: the command line
     act TEXT NOT NULL,
     subject TEXT COLLATE "C" NOT NULL,  -- an account's or a course's id; empty: the whole database
     facts TEXT NOT NULL,  -- JSON, an object; never a name, an address or a password
@@ -55,7 +55,7 @@ CREATE TABLE audit (  -- what administrators, and people with their own account,
 );
 CREATE INDEX audit_by_time ON audit (at, id);
 
-CREATE TABLE erasures (  -- the ids of erased accounts, for a backup that still has them
+CREATE TABLE erasures (  -- ids of erased accounts, to erase them again after a restore
     bucket BIGINT NOT NULL,
     account_id TEXT COLLATE "C" NOT NULL,
     erased_at BIGINT NOT NULL,

@@ -1,7 +1,7 @@
--- Rows that belong to an account refer to it by bucket and id, the first columns of their keys: whoever deletes an account finds
--- them by index. By id alone PostgreSQL before 18 looked through all sessions.
+-- Rows that belong to an account reference it by bucket and id, the first columns of their keys, so that deleting an account can
+-- use their indexes. With a reference by id alone, PostgreSQL before 18 scanned all sessions.
 --
--- One change a statement, one shard after the other: Citus asks for that. Without Citus nobody reads that setting.
+-- Citus requires one change per statement, and sequential shards. Without Citus the setting has no effect.
 SET LOCAL citus.multi_shard_modify_mode TO 'sequential';
 ALTER TABLE accounts ADD CONSTRAINT accounts_bucket_id_key UNIQUE (bucket, id);
 ALTER TABLE passwords DROP CONSTRAINT passwords_account_id_fkey;
