@@ -162,8 +162,6 @@ class MethodNotAllowed(ApiError):
 
 
 class RequestTimeout(ApiError):
-    """The body did not arrive in time. Nothing of it was stored."""
-
     status, code, title = 408, "request-timeout", "The body did not arrive in time"
 
 

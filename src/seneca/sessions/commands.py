@@ -202,16 +202,11 @@ def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence
         raise SessionEnded(ended_at)
     merge = MergedResults({row[0]: ModuleResultRow(*row) for row in stored.fetchall()}, updates, results)
     points += merge.points
-    check_limits(results + len(merge.added), size + merge.bytes)
+    count = results + len(merge.added)
+    check_limits(count, size + merge.bytes)
     new = find_new_names(learner_lookup, merge.added) if merge.added else []
     new_to_bucket = course_lookup.new_to_bucket(course_id, new) if new else []
-    tx.execute_later(
-        UPDATE_SESSION,
-        results=results + len(merge.added),
-        points=points,
-        bytes=size + merge.bytes,
-        **key,
-    )
+    tx.execute_later(UPDATE_SESSION, results=count, points=points, bytes=size + merge.bytes, **key)
     tx.insert_many_later(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
     learner_course = LearnerCourse(learner.bucket, learner.id, course_id)
     if merge.added:

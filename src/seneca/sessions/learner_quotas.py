@@ -20,7 +20,7 @@ from seneca.errors import ApiError, QuotaExceeded, ServiceUnavailable, Unauthent
 WINDOW_MS: Final = 3_600_000
 MAX_CLOCK_SKEW_MS: Final = 60_000  # between servers; with a larger difference, a new hour starts
 CHUNKS: Final = 100  # in which a quota is reserved
-EVICTION_THRESHOLD: Final = 10_000  # learners in memory, from which on those whose hour is over are evicted
+EVICTION_THRESHOLD: Final = 10_000  # learners in memory, above which allowances of past hours are evicted
 
 
 class Amount(Struct, frozen=True):
@@ -141,11 +141,11 @@ class LearnerQuotas:
     async def _get_allowance(self, learner: Learner, size: int, now: int) -> Allowance:
         """Get an allowance that covers a write of this size, after reserving more if necessary."""
         while True:
-            held = self._allowances.get(learner.id)
-            if held is not None and held.is_current(now):
-                if held.writes >= 1 and held.bytes >= size:
-                    return held
-                self._check(held, size, now)
+            allowance = self._allowances.get(learner.id)
+            if allowance is not None and allowance.is_current(now):
+                if allowance.writes >= 1 and allowance.bytes >= size:
+                    return allowance
+                self._check(allowance, size, now)
             pending = self._pending.get(learner.id)
             if pending is None:  # concurrent requests wait for the same reservation, and fail with it
                 pending = asyncio.create_task(self._reserve(learner, size, now))
@@ -155,15 +155,16 @@ class LearnerQuotas:
 
     async def _reserve(self, learner: Learner, size: int, now: int) -> None:
         """Reserve what a write of this size needs, as a whole chunk where possible."""
-        held = self._allowances.get(learner.id)
-        writes, bytes_ = (held.writes, held.bytes) if held is not None and held.is_current(now) else (0, 0)
+        allowance = self._allowances.get(learner.id)
+        is_current = allowance is not None and allowance.is_current(now)
+        writes, bytes_ = (allowance.writes, allowance.bytes) if allowance is not None and is_current else (0, 0)
         needed = Amount(max(0, 1 - writes), max(0, size - bytes_))
         wanted = Amount(
             self._chunk.writes if needed.writes else 0,
             self._chunk.bytes if needed.bytes or not bytes_ else 0,
         )
-        reserved = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
-        self._add(learner.id, reserved, now)
+        reservation = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
+        self._add(learner.id, reservation, now)
 
     def _finish(self, learner_id: str, task: "asyncio.Task[None]") -> None:
         self._pending.pop(learner_id)
@@ -178,18 +179,19 @@ class LearnerQuotas:
         if size - allowance.bytes > allowance.unreserved_bytes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.bytes:,} bytes of results an hour.", wait)
 
-    def _add(self, learner_id: str, reserved: Allowance, now: int) -> None:
+    def _add(self, learner_id: str, reservation: Allowance, now: int) -> None:
         """Add a reservation to the allowance of the same hour, or replace that of an earlier hour."""
-        held = self._allowances.get(learner_id)
-        if held is not None and held.ends_at == reserved.ends_at:
-            held.writes += reserved.writes
-            held.bytes += reserved.bytes
-            held.unreserved_writes, held.unreserved_bytes = reserved.unreserved_writes, reserved.unreserved_bytes
+        allowance = self._allowances.get(learner_id)
+        if allowance is not None and allowance.ends_at == reservation.ends_at:
+            allowance.writes += reservation.writes
+            allowance.bytes += reservation.bytes
+            allowance.unreserved_writes = reservation.unreserved_writes
+            allowance.unreserved_bytes = reservation.unreserved_bytes
             return
         if len(self._allowances) >= self._evict_at:
-            self._allowances = {id_: held for id_, held in self._allowances.items() if held.is_current(now)}
+            self._allowances = {id_: kept for id_, kept in self._allowances.items() if kept.is_current(now)}
             self._evict_at = max(EVICTION_THRESHOLD, 2 * len(self._allowances))
-        self._allowances[learner_id] = reserved
+        self._allowances[learner_id] = reservation
 
 
 # -- for data exports ----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ _TEMPORARY_ERRORS = (
 
 
 def translate_error(error: apsw.Error) -> Exception:
-    """Translate an error to the one that a client gets. An unexpected error, a bug, is result unchanged."""
+    """Translate an error to the one that a client gets. An unexpected error, which is a bug, is returned unchanged."""
     if isinstance(error, apsw.BusyError):
         return Busy()
     if isinstance(error, apsw.FullError):
