@@ -147,6 +147,6 @@ def test_a_backup_made_on_the_way_is_restored_without_the_account(
         line = f'{{"id": "{ALICE_ID}", "erasedAt": "2026-11-23T13:42:55.919Z"}}\n'
         filled.mkdir(exist_ok=True)  # PostgreSQL keeps nothing in it
         (filled / "erased-accounts").write_text(line)
-    assert "1 accounts that were erased since are erased again." in put_back(tmp_path / "backup", filled)
+    assert "1 accounts that were erased after the backup were erased again." in put_back(tmp_path / "backup", filled)
     assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
