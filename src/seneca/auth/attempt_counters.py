@@ -57,16 +57,17 @@ COUNTER = "SELECT tries, tried_at FROM throttles WHERE bucket = :bucket AND key 
 SET = "UPDATE throttles SET tries = :tries, tried_at = :tried_at WHERE bucket = :bucket AND key = :key"
 
 
-def select_for_update(tx: Transaction, counter: Counter, now: int) -> PendingResult:
-    """Create a counter if necessary, and lock it until the end of the transaction, so that concurrent attempts are counted.
+def select_for_update(tx: Transaction, *counters: Counter, now: int) -> list[PendingResult]:
+    """Create counters if necessary, and lock them until the end of the transaction, so that concurrent attempts are counted.
 
     Returns:
-        The pending row: the number of attempts and a time, for an account or a name that of the last attempt, for an
+        The pending rows: the number of attempts and a time, for an account or a name that of the last attempt, for an
         address that of the first.
 
     """
-    tx.execute_later(INSERT, bucket=counter.bucket, key=counter.key, now=now)
-    return tx.select_for_update(COUNTER, bucket=counter.bucket, key=counter.key)
+    for counter in counters:
+        tx.execute_later(INSERT, bucket=counter.bucket, key=counter.key, now=now)
+    return [tx.select_for_update(COUNTER, bucket=counter.bucket, key=counter.key) for counter in counters]
 
 
 def fetch_row(result: PendingResult) -> Row:

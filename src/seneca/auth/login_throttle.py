@@ -79,14 +79,12 @@ def reserve(tx: Transaction, name: str, address: str, max_failures: int, now: in
     account = None if row is None else Credentials(*row)
     is_familiar = account is not None and seen_row is not None and seen_row[0] >= now - FAMILIAR_FOR_MS
     counter = _counter(tx, account, name, address, is_familiar=is_familiar)
-    counter_row = attempt_counters.select_for_update(tx, counter, now)
-    address_row = None
-    if not is_familiar:
-        address_row = attempt_counters.select_for_update(tx, _address_counter(tx, address), now)
+    counters = [counter] if is_familiar else [counter, _address_counter(tx, address)]
+    counter_row, *address_rows = attempt_counters.select_for_update(tx, *counters, now=now)
     try:
         failures = _failures(attempt_counters.fetch_row(counter_row), now)
         window_start, delay_ms = None, 0
-        if address_row is not None:
+        for address_row in address_rows:
             window_start, delay_ms = _count_address(
                 tx, address, address_row, failures, max_failures=max_failures, now=now
             )
@@ -157,7 +155,7 @@ def _count_address(
 def _slow_down(tx: Transaction, address: str, now: int) -> int:
     """Queue an attempt behind the others of its address; returns its delay in milliseconds. Raises TooManyRequests."""
     counter = attempt_counters.of_address("slowed", address, tx.buckets)
-    _, last = attempt_counters.fetch_row(attempt_counters.select_for_update(tx, counter, now - SLOW_INTERVAL_MS))
+    _, last = attempt_counters.fetch_row(*attempt_counters.select_for_update(tx, counter, now=now - SLOW_INTERVAL_MS))
     is_plausible = last <= now + MAX_SLOW_QUEUE_MS + MAX_CLOCK_SKEW_MS  # otherwise the clock was set back
     next_at = max(now, last + SLOW_INTERVAL_MS) if is_plausible else now
     if next_at - now > MAX_SLOW_QUEUE_MS:
@@ -209,7 +207,9 @@ def trust_address(tx: Transaction, account_id: str, address: str, now: int) -> N
 def reserve_registration(tx: Transaction, address: str, limit: int, now: int) -> None:
     """Count a registration from an address, which may make ``limit`` in ten minutes. Raises TooManyRequests."""
     counter = attempt_counters.of_address("registrations", address, tx.buckets)
-    tries, started_at = _window(attempt_counters.fetch_row(attempt_counters.select_for_update(tx, counter, now)), now)
+    tries, started_at = _window(
+        attempt_counters.fetch_row(*attempt_counters.select_for_update(tx, counter, now=now)), now
+    )
     if tries >= limit:
         raise TooManyRequests(started_at + WINDOW_MS - now)
     attempt_counters.put(tx, counter, tries=tries + 1, tried_at=started_at)

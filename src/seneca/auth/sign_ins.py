@@ -72,7 +72,7 @@ def start(
     current = accounts.credentials(tx, attempt.name)
     if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
         return None
-    ended = oldest.fetchall()
+    ended, current_generation = oldest.fetchall(), _generation(generation.fetchone())
     if new_hash is not None:
         password_hashes.replace(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
@@ -86,7 +86,7 @@ def start(
     if ended:
         tx.execute_later(END_OLDEST, values=[id_ for id_, _ in ended], **key)
         _revoke(tx, current.bucket, ended, now)
-    return NewSignIn(current, token, _generation(generation.fetchone()), [id_ for id_, _ in ended])
+    return NewSignIn(current, token, current_generation, [id_ for id_, _ in ended])
 
 
 # -- refreshing --------------------------------------------------------------------------------

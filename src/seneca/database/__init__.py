@@ -60,7 +60,7 @@ class Transaction(Protocol):
     def send(self, sql: str, /, **parameters: object) -> PendingResult:
         """Send a query without waiting for its result: consecutive queries share one round trip.
 
-        A statement with ``IN (:values)`` takes a sequence, ``values``.
+        The result can be read once, and before the transaction's next write: anything else raises ``MisreadResult``. A statement with ``IN (:values)`` takes a sequence, ``values``.
         """
 
     def select_for_update(self, sql: str, /, **parameters: object) -> PendingResult:

@@ -25,6 +25,7 @@ from seneca.database import (
     Values,
 )
 from seneca.database.cache import Cache
+from seneca.database.pending import Pending, is_write
 from seneca.database.statements import copy_target, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
@@ -94,6 +95,26 @@ def _numbered_insert(sql: str, rows: int) -> tuple[str, Callable[[Parameters], t
     return re.sub(r"\?", lambda _: f"${next(numbers)}", text), values
 
 
+class SentResult(Pending):
+    """The result of a query that was sent."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, tx: "PostgresTransaction", cursor: psycopg.Cursor[Row]) -> None:
+        super().__init__(tx)
+        self._cursor = cursor
+
+    def fetchone(self) -> Row | None:
+        """The first row, or None."""
+        self._begin_read()
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Row]:
+        """Every row."""
+        self._begin_read()
+        return self._cursor.fetchall()
+
+
 class PostgresTransaction:
     """A connection, as domain functions see it. It neither begins nor commits.
 
@@ -109,9 +130,11 @@ class PostgresTransaction:
         self.connection = connection
         self.buckets = buckets
         self.cache = cache
+        self.writes = 0
         self._pipeline = pipeline
 
     def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
+        self.writes += is_write(sql)
         return self.connection.execute(sql, parameters, binary=True)
 
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
@@ -122,17 +145,20 @@ class PostgresTransaction:
         """Every row."""
         return self._send(with_placeholders(sql), parameters).fetchall()
 
-    def send(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def send(self, sql: str, /, **parameters: object) -> SentResult:
         """Send a query without waiting for its result."""
-        return self._send(with_placeholders(to_array_comparison(sql)), parameters)
+        return self._send_query(to_array_comparison(sql), parameters)
 
-    def select_for_update(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def select_for_update(self, sql: str, /, **parameters: object) -> SentResult:
         """Send a query that locks its rows against changes."""
-        return self._send(with_placeholders(to_array_comparison(sql) + FOR_UPDATE), parameters)
+        return self._send_query(to_array_comparison(sql) + FOR_UPDATE, parameters)
 
-    def select_for_delete(self, sql: str, /, **parameters: object) -> psycopg.Cursor[Row]:
+    def select_for_delete(self, sql: str, /, **parameters: object) -> SentResult:
         """Send a query that locks its rows against changes and new references."""
-        return self._send(with_placeholders(to_array_comparison(sql) + FOR_DELETE), parameters)
+        return self._send_query(to_array_comparison(sql) + FOR_DELETE, parameters)
+
+    def _send_query(self, sql: str, parameters: Params) -> SentResult:
+        return SentResult(self, self._send(with_placeholders(sql), parameters))
 
     def stream(self, sql: str, /, **parameters: object) -> Iterator[Row]:
         """Iterate over the rows of a server-side cursor."""
@@ -163,6 +189,7 @@ class PostgresTransaction:
         self._insert(sql, rows)
 
     def _insert(self, sql: str, rows: Sequence[Parameters]) -> list[psycopg.Cursor[Row]]:
+        self.writes += 1
         cursors: list[psycopg.Cursor[Row]] = []
         for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
             chunk = rows[start : start + MAX_ROWS_PER_STATEMENT]
@@ -173,6 +200,7 @@ class PostgresTransaction:
 
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Insert rows with COPY."""
+        self.writes += 1
         statement = f"COPY {copy_target(sql)} FROM STDIN"
         with _translated_constraints(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:

@@ -16,6 +16,7 @@ from seneca.database import (
     Values,
 )
 from seneca.database.cache import Cache
+from seneca.database.pending import Pending, is_write
 from seneca.database.statements import expand_values, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
@@ -53,13 +54,14 @@ def translate_error(error: apsw.Error) -> Exception:
 INDEX = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = :name"
 
 
-class LazyResult:
+class LazyResult(Pending):
     """A query that runs when its result is read: SQLite gains nothing from sending it earlier."""
 
-    __slots__ = ("_parameters", "_sql", "_tx")
+    __slots__ = ("_parameters", "_sql", "_transaction")
 
     def __init__(self, tx: "SqliteTransaction", sql: str, parameters: dict[str, Any]) -> None:
-        self._tx = tx
+        super().__init__(tx)
+        self._transaction = tx
         self._sql = sql
         self._parameters = parameters
 
@@ -67,13 +69,16 @@ class LazyResult:
         """The first row, or None."""
         if "values" in self._parameters:
             return next(iter(self.fetchall()), None)
-        return self._tx.fetch_one(self._sql, **self._parameters)
+        self._begin_read()
+        return self._transaction.fetch_one(self._sql, **self._parameters)
 
     def fetchall(self) -> list[Row]:
         """Every row."""
+        self._begin_read()
         if "values" in self._parameters:
-            return self._tx.fetch_in(self._sql, self._parameters.pop("values"), **self._parameters)
-        return self._tx.fetch_all(self._sql, **self._parameters)
+            values = self._parameters.pop("values")
+            return self._transaction.fetch_in(self._sql, values, **self._parameters)
+        return self._transaction.fetch_all(self._sql, **self._parameters)
 
 
 class SqliteTransaction:
@@ -83,15 +88,18 @@ class SqliteTransaction:
         self.connection = connection
         self.buckets = buckets
         self.cache = cache
+        self.writes = 0
         self._execute = connection.execute
 
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
+        self.writes += is_write(sql)
         row: Row | None = self._execute(sql, parameters).fetchone()
         return row
 
     def fetch_all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
+        self.writes += is_write(sql)
         return self._execute(sql, parameters).fetchall()
 
     def send(self, sql: str, /, **parameters: object) -> LazyResult:
@@ -106,6 +114,7 @@ class SqliteTransaction:
 
     def execute(self, sql: str, /, **parameters: object) -> int:
         """Run a statement; returns the number of changed rows."""
+        self.writes += 1
         try:
             self._execute(sql, parameters)
         except apsw.ConstraintError as error:
@@ -130,6 +139,7 @@ class SqliteTransaction:
         return result
 
     def _insert(self, text: str, rows: Iterable[Values]) -> list[Row]:
+        self.writes += 1
         try:
             return self._execute(text, tuple(chain.from_iterable(rows))).fetchall()
         except apsw.ConstraintError as error:
@@ -156,6 +166,7 @@ class SqliteTransaction:
 
     def fetch_in(self, sql: str, values: Sequence[object], /, **parameters: object) -> list[Row]:
         """Every row of a statement with ``IN (:values)``."""
+        self.writes += is_write(sql)
         result: list[Row] = []
         for start in range(0, len(values), MAX_ROWS_PER_STATEMENT):
             chunk = values[start : start + MAX_ROWS_PER_STATEMENT]
