@@ -1,13 +1,20 @@
 """Who may do what: every route, asked by everyone. A route without a row here fails the suite."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from litestar import Request, get
 
+from seneca import app
+from seneca.http.auth import guard
+from seneca.http.endpoint import UndeclaredRoute
+from seneca.settings import Settings
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
 from tests.test_tokens import forge, unsigned, with_header, with_payload
 from tests.wire import counts, module
@@ -48,7 +55,7 @@ def stage(client: httpx.Client, tara: Person) -> Stage:
     return set_stage(client, tara)
 
 
-Path = Callable[[Stage], str]
+MakePath = Callable[[Stage], str]
 Body = Callable[[Stage], dict[str, Any]]
 
 
@@ -63,13 +70,13 @@ class Row:
     charlie: int
     tara: int
     body: Body | None = None
-    values: dict[str, Path] = field(default_factory=dict)
+    values: dict[str, MakePath] = field(default_factory=dict)
     ends_sign_ins: bool = False
     """It is asked by somebody new each time, or the others could ask nothing more."""
 
     def path(self, stage: Stage) -> str:
         """The path of this request."""
-        usual: dict[str, Path] = {
+        usual: dict[str, MakePath] = {
             "userId": lambda s: s.alice.id,
             "courseIdentifier": lambda s: s.course["id"],
             "courseId": lambda s: s.course["id"],
@@ -269,3 +276,23 @@ def test_head_and_a_trailing_slash_are_guarded_alike(stage: Stage, row: Row):
     path = row.path(stage) + "/"
     body = {} if row.body is None else {"json": row.body(stage)}
     assert Person(stage.alice.client).request(row.method, path, **body).status_code == row.nobody
+
+
+# -- routes without a declaration --------------------------------------------------------------
+
+
+@get("/forgotten")
+async def forgotten() -> str:
+    return "open to anyone"
+
+
+def test_a_route_without_a_declaration_keeps_the_server_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(app, "ROUTES", [*app.ROUTES, forgotten])
+    with pytest.raises(UndeclaredRoute, match=r"GET /forgotten has no declaration: add opt=operation\(…\)\."):
+        app.create_app(Settings(data=tmp_path), time.monotonic())
+
+
+def test_the_guard_lets_nobody_through_to_it():
+    scope: Any = {"type": "http", "method": "GET", "path": "/forgotten", "route_handler": forgotten}
+    with pytest.raises(UndeclaredRoute):
+        asyncio.run(guard(Request(scope)))

@@ -29,6 +29,7 @@ from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import AppState
 from seneca.http.auth import guard
+from seneca.http.endpoint import check_declared
 from seneca.http.limits.fair_slots import FairSlots
 from seneca.http.middleware import RequestMiddleware
 from seneca.http.options import options_routes
@@ -104,6 +105,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
     )
 
     routes = [*ROUTES, *docs_routes(ROUTES)]
+    check_declared(routes)
     return RequestMiddleware(
         Application(
             route_handlers=[*options_routes(routes), *routes],

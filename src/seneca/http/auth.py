@@ -11,7 +11,7 @@ from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
 from seneca.errors import Forbidden, Unauthenticated
 from seneca.http.app_state import Connection, app_state, now_ms
-from seneca.http.endpoint import Operation, check_query
+from seneca.http.endpoint import Operation, UndeclaredRoute, check_query
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
 T = TypeVar("T")
@@ -59,7 +59,9 @@ async def guard(request: Request[Any, Any, Any]) -> None:
     The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), unknown query parameters.
     """
     operation: Operation | None = request.scope["route_handler"].opt.get("operation")
-    if operation is None:  # OPTIONS, which has no declaration
+    if operation is None:
+        if request.method != "OPTIONS":
+            raise UndeclaredRoute(request.scope["path"])
         return
     if operation.requires != "anyone":
         caller = authenticate(request)

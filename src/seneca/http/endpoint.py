@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from litestar import Request
+from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from seneca.errors import ApiError, InvalidInput
@@ -55,6 +56,18 @@ class Operation(Struct, frozen=True, kw_only=True):
 def operation(**declaration: Any) -> dict[str, Operation]:
     """The ``opt`` of a route handler."""
     return {"operation": Operation(**declaration)}
+
+
+def check_declared(routes: Sequence[HTTPRouteHandler]) -> None:
+    """Check that every route has a declaration, so that none is open because somebody forgot it. Raises UndeclaredRoute."""
+    for route in routes:
+        if not isinstance(route.opt.get("operation"), Operation):
+            methods, paths = (", ".join(sorted(names)) for names in (route.http_methods, route.paths))
+            raise UndeclaredRoute(f"{methods} {paths} has no declaration: add opt=operation(…).")
+
+
+class UndeclaredRoute(RuntimeError):
+    """A route does not say who may call it: a bug."""
 
 
 def check_query(request: Request[Any, Any, Any]) -> None:
