@@ -31,7 +31,7 @@ EXPORT = ResponseSpec(200, "All data held about the person.", DataExport, exampl
 
 
 class AccountErasure(Struct, frozen=True, forbid_unknown_fields=True):
-    """A request to erase the caller's own account."""
+    """The body of a request to erase the caller's own account."""
 
     password: passwords.SentPassword
 

@@ -1,5 +1,6 @@
 """Generate the OpenAPI 3.1 document from the routes' declarations."""
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -125,6 +126,8 @@ def _refine_schemas(components: dict[str, Any]) -> None:
     for name in ("adaptive", "quiz", "wrongAnswers"):
         components["ModuleResult"]["properties"][name] = part
     for schema in components.values():
+        if "description" in schema:  # a docstring
+            schema["description"] = inspect.cleandoc(schema["description"])
         for name in ("sessionPoints", "totalSessionPoints"):
             if name in schema.get("properties", {}):
                 schema["properties"][name] = {"type": "number"}
