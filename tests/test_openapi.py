@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from seneca import errors, settings
 from seneca.api.docs import docs_routes
 from seneca.app import ROUTES
+from tests import wire_snapshot
 from tests.conftest import Person, make_course, running, sign_up
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
@@ -124,6 +125,11 @@ def test_the_guide_names_only_what_there_is(document: dict[str, Any]):
         assert method.lower() in document["paths"][path]
     assert set(re.findall(r"SENECA_\w+", guide)) <= {settings.variable(n) for n in settings.Settings.__struct_fields__}
     assert "`code`" in guide
+
+
+def test_what_clients_rely_on_is_as_it_was(document: dict[str, Any]):
+    """A change of the API is deliberate: it changes ``tests/data/wire.json`` and the changelog, too."""
+    assert wire_snapshot.snapshot(document) == json.loads(wire_snapshot.FILE.read_text(encoding="utf-8"))
 
 
 def test_operation_ids_are_unique(document: dict[str, Any]):
