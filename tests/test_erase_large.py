@@ -99,7 +99,7 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
 def test_by_the_shell(filled: Path):
     done = seneca("erase", ALICE_ID, "--yes", "--data", filled)
     assert (done.returncode, done.stdout) == (0, "")
-    assert f" with {SESSIONS:,} sessions." in done.stderr
+    assert f"Erased account {ALICE_ID} with {SESSIONS:,} sessions." in done.stderr
     assert engine().rows(filled, "SELECT count(*) FROM accounts") == [(0,)]
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
 
