@@ -481,6 +481,7 @@ def test_a_bug_has_security_headers_and_tells_nothing(tmp_path: Path):
         assert "courses" not in answer.text
         refused(answer, 500, "internal-error")
         assert_secure(answer)
+    assert '"unhandled exception"' in server.log.read_text(), "other tests check that no log has this"
 
 
 # -- open files --------------------------------------------------------------------------------
