@@ -155,6 +155,8 @@ LIMIT :limit
 """
 
 SESSION_BYTES = 400  # the approximate size on the wire of a session without results
+MEASURED_FROM_BYTES = MAX_PAGE_BYTES // 12
+"""A page that is estimated smaller fits in any case: escapes make a byte six at most, titles and topics add 3 MiB at most."""
 
 Cursor = tuple[TimeMs, CursorText, CursorText]
 """The start, id and learner's id of the last session of a page."""
@@ -211,7 +213,7 @@ def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cur
     """Load rows into a page, which ends early if it would exceed ``MAX_PAGE_BYTES``.
 
     The number of rows to load is estimated from their stored size. Escaping can make the encoded page larger, so the
-    loaded sessions are measured again.
+    loaded sessions of a large page are measured again.
     """
     page_rows: list[SessionRow] = []
     size = 0
@@ -224,7 +226,7 @@ def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cur
             break
         page_rows.append(row)
     sessions = load(tx, page_rows)
-    if (count := count_fitting(sessions)) < len(sessions):
+    if size >= MEASURED_FROM_BYTES and (count := count_fitting(sessions)) < len(sessions):
         del sessions[count:], page_rows[count:]
         has_more = True
     last = page_rows[-1] if has_more else None
