@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seneca.accounts import Registration
+from seneca.common import lenient_json
 from seneca.common.json_decoding import convert, decode
 from seneca.courses import NewCourse
 from seneca.errors import ApiError, InvalidInput, MalformedJson
@@ -274,3 +275,38 @@ def test_values_that_did_not_come_as_json_are_checked_alike():
     with pytest.raises(InvalidInput) as caught:
         convert({"username": "a b", "email": "nobody", "password": "securePassword123"}, Registration)
     assert [error.field for error in caught.value.errors] == ["username", "email"]
+
+
+# -- repeated names, without a second parse ----------------------------------------------------
+
+
+class Pairs(list[tuple[str, object]]):
+    """An object as it is written: names may repeat."""
+
+
+TEXTS = st.text(st.sampled_from('a":\\ \t{}[],1é'), max_size=6)
+VALUES = st.recursive(
+    st.none() | st.integers(0, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.tuples(TEXTS, inner), max_size=3).map(Pairs),
+    max_leaves=12,
+)
+
+
+def written(value: object, space: str) -> str:
+    if isinstance(value, Pairs):
+        members = (f"{json.dumps(name)}{space}:{space}{written(member, space)}" for name, member in value)
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(written(entry, space) for entry in value) + "]"
+    return json.dumps(value)
+
+
+@given(VALUES, st.sampled_from(["", " ", "\n\t"]))
+def test_no_repeated_name_is_missed(value: object, space: str):
+    raw = written(value, space).encode()
+    if lenient_json.parse(raw).has_repeated_names:
+        assert lenient_json.may_repeat_names(raw)
+
+
+def test_ordinary_texts_need_no_second_parse():
+    assert not lenient_json.may_repeat_names(b'{"a": [{"b": 1, "c": "d, e"}, {"b": 2}], "f" : {}}')

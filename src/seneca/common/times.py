@@ -33,6 +33,10 @@ def _date(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
+ISO_CHARACTERS: Final = len("2026-11-23T13:42:55.919Z")
+
+
+@lru_cache(256)
 def from_iso(text: str) -> int:
     """Parse an ISO 8601 time with a zone, such as ``2026-11-23T13:42:55.919Z``, to milliseconds since 1970.
 
@@ -45,7 +49,9 @@ def from_iso(text: str) -> int:
     if not _ISO_TIME.fullmatch(text):
         raise ValueError("must be an ISO 8601 time with its zone, such as 2026-11-23T13:42:55.919Z")
     try:
-        time_ms = to_ms(datetime.fromisoformat(_BELOW_MILLISECONDS.sub("", text)))
+        time_ms = to_ms(
+            datetime.fromisoformat(text if len(text) == ISO_CHARACTERS else _BELOW_MILLISECONDS.sub("", text))
+        )
     except ValueError:
         raise ValueError("must be a time that exists") from None
     if not EARLIEST_MS <= time_ms <= LATEST_MS:
