@@ -20,7 +20,7 @@ from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
 
 from seneca.database.sqlite.engine import PRAGMAS
-from seneca.database.sqlite.locking import wait_for_locks
+from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.statements import expand_values, multi_row_insert
 from seneca.server.processes import MAX_CONNECTIONS
 from seneca.sessions.commands import PUT_RESULT, SESSION, STORED_RESULTS, UPDATE_SESSION, UpdateSession

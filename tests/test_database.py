@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from seneca.database import migrations, open_database
-from seneca.database.sqlite.locking import wait_for_locks
+from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS
 from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seneca.database import Database, Transaction, open_database
-from seneca.database.pending import MisreadResult
+from seneca.database.pending_result import MisreadResult
 from tests.engines import engine
 
 NAMES = "SELECT name FROM properties ORDER BY name"

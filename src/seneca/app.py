@@ -85,8 +85,11 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
     Raises:
         CommandError: the database or the signing key cannot be used.
         ServiceUnavailable: the database is temporarily unavailable.
+        UndeclaredRoute: a route does not say who may call it.
 
     """
+    routes = [*ROUTES, *docs_routes(ROUTES)]
+    check_declared(routes)
     database = open_database(settings.database, settings.database_connections)
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()
@@ -104,8 +107,6 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
         started=started,
     )
 
-    routes = [*ROUTES, *docs_routes(ROUTES)]
-    check_declared(routes)
     return RequestMiddleware(
         Application(
             route_handlers=[*options_routes(routes), *routes],

@@ -25,7 +25,7 @@ from seneca.database import (
     Values,
 )
 from seneca.database.cache import Cache
-from seneca.database.pending import Pending, is_write
+from seneca.database.pending_result import Pending, is_write
 from seneca.database.statements import copy_target, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 

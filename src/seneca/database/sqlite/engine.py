@@ -17,7 +17,7 @@ import apsw
 from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.sqlite import backup, schema
-from seneca.database.sqlite.locking import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
+from seneca.database.sqlite.locks import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.database.sqlite.vacuum import empty_log, vacuum
 from seneca.database.sqlite.version import check_version, linked_version
