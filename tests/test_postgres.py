@@ -188,7 +188,9 @@ def test_transactions_that_wait_for_each_other_are_run_again(database: Postgres)
         return work
 
     assert write(database, cross("d", "e"), cross("e", "d")) == [None, None]
-    assert len(attempts) == 3
+    assert len(attempts) > 2  # at least 3: the victim may lock its first row again before the other has locked it
+    values = [read(database, lambda tx, name=name: tx.fetch_one(GET, name=name)) for name in ("d", "e")]
+    assert values in ([("d",), ("d",)], [("e",), ("e",)])  # one after the other, whole
 
 
 def test_a_row_that_is_locked_waits_for_its_turn(database: Postgres):
