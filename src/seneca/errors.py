@@ -89,6 +89,10 @@ def _excerpt(text: str, characters: int) -> str:
     return text.encode(errors="replace").decode()
 
 
+class TooLate(InvalidInput):
+    status, code, title = 400, "too-late", "A time is too long ago"
+
+
 TokenProblem = Literal["token-missing", "token-invalid", "token-expired", "signed-out"]
 TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
     "token-missing": ("A bearer token is required", "Send a bearer token in the header Authorization: Bearer TOKEN."),
