@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from seneca.common.times import EARLIEST_MS, LATEST_MS, to_iso
+from seneca.common.times import DAY_MS, EARLIEST_MS, LATEST_MS, to_iso
 from seneca.errors import TooLate
-from seneca.sessions.device_times import DAY_MS, DeviceTimes, time_errors
+from seneca.sessions.device_times import DeviceTimes, time_errors
 
 NOW = 1_795_000_000_000
 

@@ -90,7 +90,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
     """
     routes = [*ROUTES, *docs_routes(ROUTES)]
     check_declared(routes)
-    database = open_database(settings.database, settings.database_connections)
+    database = open_database(settings.database, settings.database_connections, idle_minutes=settings.idle_minutes)
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()
     state = AppState(

@@ -201,6 +201,12 @@ class SessionEnded(ApiError):
         super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
 
 
+class SessionVoided(ApiError):
+    """An administrator deleted the learner's session with this id."""
+
+    status, code, title = 409, "session-voided", "An administrator deleted this session"
+
+
 class SessionFull(ApiError):
     status, code, title = 409, "session-full", "The session is full"
 

@@ -89,6 +89,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Bytes of results that one learner may store in an hour: names and parts, as stored.",
         ),
     ] = 268_435_456
+    max_late_days: Annotated[
+        int,
+        Meta(ge=1, le=3650, description="Days after which a device may still report study: older times are refused."),
+    ] = 31
+    session_timeout_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8760,
+            description="Hours without an event after which an open study session is ended, at its last event; 0: never.",
+        ),
+    ] = 12
+    idle_minutes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=240,
+            description="Minutes that each event of a study session counts as active time. Fixed when the database is created: a later "
+            "value has no effect.",
+        ),
+    ] = 5
     cors_origins: Annotated[
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),

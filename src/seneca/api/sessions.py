@@ -15,6 +15,8 @@ from seneca.errors import (
     SessionFull,
     SessionIdTaken,
     SessionNotFound,
+    SessionVoided,
+    TooLate,
     TooManyLearnerNames,
     TooManyNames,
     TopicNotFound,
@@ -25,9 +27,9 @@ from seneca.http.auth import current_caller, current_learner
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid, read_body
-from seneca.http.responses import Response, json_response
-from seneca.sessions import commands, queries
-from seneca.sessions.results import ModuleResult, parse_results
+from seneca.http.responses import Response, empty_response, json_response
+from seneca.sessions import commands, queries, requests
+from seneca.sessions.results import ModuleResult
 
 
 class StartSessionResponse(Struct, frozen=True, rename="camel"):
@@ -59,7 +61,7 @@ class EndSessionResponse(Struct, frozen=True, rename="camel"):
     opt=operation(
         tag="Study sessions",
         requires="user",
-        body=commands.StartSession,
+        body=requests.StartSession,
         example=examples.START_SESSION,
         responses=[
             ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
@@ -70,7 +72,7 @@ class EndSessionResponse(Struct, frozen=True, rename="camel"):
                 examples.START_SESSION_RESPONSE,
             ),
         ],
-        errors=[CourseNotFound, TopicNotFound, SessionIdTaken, QuotaExceeded],
+        errors=[CourseNotFound, TopicNotFound, SessionIdTaken, SessionVoided, TooLate, QuotaExceeded],
     ),
 )
 async def start(request: Request[Any, Any, Any]) -> Response:
@@ -78,10 +80,11 @@ async def start(request: Request[Any, Any, Any]) -> Response:
 
     With a `sessionId` chosen by the client the request is idempotent: repeating it starts nothing.
     """
-    payload = await read_body(request, commands.StartSession)
+    payload = await read_body(request, requests.StartSession)
     learner, state, now = current_learner(request), app_state(request), now_ms()
+    started_at = payload.started_at(now, state.settings.max_late_days)
     async with state.quotas.charge(learner, 0, now):
-        session_id, is_new = await state.database.write(commands.start, learner, payload, now)
+        session_id, is_new = await state.database.write(commands.start, learner, payload, started_at)
     return json_response(
         StartSessionResponse("Session started created successfully", session_id),
         201 if is_new else 200,
@@ -93,10 +96,10 @@ async def start(request: Request[Any, Any, Any]) -> Response:
     opt=operation(
         tag="Study sessions",
         requires="user",
-        body=commands.UpdateSession,
+        body=requests.UpdateSession,
         example=examples.UPDATE_SESSION,
         responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
+        errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, TooLate, QuotaExceeded],
     ),
 )
 async def update(request: Request[Any, Any, Any]) -> Response:
@@ -104,12 +107,12 @@ async def update(request: Request[Any, Any, Any]) -> Response:
 
     A part in the request replaces the stored one; a part that is left out stays. The request is atomic.
     """
-    payload = await read_body(request, commands.UpdateSession)
+    payload = await read_body(request, requests.UpdateSession)
     session_id = payload.session_id.lower()
-    results = parse_results(payload.module_stats)
-    learner, state = current_learner(request), app_state(request)
-    async with state.quotas.charge(learner, sum(result.bytes for result in results), now_ms()):
-        updated_session = await state.database.write(commands.update, learner, session_id, results)
+    learner, state, now = current_learner(request), app_state(request), now_ms()
+    updates = payload.results(now, state.settings.max_late_days)
+    async with state.quotas.charge(learner, sum(update.row.bytes for update in updates), now):
+        updated_session = await state.database.write(commands.update, learner, session_id, updates, now=now)
     return json_response(
         UpdateSessionResponse(
             "Session updated successfully",
@@ -125,19 +128,52 @@ async def update(request: Request[Any, Any, Any]) -> Response:
     opt=operation(
         tag="Study sessions",
         requires="user",
-        body=commands.EndSession,
+        body=requests.EndSession,
         example=examples.END_SESSION,
         responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, QuotaExceeded],
+        errors=[SessionNotFound, SessionEnded, TooLate, QuotaExceeded],
     ),
 )
 async def end(request: Request[Any, Any, Any]) -> Response:
     """End a session."""
-    session_id = (await read_body(request, commands.EndSession)).session_id.lower()
+    payload = await read_body(request, requests.EndSession)
+    session_id = payload.session_id.lower()
     learner, state, now = current_learner(request), app_state(request), now_ms()
+    recorded_at = payload.ended_at(now, state.settings.max_late_days)
     async with state.quotas.charge(learner, 0, now):
-        ended_at = await state.database.write(commands.end, learner, session_id, now)
+        ended_at = await state.database.write(commands.end, learner, session_id, recorded_at, now=now)
     return json_response(EndSessionResponse("Session ended successfully", session_id, to_iso(ended_at)))
+
+
+@put(
+    "/session/activity",
+    opt=operation(
+        tag="Study sessions",
+        requires="user",
+        body=requests.SessionActivity,
+        example=examples.SESSION_ACTIVITY,
+        responses=[ResponseSpec(204, "Counted.")],
+        errors=[SessionNotFound, SessionEnded, SessionFull, TooLate, QuotaExceeded],
+    ),
+    status_code=200,  # for the framework only; the response is a 204
+)
+async def activity(request: Request[Any, Any, Any]) -> Response:
+    """Report that the learner is active in a session, without results.
+
+    Each event of a session (its start, updates, activity and end) counts a few minutes as active time, unless the next one follows sooner.
+    """
+    payload = await read_body(request, requests.SessionActivity)
+    learner, state, now = current_learner(request), app_state(request), now_ms()
+    recorded_at = payload.at(now, state.settings.max_late_days)
+    async with state.quotas.charge(learner, 0, now):
+        await state.database.write(
+            commands.note_activity,
+            learner,
+            payload.session_id.lower(),
+            recorded_at,
+            now=now,
+        )
+    return empty_response()
 
 
 @get(
@@ -160,4 +196,4 @@ async def one(request: Request[Any, Any, Any]) -> Response:
     return json_response(await app_state(request).database.read(queries.get, current_learner(request), session_id))
 
 
-ROUTES = [start, update, end, one]
+ROUTES = [start, update, end, activity, one]

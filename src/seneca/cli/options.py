@@ -67,7 +67,9 @@ def connect(
     """
     command_settings = read_settings(data, url)
     exit_on_signals()
-    database = open_database(command_settings.database, create=create, migrate=migrate)
+    database = open_database(
+        command_settings.database, create=create, migrate=migrate, idle_minutes=command_settings.idle_minutes
+    )
     if database.applied and not database.is_new:  # about what a migration could not decide
         for warning in database.warnings:
             print(f"Warning: {warning}", file=sys.stderr)

@@ -13,7 +13,8 @@ LATEST_MS: Final = 253_402_300_799_999  # the year 9999
 TimeMs = Annotated[int, Meta(ge=EARLIEST_MS, le=LATEST_MS)]
 """A time in milliseconds since 1970."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY_MS: Final = 86_400_000
+MINUTE_MS: Final = 60_000
+DAY_MS: Final = 86_400_000
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _ISO_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.,]\d+)?)?(Z|[+-]\d\d(:?\d\d)?)", re.ASCII)
 _BELOW_MILLISECONDS: Final = re.compile(r"(?<=[.,]\d{3})\d+")
@@ -21,7 +22,7 @@ _BELOW_MILLISECONDS: Final = re.compile(r"(?<=[.,]\d{3})\d+")
 
 def to_iso(milliseconds: int) -> str:
     """Write milliseconds since 1970 as ISO 8601 in UTC, with milliseconds and ``Z``."""
-    day, rest = divmod(milliseconds, _DAY_MS)
+    day, rest = divmod(milliseconds, DAY_MS)
     seconds, thousandths = divmod(rest, 1000)
     minutes, second = divmod(seconds, 60)
     return f"{_date(day)}T{minutes // 60:02}:{minutes % 60:02}:{second:02}.{thousandths:03}Z"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
+from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import ConfigurationError
 
 P = ParamSpec("P")
@@ -46,6 +47,10 @@ class Transaction(Protocol):
     @property
     def buckets(self) -> int:
         """The number of buckets, fixed when the database was created."""
+
+    @property
+    def idle_ms(self) -> int:
+        """How long an event of a study session counts as active time, in milliseconds, fixed likewise."""
 
     @property
     def cache(self) -> Cache:
@@ -272,7 +277,14 @@ SCAN_THREADS = MAX_CONCURRENT_LISTS + MAX_CONCURRENT_EXPORTS
 MAX_ROWS_PER_STATEMENT = 100  # or values
 
 
-def open_database(url: str, connections: int = 1, *, create: bool = True, migrate: bool = True) -> Database:
+def open_database(
+    url: str,
+    connections: int = 1,
+    *,
+    create: bool = True,
+    migrate: bool = True,
+    idle_minutes: int = DEFAULT_IDLE_MINUTES,
+) -> Database:
     """Open a database; create or migrate it if necessary.
 
     Args:
@@ -280,6 +292,7 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
         connections: of PostgreSQL, the maximum for writes, and the maximum for reads.
         create: create the schema if there is none; otherwise that is an error.
         migrate: apply missing migrations; otherwise read only what every schema version has.
+        idle_minutes: the idle time of study sessions in a new database.
 
     Raises:
         ConfigurationError: the URL's form is not valid.
@@ -290,11 +303,11 @@ def open_database(url: str, connections: int = 1, *, create: bool = True, migrat
     if scheme in ("postgresql", "postgres"):
         from seneca.database.postgres.engine import Postgres  # slow to import, and not needed on SQLite
 
-        return Postgres(url, connections, create=create, migrate=migrate)
+        return Postgres(url, connections, create=create, migrate=migrate, idle_minutes=idle_minutes)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
         raise ConfigurationError(
             "SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE."
         )
     from seneca.database.sqlite.engine import Sqlite
 
-    return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate)
+    return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate, idle_minutes=idle_minutes)

@@ -99,9 +99,9 @@ def import_source(
     """As ``import_lines``, from an open source."""
     report = Report()
     with database.read_transaction() as tx:
-        buckets = tx.buckets
+        buckets, idle_ms = tx.buckets, tx.idle_ms
     with closing(Spool(buckets)) as spool:
-        check_lines(source, spool, report, progress)
+        check_lines(source, spool, report, progress, idle_ms)
         if not skip_bad:
             report.raise_if_bad()
         if not spool.added:
@@ -141,13 +141,13 @@ def record_import(tx: Transaction, report: Report, now: int, *, update: bool) ->
     )
 
 
-def check_lines(source: Source, spool: Spool, report: Report, progress: Progress) -> None:
-    """Check each line on its own, and add the good ones to the spool."""
+def check_lines(source: Source, spool: Spool, report: Report, progress: Progress, idle_ms: int) -> None:
+    """Check each line on its own, and add the good ones to the spool. ``idle_ms`` is the database's idle time."""
     for number, raw in number_lines(source.lines):
         try:
             if len(raw) > MAX_LINE_BYTES:
                 raise InvalidInput.field("", "The line has more than 16 MiB.")
-            spool.add(read(raw, number, spool.buckets))
+            spool.add(read(raw, number, spool.buckets, idle_ms))
         except CommandError:
             raise
         except ApiError as error:

@@ -19,9 +19,10 @@ from seneca.common.text_types import Email, Id, Line, Name, Title, Username
 from seneca.common.times import from_iso
 from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
-from seneca.sessions.commands import MAX_MODULES, check_limits
+from seneca.sessions import activity
 from seneca.sessions.results import ModuleUpdate, parse_results, result_errors
 from seneca.sessions.rows import ResultRow, SessionRow
+from seneca.sessions.state import MAX_MODULES, check_limits
 
 MAX_TOPICS_BYTES: Final = 1024 * 1024  # of a course; a course that was created over HTTP has no more
 
@@ -166,13 +167,14 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag="s"):
 Record = CourseRecord | UserRecord | SessionRecord
 
 
-def read(raw: bytes, number: int, buckets: int) -> Record:
+def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
     """Validate a line on its own.
 
     Args:
         raw: the line, in UTF-8.
         number: its number in the file, from 1.
         buckets: the number of buckets of the database.
+        idle_ms: its idle time in milliseconds.
 
     Raises:
         MalformedJson: it is not JSON.
@@ -182,7 +184,7 @@ def read(raw: bytes, number: int, buckets: int) -> Record:
     """
     line = decode(raw, cast("type[Any]", CourseLine | UserLine | SessionLine), "The line")
     if isinstance(line, SessionLine):
-        return _session(line, number, buckets)
+        return _session(line, number, buckets, idle_ms)
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -205,11 +207,13 @@ def _user(line: UserLine, number: int) -> UserRecord:
     )
 
 
-def _session(line: SessionLine, number: int, buckets: int) -> SessionRecord:
+def _session(line: SessionLine, number: int, buckets: int, idle_ms: int) -> SessionRecord:
     learner_id = line.user_id.lower()
     results = parse_results(line.modules_stats)
     size = sum(result.bytes for result in results)
     check_limits(len(results), size)
+    started_at = from_iso(line.session_start)
+    ended_at = _time(line.session_end) if line.is_end else None
     row = SessionRow(
         bucket=bucket_of(learner_id, buckets),
         learner_id=learner_id,
@@ -217,8 +221,12 @@ def _session(line: SessionLine, number: int, buckets: int) -> SessionRecord:
         course_id=line.course_id.lower(),
         course_title=line.course_title or "",
         topic=line.topic,
-        started_at=from_iso(line.session_start),
-        ended_at=_time(line.session_end) if line.is_end else None,
+        started_at=started_at,
+        ended_at=ended_at,
+        ended_by=None if ended_at is None else "learner",
+        idle_since=started_at,
+        activity=None,
+        active_milliseconds=activity.active_ms(started_at, ended_at, (), idle_ms),
         results=len(results),
         points=sum(result.points for result in results),
         bytes=size,

@@ -55,6 +55,7 @@ UPDATE_SESSION_RESPONSE = {
     "sessionPoints": 152.5,
     "updatedModulesStats": [{**_RESULT, "wrongAnswers": _EMPTY_PART}],
 }
+SESSION_ACTIVITY = {"sessionId": _SESSION_ID}
 END_SESSION = {"sessionId": _SESSION_ID}
 END_SESSION_RESPONSE = {
     "message": "Session ended successfully",

@@ -46,7 +46,7 @@ def serve(settings: Settings) -> None:
     settings = msgspec.structs.replace(settings, host=host, port=port)
     keys = load_signing_keys(settings)
     PasswordPolicy.load(settings.password_words)  # reports an unreadable file once, not in every worker
-    database = open_database(settings.database)
+    database = open_database(settings.database, idle_minutes=settings.idle_minutes)
     try:
         register_signing_keys(database, keys)
         token = setup_token.prepare(database, settings.data)

@@ -1,76 +1,44 @@
-"""Start sessions, record results in them, end them."""
+"""Start sessions, record results and activity in them, end them: one session at a time (see ``batch`` for many)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import asdict, replace
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.common import text_types
 from seneca.common.ids import new_id
-from seneca.common.text_types import Id, Name
 from seneca.courses import topics
 from seneca.courses.topics import CourseHead
 from seneca.database import Transaction
 from seneca.errors import (
     CourseNotFound,
-    FieldError,
-    SessionEnded,
-    SessionFull,
     SessionIdTaken,
     SessionNotFound,
+    SessionVoided,
     TooManyLearnerNames,
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions.results import ModuleResult, ModuleUpdates, result_errors, to_response
+from seneca.sessions.requests import StartSession
+from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import (
-    INSERT_RESULT,
     INSERT_SESSION,
     RESULT_COLUMNS,
+    RESULT_UPSERT,
     SESSION,
-    SESSION_COLUMNS,
+    UPDATE_RECORD,
+    UPDATE_SESSION,
+    RecordedResult,
     ResultRow,
     SessionRow,
 )
+from seneca.sessions.state import SessionState
 from seneca.stats import course_names, totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 
-MAX_MODULES = 1000
-MAX_BYTES = 4 * 1024 * 1024
 MAX_LEARNER_NAMES = 2000
-KEPT_COLUMNS = ("module_name", "position")  # of a result that is updated
-
-
-class StartSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request to start a session."""
-
-    course_identifier: Name
-    topic: Name
-    session_id: Id | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        """Normalise the names."""
-        text_types.normalise_member(self, "course_identifier", "courseIdentifier")
-        text_types.normalise_member(self, "topic", "topic")
-
-
-class UpdateSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request to record results."""
-
-    session_id: Id
-    module_stats: ModuleUpdates
-
-    def find_errors(self) -> Iterator[FieldError]:
-        """Check for repeated names and for scores out of range."""
-        return result_errors(self.module_stats, "moduleStats")
-
-
-class EndSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request to end a session."""
-
-    session_id: Id
 
 
 class UpdatedSession(Struct, frozen=True):
@@ -83,28 +51,40 @@ class UpdatedSession(Struct, frozen=True):
 # -- starting ----------------------------------------------------------------------------------
 
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
+VOIDED = "SELECT 1 FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id"
 
 
-def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) -> tuple[str, bool]:
+def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: int) -> tuple[str, bool]:
     """Start a session; returns its id, and whether it is new. With an id from the client this is idempotent.
+
+    Args:
+        tx: the transaction.
+        learner: the session's learner.
+        payload: the request.
+        started_at: the start of a new session, in milliseconds since 1970.
 
     Raises:
         CourseNotFound: no course has this id or title.
         TopicNotFound: the course has no topic of this name.
         SessionIdTaken: the id from the client is a course's, or belongs to a session of the learner with another course or topic.
+        SessionVoided: an administrator deleted the learner's session with this id.
         Unauthenticated: the account no longer exists.
 
     """
     has_client_id = payload.session_id is not UNSET
     id_ = new_id() if payload.session_id is UNSET else payload.session_id.lower()
-    existing = tx.send(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=id_)
+    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": id_}
+    existing = tx.send(SESSION, **key)
+    voided = tx.send(VOIDED, **key)
     course_head = topics.send_get_head(tx, payload.course_identifier)
     course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
     head = course_head.fetchone()
     if has_client_id and (row := existing.fetchone()):
-        _check_same_start(payload, SessionRow(*row), None if head is None else head[0])
+        check_same_start(payload, SessionRow(*row), None if head is None else head[0])
         return id_, False
+    if voided.fetchone():
+        raise SessionVoided
     if head is None:
         raise CourseNotFound
     course = CourseHead(*head)
@@ -121,8 +101,12 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) ->
         course_id=course.id,
         course_title=course.title,
         topic=payload.topic,
-        started_at=now,
+        started_at=started_at,
         ended_at=None,
+        ended_by=None,
+        idle_since=started_at,
+        activity=None,
+        active_milliseconds=0,
         results=0,
         points=0,
         bytes=0,
@@ -132,7 +116,7 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) ->
     return id_, True
 
 
-def _check_same_start(payload: StartSession, existing: SessionRow, course_id: str | None) -> None:
+def check_same_start(payload: StartSession, existing: SessionRow, course_id: str | None) -> None:
     """Check that a request repeats the start of an existing session, even if the course has since been renamed or changed.
 
     Args:
@@ -155,34 +139,30 @@ STORED_RESULTS = f"""
 SELECT {RESULT_COLUMNS} FROM results
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
 """
-PUT_RESULT = f"""{INSERT_RESULT}ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
-    {", ".join(f"{column} = excluded.{column}" for column in ResultRow.__struct_fields__ if column not in KEPT_COLUMNS)}
-"""
-UPDATE_SESSION = """
-UPDATE sessions SET results = :results, points = :points, bytes = :bytes
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
-"""
 
 
-def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence[ResultRow]) -> UpdatedSession:
-    """Record results: each part of an update replaces the stored one, omitted parts stay unchanged.
+def update(
+    tx: Transaction, learner: Learner, session_id: str, updates: Sequence[RecordedResult], *, now: int
+) -> UpdatedSession:
+    """Record results: each part of an update replaces an older stored one, omitted parts stay unchanged.
 
     Args:
         tx: the transaction.
         learner: the session's learner.
         session_id: the session.
-        updates: results from ``parse_results``.
+        updates: results of modules with distinct names.
+        now: the time, in milliseconds since 1970.
 
     Raises:
         SessionNotFound: the learner has no session with this id.
-        SessionEnded: the session has ended.
-        SessionFull: the session would hold too many modules or bytes.
+        SessionEnded: the session has ended, and the results were not recorded before the end.
+        SessionFull: the session would hold too many modules, bytes or intervals of activity.
         TooManyLearnerNames: the learner would have results under too many module names in this course.
         TooManyNames: the course's learners together would have results under too many module names.
 
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
-    names = [module.module_name for module in updates]
+    names = [update.row.module_name for update in updates]
     session = tx.select_for_update(SESSION, **key)
     stored = tx.send(STORED_RESULTS, values=names, **key)
     learner_lookup = totals.ModuleNameLookup(tx, names, **key)
@@ -190,62 +170,16 @@ def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence
     row = session.fetchone()
     if row is None:
         raise SessionNotFound
-    before = SessionRow(*row)
-    if before.ended_at is not None:
-        raise SessionEnded(before.ended_at)
-    merge = MergedResults({row[0]: ResultRow(*row) for row in stored.fetchall()}, updates, before.results)
-    after = replace(
-        before,
-        results=before.results + len(merge.added),
-        points=before.points + merge.points,
-        bytes=before.bytes + merge.bytes,
-    )
-    check_limits(after.results, after.bytes)
-    new = find_new_names(learner_lookup, merge.added) if merge.added else []
-    new_to_bucket = course_lookup.new_to_bucket(before.course_id, new) if new else []
-    tx.execute_later(UPDATE_SESSION, results=after.results, points=after.points, bytes=after.bytes, **key)
-    tx.insert_many_later(PUT_RESULT, [{**key, **asdict(result)} for result in merge.merged])
-    learner_course = LearnerCourse(learner.bucket, learner.id, before.course_id)
-    if merge.added:
-        totals.add_names(tx, learner_course, merge.added, new, new_to_bucket)
-    if merge.added or merge.points:
-        totals.apply(tx, learner_course, TotalsDelta(results=len(merge.added), points=merge.points), len(new))
-    return UpdatedSession(after.points, [to_response(result) for result in merge.merged])
-
-
-class MergedResults:
-    """Updates merged into stored results, and the changes of points and bytes."""
-
-    def __init__(self, stored: dict[str, ResultRow], updates: Sequence[ResultRow], results: int) -> None:
-        self.merged: list[ResultRow] = []
-        self.added: list[str] = []
-        self.points = 0  # thousandths
-        self.bytes = 0
-        for update in updates:
-            result = stored.get(update.module_name)
-            if result is None:
-                result = replace(update, position=results + len(self.added))
-                self.added.append(update.module_name)
-            else:
-                self.points -= result.points
-                self.bytes -= result.bytes
-                result = result.merge(update)
-            self.points += result.points
-            self.bytes += result.bytes
-            self.merged.append(result)
-
-
-def check_limits(results: int, size: int) -> None:
-    """Check the number of results and the size in bytes that a session would have.
-
-    Raises:
-        SessionFull: the session would hold too many modules or bytes.
-
-    """
-    if results > MAX_MODULES:
-        raise SessionFull(f"A session holds at most {MAX_MODULES:,} modules.")
-    if size > MAX_BYTES:
-        raise SessionFull("A session holds at most 4 MiB of results.")
+    state = SessionState(SessionRow(*row), {row[0]: ResultRow(*row) for row in stored.fetchall()}, tx.idle_ms)
+    merged = state.record(updates, now)
+    new = find_new_names(learner_lookup, state.added) if state.added else []
+    new_to_bucket = course_lookup.new_to_bucket(state.row.course_id, new) if new else []
+    _save(tx, state)
+    tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in merged])
+    if state.added:
+        totals.add_names(tx, _learner_course(state), state.added, new, new_to_bucket)
+    _apply(tx, state, len(new))
+    return UpdatedSession(state.row.points, [to_response(result) for result in merged])
 
 
 def find_new_names(lookup: totals.ModuleNameLookup, names: Sequence[str]) -> list[str]:
@@ -263,32 +197,73 @@ def find_new_names(lookup: totals.ModuleNameLookup, names: Sequence[str]) -> lis
     return new
 
 
-# -- ending ------------------------------------------------------------------------------------
-
-END = f"""
-UPDATE sessions SET ended_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id AND ended_at IS NULL
-RETURNING {SESSION_COLUMNS}
-"""
+# -- activity and ending -----------------------------------------------------------------------
 
 
-def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
+def note_activity(tx: Transaction, learner: Learner, session_id: str, recorded_at: int | None, *, now: int) -> None:
+    """Record that the learner was active in a session.
+
+    Args:
+        tx: the transaction.
+        learner: the session's learner.
+        session_id: the session.
+        recorded_at: when, in milliseconds since 1970; None: now.
+        now: the time, likewise.
+
+    Raises:
+        SessionNotFound: the learner has no session with this id.
+        SessionEnded: the session ended before.
+        SessionFull: the session would hold too many intervals of activity.
+
+    """
+    state = _lock(tx, learner, session_id)
+    state.note_activity(recorded_at, now)
+    _save(tx, state)
+    _apply(tx, state)
+
+
+def end(tx: Transaction, learner: Learner, session_id: str, recorded_at: int | None, *, now: int) -> int:
     """End a session; returns its end in milliseconds since 1970, which is never before its start.
+
+    Args:
+        tx: the transaction.
+        learner: the session's learner.
+        session_id: the session.
+        recorded_at: when it ended, in milliseconds since 1970; None: now.
+        now: the time, likewise.
 
     Raises:
         SessionNotFound: the learner has no session with this id.
         SessionEnded: the session has already ended.
 
     """
-    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
-    ended = tx.fetch_all(END, now=now, **key)
-    row = ended[0] if ended else tx.fetch_one(SESSION, **key)
+    state = _lock(tx, learner, session_id)
+    ended_at = state.end(recorded_at, now)
+    _save(tx, state)
+    _apply(tx, state)
+    return ended_at
+
+
+def _lock(tx: Transaction, learner: Learner, session_id: str) -> SessionState:
+    row = tx.select_for_update(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=session_id).fetchone()
     if row is None:
         raise SessionNotFound
-    session = SessionRow(*row)
-    assert session.ended_at is not None  # END has set it now or did not match
-    if not ended:
-        raise SessionEnded(session.ended_at)
-    learner_course = LearnerCourse(learner.bucket, learner.id, session.course_id)
-    totals.apply(tx, learner_course, TotalsDelta(milliseconds=session.duration_ms))
-    return session.ended_at
+    return SessionState(SessionRow(*row), {}, tx.idle_ms)
+
+
+def _save(tx: Transaction, state: SessionState) -> None:
+    """Store a changed session, without its results and the totals."""
+    if state.row == state.stored:
+        return
+    statement = UPDATE_SESSION if state.has_new_times else UPDATE_RECORD
+    tx.execute_later(statement, **asdict(state.row))
+
+
+def _apply(tx: Transaction, state: SessionState, new_names: int = 0) -> None:
+    """Apply a session's change to the totals."""
+    if (delta := state.delta) != TotalsDelta():
+        totals.apply(tx, _learner_course(state), delta, new_names)
+
+
+def _learner_course(state: SessionState) -> LearnerCourse:
+    return LearnerCourse(state.row.bucket, state.row.learner_id, state.row.course_id)

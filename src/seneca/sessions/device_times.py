@@ -6,14 +6,12 @@ years does no harm.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated
 
 from msgspec import Meta, UnsetType
 
-from seneca.common.times import from_iso
+from seneca.common.times import DAY_MS, from_iso
 from seneca.errors import FieldError, TooLate
-
-DAY_MS: Final = 86_400_000
 
 DeviceTime = Annotated[
     str,

@@ -10,12 +10,12 @@ from seneca.accounts import Learner
 from seneca.common import scores
 from seneca.common.pages import MAX_PAGE_BYTES, Page, count_fitting
 from seneca.common.text_types import CursorText
-from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
+from seneca.common.times import EARLIEST_MS, MINUTE_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
 from seneca.sessions.results import EMPTY_PART, ModuleResult, to_response
-from seneca.sessions.rows import RESULT_COLUMNS, SESSION, SESSION_COLUMNS, ResultRow, SessionRow
+from seneca.sessions.rows import RESULT_COLUMNS, SESSION, SESSION_COLUMNS, EndedBy, ResultRow, SessionRow
 
 
 class Session(Struct, frozen=True, rename="camel"):
@@ -31,6 +31,9 @@ class Session(Struct, frozen=True, rename="camel"):
     is_end: bool
     session_points: int | Decimal
     modules_stats: list[ModuleResult]
+    last_activity_at: str
+    active_minutes: int
+    ended_by: EndedBy | None
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -106,6 +109,9 @@ def _session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
         is_end=row.ended_at is not None,
         session_points=scores.to_points(row.points),
         modules_stats=[to_response(result) for result in results],
+        last_activity_at=to_iso(row.last_activity_at),
+        active_minutes=row.active_milliseconds // MINUTE_MS,
+        ended_by=row.ended_by,
     )
 
 

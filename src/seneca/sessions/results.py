@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from seneca.common import scores, text_types
 from seneca.common.text_types import Answer, Name
 from seneca.errors import FieldError
+from seneca.sessions.device_times import DeviceTime, time_errors
 from seneca.sessions.rows import ResultRow
 
 MAX_MODULES_PER_UPDATE = 200
@@ -50,6 +51,7 @@ class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     wrong_answers: SentPart = None
     id: str | int | None = None
     """Ignored: clients of the reference service send it."""
+    recorded_at: DeviceTime | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         """Normalise the name."""
@@ -94,7 +96,7 @@ def _part_to_response(part: str | None) -> Raw:
 
 
 def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
-    """Check modules for repeated names and for scores out of range, skipping what is UNSET.
+    """Check modules for repeated names, scores out of range and malformed times, skipping what is UNSET.
 
     Args:
         modules: the decoded list.
@@ -116,6 +118,7 @@ def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field
         ):
             if isinstance(part, Part) and (rule := _score_rule(part.score)):
                 yield FieldError(f"{field}[{index}].{name}.score", rule)
+        yield from time_errors(module.recorded_at, f"{field}[{index}].recordedAt")
 
 
 def _score_rule(score: object) -> str | None:

@@ -3,16 +3,26 @@
 A column is declared once, as a field of one of these structs; the lists of columns and the INSERTs follow.
 """
 
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from seneca.database.statements import insert
+from seneca.sessions import activity
+
+EndedBy = Literal["learner", "timeout", "administrator"]
+PARTS: Final = ("adaptive", "quiz", "wrong_answers")
 
 
 class SessionRow(Struct, frozen=True, gc=False, array_like=True):
-    """A row of the table ``sessions``: times in milliseconds since 1970, points in thousandths."""
+    """A row of the table ``sessions``: times in milliseconds since 1970, points in thousandths.
+
+    ``idle_since`` is the latest known of the start, the last event and the last reopening of an open session (see ``timeouts``).
+    ``activity`` are the intervals of ``activity``, from which ``active_milliseconds`` is computed.
+    """
 
     bucket: int
     learner_id: str
@@ -22,6 +32,10 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     topic: str
     started_at: int
     ended_at: int | None
+    ended_by: EndedBy | None
+    idle_since: int
+    activity: str | None
+    active_milliseconds: int
     results: int
     points: int
     bytes: int
@@ -31,17 +45,30 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
         """The duration of an ended session; 0 of an open one."""
         return 0 if self.ended_at is None else self.ended_at - self.started_at
 
+    @property
+    def last_activity_at(self) -> int:
+        """The time of the last event: the start, an update, activity, or the learner's end."""
+        last = activity.last_event(self.started_at, activity.parse(self.activity))
+        return max(last, self.ended_at) if self.ended_by == "learner" and self.ended_at is not None else last
+
 
 class ResultRow(Struct, frozen=True, gc=False, array_like=True):
-    """A row of the table ``results``, without the session's key: the parts as JSON, None if never recorded; scores in thousandths."""
+    """A row of the table ``results``, without the session's key.
+
+    The parts are JSON, None if never recorded; scores are in thousandths; times are in milliseconds since 1970, None if a part was
+    recorded at an unknown time.
+    """
 
     module_name: str
     position: int
-    adaptive: str | None
-    quiz: str | None
-    wrong_answers: str | None
-    adaptive_score: int | None
-    quiz_score: int | None
+    adaptive: str | None = None
+    quiz: str | None = None
+    wrong_answers: str | None = None
+    adaptive_score: int | None = None
+    quiz_score: int | None = None
+    adaptive_at: int | None = None
+    quiz_at: int | None = None
+    wrong_answers_at: int | None = None
 
     @property
     def points(self) -> int:
@@ -53,16 +80,54 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
         """The size that counts towards the limit of a session: the bytes of the name and the parts."""
         return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
 
-    def merge(self, update: "ResultRow") -> "ResultRow":
-        """Make the row in which the parts that the update has replace the stored ones."""
-        parts: dict[str, str | int | None] = {}
-        if update.adaptive is not None:
-            parts |= {"adaptive": update.adaptive, "adaptive_score": update.adaptive_score}
-        if update.quiz is not None:
-            parts |= {"quiz": update.quiz, "quiz_score": update.quiz_score}
-        if update.wrong_answers is not None:
-            parts |= {"wrong_answers": update.wrong_answers}
-        return replace(self, **parts)
+    def merge(self, update: "ResultRow", recorded_at: int | None, *, unknown_at: int, now: int) -> "ResultRow":
+        """Make the row in which the parts that the update has replace older ones.
+
+        Args:
+            update: new results of the same module.
+            recorded_at: when they were recorded, in milliseconds since 1970; None: now, and they are the newest in any case.
+            unknown_at: when stored parts without a time count as recorded.
+            now: the time.
+
+        """
+        changes: dict[str, str | int | None] = {}
+        for part in PARTS:
+            text, stored = getattr(update, part), getattr(self, part)
+            if text is None:
+                continue
+            time = now if recorded_at is None else recorded_at
+            if stored is not None:
+                stored_at = getattr(self, f"{part}_at")
+                stored_at = unknown_at if stored_at is None else stored_at
+                if recorded_at is None:
+                    time = max(now, stored_at)
+                elif recorded_at < stored_at or (recorded_at == stored_at and _rank(text) < _rank(stored)):
+                    continue
+            changes |= {part: text, f"{part}_at": time}
+            if part != "wrong_answers":
+                changes[f"{part}_score"] = getattr(update, f"{part}_score")
+        return replace(self, **changes)
+
+
+class RecordedResult(Struct, frozen=True, gc=False):
+    """New results of a module, and when they were recorded, in milliseconds since 1970; None: now, as the newest ones."""
+
+    row: ResultRow
+    recorded_at: int | None = None
+
+
+class _RankedPart(Struct, frozen=True, rename="camel"):
+    is_completed: bool
+    score: Any
+
+
+_ranked_part_decoder: Final = msgspec.json.Decoder(_RankedPart, float_hook=Decimal)
+
+
+def _rank(text: str) -> tuple[bool, Any, str]:
+    """The order of parts that were recorded at the same time: a completed one is greater, then a higher score, then the text."""
+    part = _ranked_part_decoder.decode(text)
+    return part.is_completed, part.score, text
 
 
 def _size(text: str | None) -> int:
@@ -71,12 +136,28 @@ def _size(text: str | None) -> int:
     return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
+KEPT_COLUMNS: Final = ("module_name", "position")  # of a result that is updated
 RESULT_KEY: Final = ("bucket", "learner_id", "session_id")
 SESSION_COLUMNS: Final = ", ".join(SessionRow.__struct_fields__)
 RESULT_COLUMNS: Final = ", ".join(ResultRow.__struct_fields__)
 
 INSERT_SESSION = insert("sessions", SessionRow.__struct_fields__)
 INSERT_RESULT = insert("results", (*RESULT_KEY, *ResultRow.__struct_fields__))
+
+RESULT_UPSERT = f"""{INSERT_RESULT}ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
+    {", ".join(f"{column} = excluded.{column}" for column in ResultRow.__struct_fields__ if column not in KEPT_COLUMNS)}
+"""
+UPDATE_RECORD = """
+UPDATE sessions SET activity = :activity, active_milliseconds = :active_milliseconds,
+    results = :results, points = :points, bytes = :bytes
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+"""What an update of an open session changes. It names no column of an index, which SQLite would write again."""
+UPDATE_SESSION = """
+UPDATE sessions SET started_at = :started_at, ended_at = :ended_at, ended_by = :ended_by, idle_since = :idle_since,
+    activity = :activity, active_milliseconds = :active_milliseconds, results = :results, points = :points, bytes = :bytes
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
 
 SESSION = f"""
 SELECT {SESSION_COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id

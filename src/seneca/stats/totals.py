@@ -29,14 +29,21 @@ class TotalsDelta(Struct, frozen=True):
     results: int = 0
     points: int = 0  # thousandths
     milliseconds: int = 0
+    active_milliseconds: int = 0
 
     @classmethod
     def of(cls, session: SessionRow) -> "TotalsDelta":
         """What a session contributes to the totals."""
-        return cls(sessions=1, results=session.results, points=session.points, milliseconds=session.duration_ms)
+        return cls(
+            sessions=1,
+            results=session.results,
+            points=session.points,
+            milliseconds=session.duration_ms,
+            active_milliseconds=session.active_milliseconds,
+        )
 
     def __neg__(self) -> "TotalsDelta":
-        return TotalsDelta(-self.sessions, -self.results, -self.points, -self.milliseconds)
+        return TotalsDelta() - self
 
     def __add__(self, other: "TotalsDelta") -> "TotalsDelta":
         return TotalsDelta(
@@ -44,28 +51,40 @@ class TotalsDelta(Struct, frozen=True):
             self.results + other.results,
             self.points + other.points,
             self.milliseconds + other.milliseconds,
+            self.active_milliseconds + other.active_milliseconds,
+        )
+
+    def __sub__(self, other: "TotalsDelta") -> "TotalsDelta":
+        return TotalsDelta(
+            self.sessions - other.sessions,
+            self.results - other.results,
+            self.points - other.points,
+            self.milliseconds - other.milliseconds,
+            self.active_milliseconds - other.active_milliseconds,
         )
 
 
 ADD_TO_LEARNER = """
-INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :name_changes)
+INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, active_milliseconds, names, name_changes)
+VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :active_milliseconds, :names, :name_changes)
 ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
     sessions = learner_totals.sessions + excluded.sessions,
     results = learner_totals.results + excluded.results,
     points = learner_totals.points + excluded.points,
     milliseconds = learner_totals.milliseconds + excluded.milliseconds,
+    active_milliseconds = learner_totals.active_milliseconds + excluded.active_milliseconds,
     names = learner_totals.names + excluded.names,
     name_changes = learner_totals.name_changes + excluded.name_changes
 """
 ADD_TO_COURSE = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :names, :name_changes)
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, active_milliseconds, names, name_changes)
+VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :active_milliseconds, :names, :name_changes)
 ON CONFLICT (course_id, bucket) DO UPDATE SET
     sessions = course_totals.sessions + excluded.sessions,
     results = course_totals.results + excluded.results,
     points = course_totals.points + excluded.points,
     milliseconds = course_totals.milliseconds + excluded.milliseconds,
+    active_milliseconds = course_totals.active_milliseconds + excluded.active_milliseconds,
     names = course_totals.names + excluded.names,
     name_changes = course_totals.name_changes + excluded.name_changes
 """
@@ -80,6 +99,7 @@ def apply(tx: Transaction, learner_course: LearnerCourse, delta: TotalsDelta, ne
         "results": delta.results,
         "points": delta.points,
         "milliseconds": delta.milliseconds,
+        "active_milliseconds": delta.active_milliseconds,
     }
     tx.execute_later(
         ADD_TO_LEARNER, learner_id=learner_course.learner_id, names=new_names, name_changes=new_names, **parameters
@@ -174,6 +194,7 @@ UPDATE learner_totals SET
     results = results + :results,
     points = points + :points,
     milliseconds = milliseconds + :milliseconds,
+    active_milliseconds = active_milliseconds + :active_milliseconds,
     names = names - :lost,
     name_changes = name_changes + :lost
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id

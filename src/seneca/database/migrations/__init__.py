@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from seneca.database import name_keys
 from seneca.database.name_keys import StepTransaction
+from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import CommandError
 
 BUCKETS = 64
@@ -19,6 +20,7 @@ CREATE_MIGRATIONS_TABLE = "CREATE TABLE migrations (number INTEGER NOT NULL PRIM
 LATEST_NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 RECORD_MIGRATION = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
 SET_PROPERTY = "INSERT INTO properties (name, value) VALUES (:name, :value)"
+IDLE_MINUTES = "SELECT value FROM properties WHERE name = 'idle-minutes'"
 DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
 """Identifies a database; its backups have the same id."""
 
@@ -44,13 +46,14 @@ def known(engine: str) -> list[tuple[int, str, str]]:
     return sorted(migrations)
 
 
-def apply(tx: MigrationTransaction, engine: str, warnings: list[str]) -> int:
+def apply(tx: MigrationTransaction, engine: str, warnings: list[str], idle_minutes: int = DEFAULT_IDLE_MINUTES) -> int:
     """Apply the missing migrations inside the caller's transaction; returns their number.
 
     Args:
         tx: the transaction.
         engine: ``sqlite`` or ``postgres``.
         warnings: receives warnings for the operator.
+        idle_minutes: this property of a new database.
 
     Raises:
         CommandError: the database is newer than this program.
@@ -70,6 +73,8 @@ def apply(tx: MigrationTransaction, engine: str, warnings: list[str]) -> int:
     if is_empty:
         tx.execute(SET_PROPERTY, name="buckets", value=str(BUCKETS))
         tx.execute(SET_PROPERTY, name="bucket-hash", value="crc32")
+    if tx.fetch_one(IDLE_MINUTES) is None:
+        tx.execute(SET_PROPERTY, name="idle-minutes", value=str(idle_minutes if is_empty else DEFAULT_IDLE_MINUTES))
     if tx.fetch_one(DATABASE_ID) is None:
         tx.execute(SET_PROPERTY, name="database-id", value=str(uuid.uuid4()))
     return len(missing)

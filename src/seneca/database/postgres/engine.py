@@ -20,6 +20,7 @@ from seneca.database.postgres.connection_errors import explain_error, public_nam
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, translate_error
+from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
 from seneca.errors import CommandError
 
 P = ParamSpec("P")
@@ -69,15 +70,23 @@ def adapters() -> AdaptersMap:
 class Postgres:
     """A PostgreSQL database. Use ``open_database``."""
 
-    def __init__(self, url: str, connections: int, *, create: bool = True, migrate: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        connections: int,
+        *,
+        create: bool = True,
+        migrate: bool = True,
+        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+    ) -> None:
         self.name = public_name(url)
         self.cache = Cache()
         self.warnings: list[str] = []
         self._url = url
         self._adapters = adapters()
         self.applied = self.pending = 0
-        self._start(create=create, migrate=migrate)
-        self._runner = Runner(self.buckets, self.cache)
+        self._start(idle_minutes, create=create, migrate=migrate)
+        self._runner = Runner(self._properties, self.cache)
         self._writers = self._pool("write", connections, WRITE_OPTIONS)
         self._readers = self._pool("read", connections)
         self._scanners = self._pool("scan", SCAN_THREADS)
@@ -97,12 +106,12 @@ class Postgres:
             tcp_user_timeout=5000,  # milliseconds
         )
 
-    def _start(self, *, create: bool, migrate: bool) -> None:
+    def _start(self, idle_minutes: int, *, create: bool, migrate: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties."""
         try:
             with self._connect(COMMAND_OPTIONS) as connection:
                 self._check(connection)
-                tx = PostgresTransaction(connection, None, 0, self.cache)
+                tx = PostgresTransaction(connection, None, Properties(), self.cache)
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
                     self.is_new = tx.fetch_one(PROPERTIES_TABLE) == (None,)
@@ -111,14 +120,17 @@ class Postgres:
                             f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
                         )
                     if migrate:
-                        self.applied = migrations.apply(tx, "postgres", self.warnings)
+                        self.applied = migrations.apply(tx, "postgres", self.warnings, idle_minutes)
                     else:
                         self.pending = len(migrations.pending(tx, "postgres"))
-                    row = tx.fetch_one("SELECT value FROM properties WHERE name = 'buckets'")
+                    self._properties = read_properties(tx)
         except psycopg.Error as error:
             raise explain_error(error, self._url) from error
-        assert row is not None  # migrations.apply wrote it
-        self.buckets = int(row[0])
+
+    @property
+    def buckets(self) -> int:
+        """The number of buckets."""
+        return self._properties.buckets
 
     def _check(self, connection: Connection) -> None:
         version = connection.info.server_version

@@ -12,6 +12,7 @@ from psycopg.abc import Params
 from seneca.database import ForeignKeyViolation, Row, Transaction, UniqueViolation
 from seneca.database.cache import Cache
 from seneca.database.postgres.transaction import LOST_RACES, Connection, PostgresTransaction, translate_error
+from seneca.database.properties import Properties
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -53,18 +54,18 @@ class Runner:
     """Runs work on connections.
 
     Args:
-        buckets: the number of buckets of the database.
+        properties: the database's properties.
         cache: this process's cache of the database.
 
     """
 
-    def __init__(self, buckets: int, cache: Cache) -> None:
-        self._buckets = buckets
+    def __init__(self, properties: Properties, cache: Cache) -> None:
+        self._properties = properties
         self._cache = cache
 
     def transaction(self, connection: Connection, pipeline: psycopg.Pipeline | None = None) -> PostgresTransaction:
         """A connection, as domain functions see it."""
-        return PostgresTransaction(connection, pipeline, self._buckets, self._cache)
+        return PostgresTransaction(connection, pipeline, self._properties, self._cache)
 
     def write(self, connection: Connection, work: Work[T]) -> T:
         """Run a transaction, with retries after lost races.
@@ -109,7 +110,7 @@ class Runner:
 
         """
         try:
-            return work(SingleStatement(connection, None, self._buckets, self._cache))
+            return work(SingleStatement(connection, None, self._properties, self._cache))
         except NeedsSnapshot:
             with connection.pipeline():  # BEGIN and COMMIT share the round trips of the queries
                 return self.snapshot(connection, work)

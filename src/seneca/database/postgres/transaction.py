@@ -26,6 +26,7 @@ from seneca.database import (
 )
 from seneca.database.cache import Cache
 from seneca.database.pending_result import Pending, is_write
+from seneca.database.properties import Properties
 from seneca.database.statements import copy_target, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
@@ -121,14 +122,17 @@ class PostgresTransaction:
     Args:
         connection: the connection.
         pipeline: the connection's pipeline, or None outside pipeline mode.
-        buckets: the number of buckets of the database.
+        properties: the database's properties.
         cache: this process's cache of the database.
 
     """
 
-    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline | None, buckets: int, cache: Cache) -> None:
+    def __init__(
+        self, connection: Connection, pipeline: psycopg.Pipeline | None, properties: Properties, cache: Cache
+    ) -> None:
         self.connection = connection
-        self.buckets = buckets
+        self.buckets = properties.buckets
+        self.idle_ms = properties.idle_ms
         self.cache = cache
         self.writes = 0
         self._pipeline = pipeline

@@ -16,6 +16,7 @@ import apsw
 
 from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locks import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
@@ -41,7 +42,9 @@ PRAGMA journal_size_limit = 67108864;
 class Sqlite:
     """A SQLite database. Use ``open_database``."""
 
-    def __init__(self, path: Path, *, create: bool = True, migrate: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, migrate: bool = True, idle_minutes: int = DEFAULT_IDLE_MINUTES
+    ) -> None:
         check_version(linked_version())
         self.path = path
         self.name = str(path.absolute())
@@ -54,7 +57,7 @@ class Sqlite:
                 raise CommandError(
                     f"There is no Seneca database at {path}, and none was created. Choose its directory: --data DIR."
                 )
-            self._open(migrate=migrate)
+            self._open(idle_minutes, migrate=migrate)
         except (OSError, apsw.Error) as error:
             raise CommandError(f"The database {path} cannot be used: {reason(error)}.") from error
         self._reader: SqliteTransaction | None = None
@@ -77,7 +80,7 @@ class Sqlite:
             wait_for_locks(connection, MAX_START_SECONDS)
             return connection.execute(COUNT_TABLES).fetchall() == [(2,)]
 
-    def _open(self, *, migrate: bool) -> None:
+    def _open(self, idle_minutes: int, *, migrate: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties.
 
         If the schema is up to date, this only reads, so that it does not wait for a writer.
@@ -85,23 +88,26 @@ class Sqlite:
         backup.make_private(self.path)
         with closing(self._connect()) as connection:
             wait_for_locks(connection, MAX_START_SECONDS)  # several processes may start at once
-            tx = SqliteTransaction(connection, 0, self.cache)
+            tx = SqliteTransaction(connection, Properties(), self.cache)
             if migrate:
                 write_ahead(connection)
                 if not is_current(tx):
                     with immediate(connection):
-                        self.applied = migrations.apply(tx, "sqlite", self.warnings)
+                        self.applied = migrations.apply(tx, "sqlite", self.warnings, idle_minutes)
             else:
                 self.pending = len(migrations.pending(tx, "sqlite"))
-            row = tx.fetch_one("SELECT value FROM properties WHERE name = 'buckets'")
+            self._properties = read_properties(tx)
             self.id = (tx.fetch_one(migrations.DATABASE_ID) or [None])[0]
-        assert row is not None  # migrations.apply wrote it
-        self.buckets = int(row[0])
+
+    @property
+    def buckets(self) -> int:
+        """The number of buckets."""
+        return self._properties.buckets
 
     def transaction(self) -> SqliteTransaction:
         """A new connection, ready for domain functions. Raises ServiceUnavailable."""
         try:
-            return SqliteTransaction(self._connect(), self.buckets, self.cache)
+            return SqliteTransaction(self._connect(), self._properties, self.cache)
         except apsw.Error as error:
             raise translate_error(error) from error
 
@@ -220,7 +226,7 @@ class Sqlite:
                 backup.write(connection, part, progress)
             backup.check(part, path)
             with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
-                return inspect(SqliteTransaction(copy, self.buckets, Cache()))
+                return inspect(SqliteTransaction(copy, self._properties, Cache()))
 
     def restore(
         self,

@@ -14,6 +14,7 @@ import apsw
 
 from seneca.database import migrations
 from seneca.database.cache import Cache
+from seneca.database.properties import Properties
 from seneca.database.sqlite.transaction import SqliteTransaction
 from seneca.errors import CommandError
 
@@ -75,7 +76,7 @@ def check(connection: apsw.Connection, name: Path) -> None:
 def _expected() -> Objects:
     """The objects that the migrations create."""
     with closing(apsw.Connection(":memory:")) as connection:
-        migrations.apply(SqliteTransaction(connection, 0, Cache()), "sqlite", [])
+        migrations.apply(SqliteTransaction(connection, Properties(), Cache()), "sqlite", [])
         return _objects(connection)
 
 

@@ -17,6 +17,7 @@ from seneca.database import (
 )
 from seneca.database.cache import Cache
 from seneca.database.pending_result import Pending, is_write
+from seneca.database.properties import Properties
 from seneca.database.statements import expand_values, multi_row_insert
 from seneca.errors import Busy, ServiceUnavailable
 
@@ -84,9 +85,10 @@ class LazyResult(Pending):
 class SqliteTransaction:
     """A connection, as domain functions see it. It neither begins nor commits."""
 
-    def __init__(self, connection: apsw.Connection, buckets: int, cache: Cache) -> None:
+    def __init__(self, connection: apsw.Connection, properties: Properties, cache: Cache) -> None:
         self.connection = connection
-        self.buckets = buckets
+        self.buckets = properties.buckets
+        self.idle_ms = properties.idle_ms
         self.cache = cache
         self.writes = 0
         self._execute = connection.execute

@@ -1,0 +1,199 @@
+"""A session and its results in memory, and the rules by which starts, updates, ends and activity change them.
+
+Devices report late, repeatedly and in any order. The rules make the outcome independent of that:
+
+- each part of a result keeps the time at which it was recorded, and an older one never replaces a newer one;
+- a session keeps its start, and its end unless a later request moves it by more than ``TOLERANCE_MS``;
+- active time is a union of intervals (see ``activity``).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from seneca.errors import SessionEnded, SessionFull
+from seneca.sessions import activity
+from seneca.sessions.rows import RecordedResult, ResultRow, SessionRow
+from seneca.stats.totals import TotalsDelta
+
+MAX_MODULES: Final = 1000
+MAX_BYTES: Final = 4 * 1024 * 1024
+TOLERANCE_MS: Final = (
+    60_000  # by which repeated requests of a device differ, since its clock is compared anew each time
+)
+
+
+class SessionState:
+    """A session as one transaction changes it.
+
+    Args:
+        row: the stored row, or that of a new session.
+        results: the stored results of the modules that will be updated, by name.
+        idle_ms: the database's idle time in milliseconds.
+        is_new: whether the session is not stored yet.
+
+    """
+
+    def __init__(
+        self, row: SessionRow, results: Mapping[str, ResultRow], idle_ms: int, *, is_new: bool = False
+    ) -> None:
+        self.row = row
+        self.stored = None if is_new else row
+        self.results = dict(results)
+        self.changed: dict[str, ResultRow] = {}
+        """The new and changed results, by name."""
+        self.added: list[str] = []
+        """The names of the new results."""
+        self._idle_ms = idle_ms
+
+    @property
+    def has_new_times(self) -> bool:
+        """Whether the start, the end or a reopening differ from what is stored."""
+        row, stored = self.row, self.stored
+        return stored is None or (row.started_at, row.ended_at, row.ended_by, row.idle_since) != (
+            stored.started_at,
+            stored.ended_at,
+            stored.ended_by,
+            stored.idle_since,
+        )
+
+    @property
+    def delta(self) -> TotalsDelta:
+        """The change of the totals."""
+        delta = TotalsDelta.of(self.row)
+        return delta if self.stored is None else delta - TotalsDelta.of(self.stored)
+
+    def record(self, updates: Sequence[RecordedResult], now: int, device_end: int | None = None) -> list[ResultRow]:
+        """Merge updates into the results, and return the results of these modules.
+
+        Args:
+            updates: updates of modules with distinct names.
+            now: the time, in milliseconds since 1970.
+            device_end: the end that the same request reports.
+
+        Raises:
+            SessionEnded: the session has ended, and an update was not recorded before the end.
+            SessionFull: the session would hold too many modules, bytes or intervals of activity.
+
+        """
+        row = self._reopened(now)
+        if row.ended_at is not None:
+            latest = max(row.ended_at, device_end or row.ended_at) + TOLERANCE_MS
+            if any(update.recorded_at is None or update.recorded_at > latest for update in updates):
+                raise SessionEnded(row.ended_at)
+        unknown_at = row.started_at if row.ended_at is None else row.ended_at
+        merged: list[ResultRow] = []
+        added: list[str] = []
+        points, size = row.points, row.bytes
+        for update in updates:
+            name = update.row.module_name
+            stored = self.results.get(name)
+            if stored is None:
+                stored = ResultRow(name, row.results + len(added))
+                added.append(name)
+            else:
+                points -= stored.points
+                size -= stored.bytes
+            recorded_at = None if update.recorded_at is None else max(update.recorded_at, row.started_at)
+            result = stored.merge(update.row, recorded_at, unknown_at=unknown_at, now=now)
+            points += result.points
+            size += result.bytes
+            merged.append(result)
+        check_limits(row.results + len(added), size)
+        row = replace(row, results=row.results + len(added), points=points, bytes=size)
+        times = {now if update.recorded_at is None else update.recorded_at for update in updates}
+        self.row = self._with_events(row, times)
+        for result in merged:
+            self.results[result.module_name] = self.changed[result.module_name] = result
+        self.added += added
+        return merged
+
+    def end(self, recorded_at: int | None, now: int) -> int:
+        """End the session for its learner; returns its end.
+
+        Args:
+            recorded_at: when it ended by the device, in milliseconds since 1970; None: now.
+            now: the time, likewise.
+
+        Raises:
+            SessionEnded: it has ended already, and not by a timeout; or the device's end is not later by more than ``TOLERANCE_MS``.
+
+        """
+        row = self._reopened(now)
+        end = max(now if recorded_at is None else recorded_at, row.started_at)
+        if row.ended_at is not None and (
+            row.ended_by != "learner" or recorded_at is None or end <= row.ended_at + TOLERANCE_MS
+        ):
+            raise SessionEnded(row.ended_at)
+        self.row = self._with_active_time(replace(row, ended_at=end, ended_by="learner"))
+        return end
+
+    def note_activity(self, recorded_at: int | None, now: int) -> None:
+        """Count an event without results. It does not reopen a session.
+
+        Raises:
+            SessionEnded: the session ended before the event.
+            SessionFull: the session would hold too many intervals of activity.
+
+        """
+        row = self.row
+        if row.ended_at is not None and (recorded_at is None or recorded_at > row.ended_at + TOLERANCE_MS):
+            raise SessionEnded(row.ended_at)
+        self.row = self._with_events(row, [now if recorded_at is None else recorded_at])
+
+    def end_forgotten(self, idle_before: int) -> None:
+        """End the session at its last event if that, and its last reopening, are before a time; else note its last event."""
+        last = self.row.last_activity_at
+        idle_since = max(last, self.row.idle_since)
+        if idle_since < idle_before:
+            self.row = replace(self.row, ended_at=last, ended_by="timeout")  # the active time ends there already
+        else:
+            self.row = replace(self.row, idle_since=idle_since)
+
+    def correct(self, started_at: int, ended_at: int | UnsetType | None, now: int) -> None:
+        """Set the times for an administrator. Later requests of devices do not change an end that was set so.
+
+        Args:
+            started_at: the start, in milliseconds since 1970.
+            ended_at: the end, not before the start; None: reopen; UNSET: unchanged.
+            now: the time.
+
+        """
+        row = replace(self.row, started_at=started_at)
+        if ended_at is None:
+            row = replace(row, ended_at=None, ended_by=None, idle_since=now)
+        elif ended_at is not UNSET:
+            row = replace(row, ended_at=ended_at, ended_by="administrator")
+        self.row = self._with_active_time(row)
+
+    def _reopened(self, now: int) -> SessionRow:
+        """The row as it is for a request of its learner: a session that ended by a timeout is open again."""
+        if self.row.ended_by != "timeout":
+            return self.row
+        return replace(self.row, ended_at=None, ended_by=None, idle_since=now)
+
+    def _with_events(self, row: SessionRow, times: Collection[int]) -> SessionRow:
+        """The row with further events and the new active time."""
+        intervals = activity.parse(row.activity)
+        merged = activity.add_events(intervals, [max(time, row.started_at) for time in times], self._idle_ms)
+        return self._with_active_time(replace(row, activity=activity.to_text(merged)))
+
+    def _with_active_time(self, row: SessionRow) -> SessionRow:
+        intervals = activity.parse(row.activity)
+        active = activity.active_ms(row.started_at, row.ended_at, intervals, self._idle_ms)
+        return replace(row, active_milliseconds=active)
+
+
+def check_limits(results: int, size: int) -> None:
+    """Check the number of results and the size in bytes that a session would have.
+
+    Raises:
+        SessionFull: the session would hold too many modules or bytes.
+
+    """
+    if results > MAX_MODULES:
+        raise SessionFull(f"A session holds at most {MAX_MODULES:,} modules.")
+    if size > MAX_BYTES:
+        raise SessionFull("A session holds at most 4 MiB of results.")
