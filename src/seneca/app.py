@@ -36,6 +36,7 @@ from seneca.http.options import options_routes
 from seneca.privacy import erasure_log
 from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.server import sockets
+from seneca.sessions import timeouts
 from seneca.sessions.learner_quotas import Amount, LearnerQuotas
 from seneca.settings import STARTED, Settings
 
@@ -130,6 +131,7 @@ async def lifespan(state: AppState, flush_log: Callable[[], None]) -> AsyncItera
         state.token_verifier.run(),
         state.token_verifier.run_reload(),
         state.erasure_worker.run(),
+        timeouts.run(state.database, state.settings.session_timeout_hours),
         exit_with_parent(),
         sockets.prepare_listeners(),
     )

@@ -32,6 +32,8 @@ Action = Literal[
     "erasures.replayed",
     "figures.rebuilt",
     "keys.forgotten",
+    "session.corrected",
+    "session.voided",
     "sessions.retained",
 ]
 Detail = int | str

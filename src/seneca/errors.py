@@ -201,6 +201,15 @@ class SessionEnded(ApiError):
         super().__init__(f"The session ended at {end}.", members={"sessionEnd": end})
 
 
+class Ambiguous(ApiError):
+    """Several learners have a session with this id: clients may choose session ids."""
+
+    status, code, title = 409, "ambiguous", "Several learners have a session with this id"
+
+    def __init__(self) -> None:
+        super().__init__("Several learners have a session with this id. Say whose with ?userId=.")
+
+
 class SessionVoided(ApiError):
     """An administrator deleted the learner's session with this id."""
 

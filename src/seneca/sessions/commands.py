@@ -21,15 +21,13 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
+from seneca.sessions import storage
 from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import (
     INSERT_SESSION,
     RESULT_COLUMNS,
-    RESULT_UPSERT,
     SESSION,
-    UPDATE_RECORD,
-    UPDATE_SESSION,
     RecordedResult,
     ResultRow,
     SessionRow,
@@ -174,11 +172,7 @@ def update(
     merged = state.record(updates, now)
     new = find_new_names(learner_lookup, state.added) if state.added else []
     new_to_bucket = course_lookup.new_to_bucket(state.row.course_id, new) if new else []
-    _save(tx, state)
-    tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in merged])
-    if state.added:
-        totals.add_names(tx, _learner_course(state), state.added, new, new_to_bucket)
-    _apply(tx, state, len(new))
+    storage.save(tx, state, new, new_to_bucket)
     return UpdatedSession(state.row.points, [to_response(result) for result in merged])
 
 
@@ -216,10 +210,9 @@ def note_activity(tx: Transaction, learner: Learner, session_id: str, recorded_a
         SessionFull: the session would hold too many intervals of activity.
 
     """
-    state = _lock(tx, learner, session_id)
+    state = storage.lock(tx, learner, session_id)
     state.note_activity(recorded_at, now)
-    _save(tx, state)
-    _apply(tx, state)
+    storage.save(tx, state)
 
 
 def end(tx: Transaction, learner: Learner, session_id: str, recorded_at: int | None, *, now: int) -> int:
@@ -237,33 +230,7 @@ def end(tx: Transaction, learner: Learner, session_id: str, recorded_at: int | N
         SessionEnded: the session has already ended.
 
     """
-    state = _lock(tx, learner, session_id)
+    state = storage.lock(tx, learner, session_id)
     ended_at = state.end(recorded_at, now)
-    _save(tx, state)
-    _apply(tx, state)
+    storage.save(tx, state)
     return ended_at
-
-
-def _lock(tx: Transaction, learner: Learner, session_id: str) -> SessionState:
-    row = tx.select_for_update(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=session_id).fetchone()
-    if row is None:
-        raise SessionNotFound
-    return SessionState(SessionRow(*row), {}, tx.idle_ms)
-
-
-def _save(tx: Transaction, state: SessionState) -> None:
-    """Store a changed session, without its results and the totals."""
-    if state.row == state.stored:
-        return
-    statement = UPDATE_SESSION if state.has_new_times else UPDATE_RECORD
-    tx.execute_later(statement, **asdict(state.row))
-
-
-def _apply(tx: Transaction, state: SessionState, new_names: int = 0) -> None:
-    """Apply a session's change to the totals."""
-    if (delta := state.delta) != TotalsDelta():
-        totals.apply(tx, _learner_course(state), delta, new_names)
-
-
-def _learner_course(state: SessionState) -> LearnerCourse:
-    return LearnerCourse(state.row.bucket, state.row.learner_id, state.row.course_id)

@@ -1,6 +1,7 @@
 """Delete sessions, and subtract them from all totals."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 from seneca.accounts import Learner
@@ -33,10 +34,6 @@ DELETE_SESSIONS = "DELETE FROM sessions WHERE bucket = :bucket AND learner_id = 
 def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     """Delete one batch of a learner's oldest sessions. Call until it returns 0.
 
-    It locks rows in the same order as an update: the sessions, the learner's totals, the names in order, the course's totals.
-    The sessions are deleted last, because the deletion of a course locks the course and then waits for sessions that are being
-    deleted.
-
     Args:
         tx: the transaction.
         learner: the sessions' learner.
@@ -46,19 +43,33 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
         The number of deleted sessions; 0: none is left.
 
     """
-    of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
-    deltas: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
-    courses: dict[str, str] = {}
+    sessions: list[SessionRow] = []
     results = 0
-    for row in tx.select_for_update(OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, **of_learner).fetchall():
+    for row in tx.select_for_update(
+        OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, bucket=learner.bucket, learner_id=learner.id
+    ).fetchall():
         session = SessionRow(*row)
         results += session.results
-        if courses and results > MAX_RESULTS_PER_BATCH:
+        if sessions and results > MAX_RESULTS_PER_BATCH:
             break
-        courses[session.id] = session.course_id
+        sessions.append(session)
+    if sessions:
+        delete(tx, learner, sessions)
+    return len(sessions)
+
+
+def delete(tx: Transaction, learner: Learner, sessions: Sequence[SessionRow]) -> None:
+    """Delete some sessions of a learner, which the caller has locked.
+
+    It locks rows in the same order as an update: the sessions, the learner's totals, the names in order, the course's totals.
+    The sessions are deleted last, because the deletion of a course locks the course and then waits for sessions that are being
+    deleted.
+    """
+    of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
+    courses = {session.id: session.course_id for session in sessions}
+    deltas: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
+    for session in sessions:
         deltas[session.course_id] += TotalsDelta.of(session)
-    if not courses:
-        return 0
     tx.select_for_update(LOCK_TOTALS, values=sorted(deltas), **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
@@ -66,4 +77,3 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     for course_id, delta in sorted(deltas.items()):
         totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), delta, names[course_id])
     tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)
-    return len(courses)

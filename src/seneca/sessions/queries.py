@@ -12,7 +12,7 @@ from seneca.common.pages import MAX_PAGE_BYTES, Page, count_fitting
 from seneca.common.text_types import CursorText
 from seneca.common.times import EARLIEST_MS, MINUTE_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
-from seneca.errors import CourseNotFound, SessionNotFound
+from seneca.errors import Ambiguous, CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
 from seneca.sessions.results import EMPTY_PART, ModuleResult, to_response
 from seneca.sessions.rows import RESULT_COLUMNS, SESSION, SESSION_COLUMNS, EndedBy, ResultRow, SessionRow
@@ -72,6 +72,25 @@ def find(
     raise SessionNotFound
 
 
+TWO_WITH_ID = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = :id LIMIT 2"
+
+
+def find_only(tx: Transaction, id: str) -> SessionRow:
+    """Find the only session with an id.
+
+    Raises:
+        SessionNotFound: there is none.
+        Ambiguous: several learners have chosen this id.
+
+    """
+    rows = tx.fetch_all(TWO_WITH_ID, id=id)
+    if not rows:
+        raise SessionNotFound
+    if len(rows) > 1:
+        raise Ambiguous
+    return SessionRow(*rows[0])
+
+
 RESULTS = f"""
 SELECT session_id, {RESULT_COLUMNS} FROM results
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
@@ -116,8 +135,19 @@ def _session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
 
 
 def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
-    """Read a session. ``learner`` is None for administrators. Raises SessionNotFound."""
-    return load(tx, [find(tx, learner, id)])[0]
+    """Read a session.
+
+    Args:
+        tx: the transaction.
+        learner: the session's learner; None (for administrators): the only one with such a session.
+        id: the session id.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        Ambiguous: ``learner`` is None, and several learners have chosen this id.
+
+    """
+    return load(tx, [find_only(tx, id) if learner is None else find(tx, learner, id)])[0]
 
 
 # -- lists -------------------------------------------------------------------------------------

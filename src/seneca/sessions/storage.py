@@ -1,0 +1,51 @@
+"""Lock a session to change it, and store what a transaction changed in it: the row, its results, and the totals."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import asdict
+
+from seneca.accounts import Learner
+from seneca.database import Transaction
+from seneca.errors import SessionNotFound
+from seneca.sessions.rows import RESULT_UPSERT, SESSION, UPDATE_RECORD, UPDATE_SESSION, SessionRow
+from seneca.sessions.state import SessionState
+from seneca.stats import totals
+from seneca.stats.totals import LearnerCourse, TotalsDelta
+
+
+def lock(tx: Transaction, learner: Learner, session_id: str) -> SessionState:
+    """Lock and read a session, to change it without its results.
+
+    Raises:
+        SessionNotFound: the learner has no session with this id.
+
+    """
+    row = tx.select_for_update(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=session_id).fetchone()
+    if row is None:
+        raise SessionNotFound
+    return SessionState(SessionRow(*row), {}, tx.idle_ms)
+
+
+def save(
+    tx: Transaction, state: SessionState, new_names: Sequence[str] = (), new_to_bucket: Sequence[str] = ()
+) -> None:
+    """Store what changed in a session, and apply it to the totals.
+
+    Args:
+        tx: the transaction.
+        state: the session, as it was locked and then changed.
+        new_names: of the names of added results, those that are new to the learner in the course.
+        new_to_bucket: of these, the ones that are new to the learner's bucket.
+
+    """
+    row = state.row
+    if row != state.stored:
+        tx.execute_later(UPDATE_SESSION if state.has_new_times else UPDATE_RECORD, **asdict(row))
+    key = {"bucket": row.bucket, "learner_id": row.learner_id, "session_id": row.id}
+    if state.changed:
+        tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in state.changed.values()])
+    learner_course = LearnerCourse(row.bucket, row.learner_id, row.course_id)
+    if state.added:
+        totals.add_names(tx, learner_course, state.added, new_names, new_to_bucket)
+    if (delta := state.delta) != TotalsDelta():
+        totals.apply(tx, learner_course, delta, len(new_names))
