@@ -1,6 +1,7 @@
 """Start sessions, record results and activity in them, end them: one session at a time (see ``batch`` for many)."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import UNSET, Struct
 from msgspec.structs import asdict
@@ -32,7 +33,7 @@ from seneca.sessions.rows import (
     ResultRow,
     SessionRow,
 )
-from seneca.sessions.state import SessionState
+from seneca.sessions.state import SessionState, new_row
 from seneca.stats import course_names, totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 
@@ -92,29 +93,25 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
-    session = SessionRow(
-        bucket=learner.bucket,
-        learner_id=learner.id,
-        id=id_,
-        course_id=course.id,
-        course_title=course.title,
-        topic=payload.topic,
-        started_at=started_at,
-        ended_at=None,
-        ended_by=None,
-        idle_since=started_at,
-        activity=None,
-        active_milliseconds=0,
-        results=0,
-        points=0,
-        bytes=0,
-    )
+    session = new_row(learner, id_, course, payload.topic, started_at)
     tx.execute_later(INSERT_SESSION, **asdict(session))
     totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
     return id_, True
 
 
-def check_same_start(payload: StartSession, existing: SessionRow, course_id: str | None) -> None:
+class SessionStart(Protocol):
+    """What a request says of a session that it starts."""
+
+    @property
+    def course_identifier(self) -> str:
+        """The id or the title of the course."""
+
+    @property
+    def topic(self) -> str:
+        """The topic."""
+
+
+def check_same_start(payload: SessionStart, existing: SessionRow, course_id: str | None) -> None:
     """Check that a request repeats the start of an existing session, even if the course has since been renamed or changed.
 
     Args:

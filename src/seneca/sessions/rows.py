@@ -136,6 +136,7 @@ def _size(text: str | None) -> int:
     return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
+CHANGEABLE_COLUMNS: Final = SessionRow.__struct_fields__[SessionRow.__struct_fields__.index("started_at") :]
 KEPT_COLUMNS: Final = ("module_name", "position")  # of a result that is updated
 RESULT_KEY: Final = ("bucket", "learner_id", "session_id")
 SESSION_COLUMNS: Final = ", ".join(SessionRow.__struct_fields__)
@@ -153,10 +154,12 @@ UPDATE sessions SET activity = :activity, active_milliseconds = :active_millisec
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
 """
 """What an update of an open session changes. It names no column of an index, which SQLite would write again."""
-UPDATE_SESSION = """
-UPDATE sessions SET started_at = :started_at, ended_at = :ended_at, ended_by = :ended_by, idle_since = :idle_since,
-    activity = :activity, active_milliseconds = :active_milliseconds, results = :results, points = :points, bytes = :bytes
+UPDATE_SESSION = f"""
+UPDATE sessions SET {", ".join(f"{column} = :{column}" for column in CHANGEABLE_COLUMNS)}
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+SESSION_UPSERT = f"""{INSERT_SESSION}ON CONFLICT (bucket, learner_id, id) DO UPDATE SET
+    {", ".join(f"{column} = excluded.{column}" for column in CHANGEABLE_COLUMNS)}
 """
 
 SESSION = f"""

@@ -13,6 +13,8 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from seneca.accounts import Learner
+from seneca.courses.topics import CourseHead
 from seneca.errors import SessionEnded, SessionFull
 from seneca.sessions import activity
 from seneca.sessions.rows import RecordedResult, ResultRow, SessionRow
@@ -47,6 +49,14 @@ class SessionState:
         self.added: list[str] = []
         """The names of the new results."""
         self._idle_ms = idle_ms
+
+    def copy(self) -> "SessionState":
+        """A copy, to be changed without changing this one."""
+        copy = SessionState(self.row, self.results, self._idle_ms)
+        copy.stored = self.stored
+        copy.changed = dict(self.changed)
+        copy.added = list(self.added)
+        return copy
 
     @property
     def has_new_times(self) -> bool:
@@ -184,6 +194,27 @@ class SessionState:
         intervals = activity.parse(row.activity)
         active = activity.active_ms(row.started_at, row.ended_at, intervals, self._idle_ms)
         return replace(row, active_milliseconds=active)
+
+
+def new_row(learner: Learner, id: str, course: CourseHead, topic: str, started_at: int) -> SessionRow:
+    """The row of a session that starts, at a time in milliseconds since 1970."""
+    return SessionRow(
+        bucket=learner.bucket,
+        learner_id=learner.id,
+        id=id,
+        course_id=course.id,
+        course_title=course.title,
+        topic=topic,
+        started_at=started_at,
+        ended_at=None,
+        ended_by=None,
+        idle_since=started_at,
+        activity=None,
+        active_milliseconds=0,
+        results=0,
+        points=0,
+        bytes=0,
+    )
 
 
 def check_limits(results: int, size: int) -> None:

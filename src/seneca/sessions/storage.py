@@ -46,6 +46,6 @@ def save(
         tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in state.changed.values()])
     learner_course = LearnerCourse(row.bucket, row.learner_id, row.course_id)
     if state.added:
-        totals.add_names(tx, learner_course, state.added, new_names, new_to_bucket)
+        totals.add_names(tx, learner_course, dict.fromkeys(state.added, 1), new_names, new_to_bucket)
     if (delta := state.delta) != TotalsDelta():
         totals.apply(tx, learner_course, delta, len(new_names))

@@ -57,6 +57,49 @@ class CourseNameLookup:
         return new
 
 
+class StoredNames:
+    """The stored names of a course, to which a transaction adds names that are new to a learner.
+
+    Those of the learner's bucket are locked, so that they are not deleted before the learner is counted.
+
+    Args:
+        tx: the transaction.
+        bucket: the learner's bucket.
+        course_id: the course.
+        names: all names that may be added, in order.
+
+    """
+
+    def __init__(self, tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> None:
+        self._in_bucket: set[str] = set()
+        for start in range(0, len(names), MAX_ROWS_PER_STATEMENT):
+            chunk = names[start : start + MAX_ROWS_PER_STATEMENT]
+            pending = tx.select_for_update(LOCK_IN_BUCKET, bucket=bucket, course_id=course_id, values=chunk)
+            self._in_bucket |= _texts(pending)
+        missing = [name for name in names if name not in self._in_bucket]
+        self._count = count(tx, course_id) if missing else 0
+        self._in_course = set(self._in_bucket)
+        if self._count + len(missing) > MAX_NAMES:
+            self._in_course.update(row[0] for row in tx.fetch_in(IN_COURSE, missing, course_id=course_id))
+
+    def add(self, names: Sequence[str]) -> None:
+        """Add names, or none of them if the course would have too many.
+
+        Raises:
+            TooManyNames: with them the course would have too many names.
+
+        """
+        new = [name for name in names if name not in self._in_course]
+        if new and self._count + len(new) > MAX_NAMES:
+            raise TooManyNames(f"A course holds results under at most {MAX_NAMES:,} distinct module names.")
+        self._count += len(new)
+        self._in_course.update(new)
+
+    def new_to_bucket(self, names: Sequence[str]) -> list[str]:
+        """Of some names, find those that are new to the bucket, in order."""
+        return sorted(name for name in names if name not in self._in_bucket)
+
+
 LOCK_COURSE = "SELECT id FROM courses WHERE id = :course_id"
 LOCK_IN_BUCKET = """
 SELECT module_name FROM course_names

@@ -157,18 +157,20 @@ RETURNING learners
 def add_names(
     tx: Transaction,
     learner_course: LearnerCourse,
-    names: Sequence[str],
+    results: Mapping[str, int],
     new: Sequence[str],
     new_to_bucket: Sequence[str],
 ) -> None:
-    """Add one result of the learner under each name. ``new`` are new to the learner, and ``new_to_bucket`` also to the bucket."""
+    """Add a number of results of the learner under each name. ``new`` are new to the learner, ``new_to_bucket`` also to the bucket."""
     course_names.add(tx, learner_course.bucket, learner_course.course_id, new_to_bucket)
     key = {
         "bucket": learner_course.bucket,
         "learner_id": learner_course.learner_id,
         "course_id": learner_course.course_id,
     }
-    tx.insert_many_later(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
+    tx.insert_many_later(
+        ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": number} for name, number in results.items()]
+    )
     if new:
         in_order = sorted(new)  # a fixed order, so that two learners do not deadlock
         course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
