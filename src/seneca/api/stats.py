@@ -6,6 +6,7 @@ from litestar import Request, get
 
 from seneca import accounts
 from seneca.accounts import Learner
+from seneca.api.session_filter import PARAMS, read_filter
 from seneca.api.statistics_response import respond
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, CourseNotFound, SessionNotFound
@@ -16,7 +17,8 @@ from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
 from seneca.http.responses import AsgiResponse, Response, json_response
-from seneca.sessions import queries as session_queries
+from seneca.sessions import lists
+from seneca.sessions.queries import Session
 from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import SessionStatistics, Statistics
 
@@ -26,12 +28,12 @@ STATISTICS_RESPONSE = ResponseSpec(200, "The statistics.", Statistics, examples.
 SESSION_STATISTICS_RESPONSE = ResponseSpec(200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS)
 SESSIONS_RESPONSE = ResponseSpec(
     200,
-    "Sessions, oldest first.",
-    list[session_queries.Session],
+    "Sessions, by start.",
+    list[Session],
     [examples.SESSION],
     pagination.LINK,
 )
-PAGE_PARAMS = ["limit", "cursor"]
+PAGE_PARAMS = ["limit", "cursor", *PARAMS]
 
 
 @get(
@@ -44,8 +46,9 @@ async def sessions_of_course(request: AnyRequest) -> Response:
     If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
     """
     params = pagination.page_params(request)
-    after = params.after(session_queries.Cursor, session_queries.FIRST_PAGE)
-    page = await scan(request, session_queries.page_of_course_or_id, path_uuid(request, "id"), after, params.limit)
+    filter_ = read_filter(params.filters)
+    after = params.after(lists.Cursor, filter_.first)
+    page = await scan(request, lists.page_of_course_or_id, path_uuid(request, "id"), after, params.limit, filter_)
     return json_response(page.items, headers=params.link(page.next_cursor))
 
 
@@ -162,8 +165,9 @@ async def account_sessions(request: AnyRequest) -> Response:
 
 async def _sessions_of(request: AnyRequest, learner: Learner) -> Response:
     params = pagination.page_params(request)
-    after = params.after(session_queries.Cursor, session_queries.FIRST_PAGE)
-    page = await scan(request, session_queries.page_of_learner, learner, after, params.limit)
+    filter_ = read_filter(params.filters)
+    after = params.after(lists.Cursor, filter_.first)
+    page = await scan(request, lists.page_of_learner, learner, after, params.limit, filter_)
     return json_response(page.items, headers=params.link(page.next_cursor))
 
 

@@ -13,7 +13,7 @@ from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
 from seneca.database import Transaction
 from seneca.sessions import learner_quotas
-from seneca.sessions import queries as session_queries
+from seneca.sessions import lists as session_lists
 from seneca.sessions.learner_quotas import Quota
 from seneca.sessions.queries import Session
 from seneca.stats import queries as statistics_queries
@@ -118,8 +118,8 @@ def _quota(quota: Quota | None) -> HourlyQuota | None:
 
 
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
-    after: session_queries.Cursor | None = session_queries.FIRST_PAGE
+    after: session_lists.Cursor | None = session_lists.ALL.first
     while after is not None:
-        page = session_queries.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE)
+        page = session_lists.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE)
         yield from page.items
         after = page.next_cursor

@@ -1,6 +1,6 @@
 """Queries for one session, and for pages of sessions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from operator import attrgetter
 
@@ -8,13 +8,10 @@ from msgspec import Struct
 
 from seneca.accounts import Learner
 from seneca.common import scores
-from seneca.common.pages import MAX_PAGE_BYTES, Page, count_fitting
-from seneca.common.text_types import CursorText
-from seneca.common.times import EARLIEST_MS, MINUTE_MS, TimeMs, to_iso
-from seneca.database import Row, Transaction
-from seneca.errors import Ambiguous, CourseNotFound, SessionNotFound
-from seneca.sessions.commands import COURSE_WITH_ID
-from seneca.sessions.results import EMPTY_PART, ModuleResult, to_response
+from seneca.common.times import MINUTE_MS, to_iso
+from seneca.database import Transaction
+from seneca.errors import Ambiguous, SessionNotFound
+from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import RESULT_COLUMNS, SESSION, SESSION_COLUMNS, EndedBy, ResultRow, SessionRow
 
 
@@ -148,103 +145,3 @@ def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
 
     """
     return load(tx, [find_only(tx, id) if learner is None else find(tx, learner, id)])[0]
-
-
-# -- lists -------------------------------------------------------------------------------------
-
-PAGE_OF_LEARNER = f"""
-SELECT {SESSION_COLUMNS} FROM sessions
-WHERE bucket = :bucket AND learner_id = :learner_id AND (started_at, id) > (:after_time, :after_id)
-ORDER BY started_at, id
-LIMIT :limit
-"""
-PAGE_OF_COURSE = f"""
-SELECT {SESSION_COLUMNS} FROM sessions
-WHERE course_id = :course_id AND (started_at, id, learner_id) > (:after_time, :after_id, :after_learner)
-ORDER BY started_at, id, learner_id
-LIMIT :limit
-"""
-PAGE_WITH_ID = f"""
-SELECT {SESSION_COLUMNS} FROM sessions
-WHERE id = :id AND (started_at, learner_id) > (:after_time, :after_learner)
-ORDER BY started_at, learner_id
-LIMIT :limit
-"""
-
-SESSION_BYTES = 400  # the approximate size on the wire of a session without results
-MEASURED_FROM_BYTES = MAX_PAGE_BYTES // 12
-"""A page that is estimated smaller fits in any case: escapes make a byte six at most, titles and topics add 3 MiB at most."""
-
-Cursor = tuple[TimeMs, CursorText, CursorText]
-"""The start, id and learner's id of the last session of a page."""
-FIRST_PAGE: Cursor = (EARLIEST_MS, "", "")
-
-
-def page_of_learner(tx: Transaction, learner: Learner, after: Cursor, limit: int) -> Page[Session, Cursor]:
-    """List a learner's sessions, by start, then id."""
-    rows = tx.stream(
-        PAGE_OF_LEARNER,
-        bucket=learner.bucket,
-        learner_id=learner.id,
-        after_time=after[0],
-        after_id=after[1],
-        limit=limit + 1,
-    )
-    return _page(tx, rows, limit)
-
-
-def page_of_course_or_id(tx: Transaction, id: str, after: Cursor, limit: int) -> Page[Session, Cursor]:
-    """List the sessions of the course with this id, or if there is no such course, those with this session id.
-
-    Raises:
-        CourseNotFound: neither a course nor a session has this id.
-
-    """
-    if tx.fetch_one(COURSE_WITH_ID, id=id):
-        rows = tx.stream(
-            PAGE_OF_COURSE,
-            course_id=id,
-            after_time=after[0],
-            after_id=after[1],
-            after_learner=after[2],
-            limit=limit + 1,
-        )
-        return _page(tx, rows, limit)
-    page = _page(
-        tx,
-        tx.stream(
-            PAGE_WITH_ID,
-            id=id,
-            after_time=after[0],
-            after_learner=after[2],
-            limit=limit + 1,
-        ),
-        limit,
-    )
-    if not page.items and after == FIRST_PAGE:
-        raise CourseNotFound("There is neither a course nor a session with this id.")
-    return page
-
-
-def _page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cursor]:
-    """Load rows into a page, which ends early if it would exceed ``MAX_PAGE_BYTES``.
-
-    The number of rows to load is estimated from their stored size. Escaping can make the encoded page larger, so the
-    loaded sessions of a large page are measured again.
-    """
-    page_rows: list[SessionRow] = []
-    size = 0
-    has_more = False
-    for columns in rows:
-        row = SessionRow(*columns)
-        size += SESSION_BYTES + row.bytes + row.results * 3 * len(EMPTY_PART)
-        if page_rows and (len(page_rows) == limit or size > MAX_PAGE_BYTES):
-            has_more = True
-            break
-        page_rows.append(row)
-    sessions = load(tx, page_rows)
-    if size >= MEASURED_FROM_BYTES and (count := count_fitting(sessions)) < len(sessions):
-        del sessions[count:], page_rows[count:]
-        has_more = True
-    last = page_rows[-1] if has_more else None
-    return Page(sessions, None if last is None else (last.started_at, last.id, last.learner_id))
