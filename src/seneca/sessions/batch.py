@@ -36,9 +36,8 @@ from seneca.sessions.rows import (
     SessionRow,
 )
 from seneca.sessions.state import SessionState, new_row
-from seneca.stats import totals
 from seneca.stats.name_batch import NameBatch
-from seneca.stats.totals import LearnerCourse, TotalsDelta
+from seneca.stats.totals import LearnerCourse, TotalsChange
 
 MAX_STORED_BYTES: Final = 16 * 1024 * 1024  # of stored results that are read at a time
 
@@ -135,7 +134,7 @@ class Batch:
         self._voided = {row[0] for row in voided.fetchall()}
         self._rows = {row.id: row for row in (SessionRow(*columns) for columns in rows.fetchall())}
         self._names = self._lock_names(items)
-        self._deltas = {course_id: TotalsDelta() for course_id in self._names}
+        self._change = TotalsChange()
 
     def _lock_names(self, items: Sequence[BatchItem]) -> dict[str, NameBatch]:
         """Lock the learner's totals in each course of the items, in order, and look up the names of the items' results."""
@@ -237,7 +236,7 @@ class Batch:
         return new_row(self._learner, item.session_id, course, item.topic, started_at)
 
     def _save(self, states: Sequence[SessionState]) -> None:
-        """Store new and changed sessions and results, and add the changes to the totals' deltas."""
+        """Store new and changed sessions and results, and add them to the change of the totals."""
         changed = [state for state in states if state.row != state.stored]
         new = [asdict(state.row) for state in changed if state.stored is None]
         self._tx.insert_many_later(INSERT_SESSION, new)
@@ -252,12 +251,12 @@ class Batch:
         )
         for state in changed:
             self._rows[state.row.id] = state.row
-            self._deltas[state.row.course_id] += state.delta
+            self._change.add(state.row)
+            if state.stored is not None:
+                self._change.subtract(state.stored)
 
     def save_totals(self) -> None:
-        """Apply the changes of all items to the totals, course by course in order."""
-        for course_id, delta in self._deltas.items():
-            names = self._names[course_id]
-            names.write(self._tx)
-            if delta != TotalsDelta():
-                totals.apply(self._tx, names.learner_course, delta, names.new_names)
+        """Apply the changes of all items to the totals."""
+        for names in self._names.values():  # by course in order, so that two learners do not deadlock
+            names.write(self._tx, self._change)
+        self._change.write_later(self._tx)

@@ -35,7 +35,6 @@ from seneca.sessions.rows import (
 )
 from seneca.sessions.state import SessionState, new_row
 from seneca.stats import course_names, totals
-from seneca.stats.totals import LearnerCourse, TotalsDelta
 
 MAX_LEARNER_NAMES = 2000
 
@@ -95,7 +94,7 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
         raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
     session = new_row(learner, id_, course, payload.topic, started_at)
     tx.execute_later(INSERT_SESSION, **asdict(session))
-    totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
+    totals.apply(tx, None, session)
     return id_, True
 
 

@@ -4,7 +4,7 @@ A column is declared once, as a field of one of these structs; the lists of colu
 """
 
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +39,9 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     results: int
     points: int
     bytes: int
+
+    sessions: ClassVar[int] = 1
+    """A session counts as one: a total, as ``results`` and ``points`` are."""
 
     @property
     def duration_ms(self) -> int:

@@ -18,7 +18,6 @@ from seneca.courses.topics import CourseHead
 from seneca.errors import SessionEnded, SessionFull
 from seneca.sessions import activity
 from seneca.sessions.rows import RecordedResult, ResultRow, SessionRow
-from seneca.stats.totals import TotalsDelta
 
 MAX_MODULES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -68,12 +67,6 @@ class SessionState:
             stored.ended_by,
             stored.idle_since,
         )
-
-    @property
-    def delta(self) -> TotalsDelta:
-        """The change of the totals."""
-        delta = TotalsDelta.of(self.row)
-        return delta if self.stored is None else delta - TotalsDelta.of(self.stored)
 
     def record(self, updates: Sequence[RecordedResult], now: int, device_end: int | None = None) -> list[ResultRow]:
         """Merge updates into the results, and return the results of these modules.

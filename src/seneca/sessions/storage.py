@@ -10,7 +10,7 @@ from seneca.errors import SessionNotFound
 from seneca.sessions.rows import RESULT_UPSERT, SESSION, UPDATE_RECORD, UPDATE_SESSION, SessionRow
 from seneca.sessions.state import SessionState
 from seneca.stats import totals
-from seneca.stats.totals import LearnerCourse, TotalsDelta
+from seneca.stats.totals import LearnerCourse
 
 
 def lock(tx: Transaction, learner: Learner, session_id: str) -> SessionState:
@@ -44,8 +44,6 @@ def save(
     key = {"bucket": row.bucket, "learner_id": row.learner_id, "session_id": row.id}
     if state.changed:
         tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in state.changed.values()])
-    learner_course = LearnerCourse(row.bucket, row.learner_id, row.course_id)
     if state.added:
-        totals.add_names(tx, learner_course, dict.fromkeys(state.added, 1), new_names, new_to_bucket)
-    if (delta := state.delta) != TotalsDelta():
-        totals.apply(tx, learner_course, delta, len(new_names))
+        totals.add_names(tx, LearnerCourse.of(row), dict.fromkeys(state.added, 1), new_names, new_to_bucket)
+    totals.apply(tx, state.stored, row, len(new_names))

@@ -20,8 +20,7 @@ from seneca.database import Database, Transaction
 from seneca.errors import ServiceUnavailable
 from seneca.sessions.rows import SESSION_COLUMNS, UPDATE_SESSION, SessionRow
 from seneca.sessions.state import SessionState
-from seneca.stats.totals import LearnerCourse
-from seneca.stats.totals_batch import DeltaBatch
+from seneca.stats.totals import TotalsChange
 
 POLL_SECONDS: Final = 30.0
 MAX_CANDIDATES: Final = 1000  # read at a time
@@ -61,17 +60,18 @@ def end_forgotten(tx: Transaction, bucket: int, ids: Sequence[str], before: int)
         The number of ended sessions.
 
     """
-    deltas = DeltaBatch(bucket)
+    change = TotalsChange()
     ended = 0
     for row in tx.select_for_update(LOCK, bucket=bucket, values=ids, before=before).fetchall():
-        state = SessionState(SessionRow(*row), {}, tx.idle_ms)
+        session = SessionRow(*row)
+        state = SessionState(session, {}, tx.idle_ms)
         state.end_forgotten(before)
         tx.execute_later(UPDATE_SESSION, **asdict(state.row))
         if state.row.ended_at is not None:
             ended += 1
-            deltas.add(LearnerCourse(bucket, state.row.learner_id, state.row.course_id), state.delta, ())
-    if ended:
-        deltas.write(tx)
+            change.subtract(session)
+            change.add(state.row)
+    change.write_later(tx)
     return ended
 
 

@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from msgspec.structs import asdict
+
 from seneca.database import Transaction
 from seneca.errors import TooManyLearnerNames
 from seneca.stats import course_names, totals
-from seneca.stats.totals import LearnerCourse
+from seneca.stats.tables import LEARNER_TOTALS
+from seneca.stats.totals import LearnerCourse, TotalsChange
 
 MAX_LEARNER_NAMES: Final = 2000
 
@@ -33,12 +36,8 @@ class NameBatch:
     """
 
     def __init__(self, tx: Transaction, learner_course: LearnerCourse, names: Collection[str]) -> None:
-        self.learner_course = learner_course
-        key = {
-            "bucket": learner_course.bucket,
-            "learner_id": learner_course.learner_id,
-            "course_id": learner_course.course_id,
-        }
+        self._learner_course = learner_course
+        key = asdict(learner_course)
         row = tx.select_for_update(LEARNER_NAME_COUNT, **key).fetchone()
         self._learner_count = 0 if row is None else int(row[0])
         self._known = {row[0] for row in tx.fetch_in(KNOWN_TO_LEARNER, list(names), **key)}
@@ -65,13 +64,9 @@ class NameBatch:
         self._new |= dict.fromkeys(new)
         self._results.update(names)
 
-    @property
-    def new_names(self) -> int:
-        """The number of added names that are new to the learner."""
-        return len(self._new)
-
-    def write(self, tx: Transaction) -> None:
-        """Store the added names and their numbers of results."""
+    def write(self, tx: Transaction, change: TotalsChange) -> None:
+        """Store the added names and their numbers of results, and add the number of new ones to a change of the totals."""
         if self._results:
             new = list(self._new)
-            totals.add_names(tx, self.learner_course, self._results, new, self._in_course.new_to_bucket(new))
+            totals.add_names(tx, self._learner_course, self._results, new, self._in_course.new_to_bucket(new))
+            change.add_names(LEARNER_TOTALS, asdict(self._learner_course), names=len(new), changes=len(new))
