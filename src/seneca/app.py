@@ -24,13 +24,13 @@ from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.auth.signing_keys import load_signing_keys
 from seneca.auth.token_verifier import TokenVerifier
+from seneca.common.fair_slots import FairSlots
 from seneca.database import MAX_CONCURRENT_EXPORTS, MAX_CONCURRENT_LISTS, open_database
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
-from seneca.http.app_state import AppState
+from seneca.http.app_state import AppState, now_ms
 from seneca.http.auth import guard
 from seneca.http.endpoint import check_declared
-from seneca.http.limits.fair_slots import FairSlots
 from seneca.http.middleware import RequestMiddleware
 from seneca.http.options import options_routes
 from seneca.privacy import erasure_log
@@ -95,6 +95,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
     token_verifier.load_revocations()
     state = AppState(
         settings=settings,
+        clock=now_ms,
         database=database,
         token_verifier=token_verifier,
         password_hashers=PasswordHasherPool(min(MAX_THREADS, settings.cores_each)),

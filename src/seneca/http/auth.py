@@ -113,8 +113,7 @@ async def write_as_admin(
         authorise(tx, caller, "admin", target=target)
         return work(tx, now)
 
-    async with state.sign_in_slots.slot(caller.id):
-        return await state.database.write(authorise_and_work, now_ms())
+    return await state.write_in_slot(caller.id, authorise_and_work, now_ms())
 
 
 def current_caller(connection: Connection) -> Caller:
