@@ -7,16 +7,13 @@ from litestar import Request, delete, get
 from msgspec import Struct
 
 from seneca import accounts, audit
-from seneca.accounts import Credentials
-from seneca.api.auth import authenticate_by_password
-from seneca.auth import login_throttle, passwords
-from seneca.auth.login_throttle import LoginAttempt
-from seneca.auth.password_hasher_pool import HashingSlot
+from seneca.auth import login, passwords
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
 from seneca.http import examples
 from seneca.http.app_state import app_state, now_ms
-from seneca.http.auth import current_caller, write_as_admin
+from seneca.http.auth import current_caller, log_failed_login, write_as_admin
+from seneca.http.client_address import client_address
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import export
 from seneca.http.requests import path_uuid, read_body
@@ -100,18 +97,9 @@ async def erase_own(request: AnyRequest) -> Response:
     caller, state = current_caller(request), app_state(request)
     account = await state.database.read(accounts.get, caller.id)
     now = now_ms()
-
-    async def erase(credentials: Credentials, attempt: LoginAttempt, _: HashingSlot) -> erasure.ErasureResult | None:
-        if credentials.id != caller.id:  # the name belongs to another account by now
-            raise AccountNotFound
-
-        def work(tx: Transaction) -> erasure.ErasureResult | None:
-            login_throttle.withdraw(tx, attempt)
-            return erasure.erase_self(tx, caller, credentials, now)
-
-        return await state.database.write(work)
-
-    result = await authenticate_by_password(request, account.username, payload.password, erase)
+    with log_failed_login(request):
+        async with login.authenticate(state, account.username, payload.password, client_address(request)) as verified:
+            result = await state.database.write(erasure.erase_self, caller, verified.account, verified.attempt, now)
     state.token_verifier.revoke([*result.sign_ins, caller.sign_in])
     await state.erasure_worker.finish_erasure(caller.id, now, is_complete=result.is_complete)
     return empty_response()

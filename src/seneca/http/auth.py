@@ -1,20 +1,25 @@
 """Authentication and authorisation of requests, and the guard that runs before every route."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import structlog
 from litestar import Request
 
 from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
-from seneca.errors import Forbidden, Unauthenticated
+from seneca.errors import Forbidden, InvalidCredentials, TooManyRequests, Unauthenticated
 from seneca.http.app_state import Connection, app_state, now_ms
+from seneca.http.client_address import client_address
 from seneca.http.endpoint import Operation, UndeclaredRoute, check_query
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 CALLER = "caller"
 """Key of the request's scope: the ``Caller`` that the guard authenticated."""
@@ -114,6 +119,22 @@ async def write_as_admin(
         return work(tx, now)
 
     return await state.write_in_slot(caller.id, authorise_and_work, now_ms())
+
+
+@contextmanager
+def log_failed_login(request: Request[Any, Any, Any]) -> Iterator[None]:
+    """Log that the block rejects a password, with the account's id and a keyed hash of the address, never with the name."""
+    try:
+        yield
+    except (InvalidCredentials, TooManyRequests) as error:
+        log.warning(
+            "login failed",
+            request=request.scope.get("request_id"),
+            account=error.account,
+            address=app_state(request).token_verifier.keys.pseudonym(client_address(request)),
+            reason=error.code,
+        )
+        raise
 
 
 def current_caller(connection: Connection) -> Caller:

@@ -15,10 +15,11 @@ from seneca.accounts import Account, Credentials, Learner
 from seneca.auth import login_throttle, sign_ins
 from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
+from seneca.auth.login_throttle import LoginAttempt
 from seneca.common.ids import bucket_of
 from seneca.common.times import LATEST_MS
 from seneca.database import Database, Transaction
-from seneca.errors import AccountNotFound, LastAdministrator, ServiceUnavailable
+from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, ServiceUnavailable
 from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
@@ -171,21 +172,31 @@ def erase_at_once(tx: Transaction, account_id: str, now: int) -> None:
         pass
 
 
-def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> ErasureResult | None:
+def erase_self(
+    tx: Transaction, caller: Caller, verified: Credentials, attempt: LoginAttempt, now: int
+) -> ErasureResult:
     """Erase the caller's account after the password was verified.
 
-    Returns:
-        None if the password has changed since the verification: the caller must verify again.
+    Args:
+        tx: the transaction.
+        caller: the caller.
+        verified: the credentials against which the password was verified.
+        attempt: the counted login attempt.
+        now: milliseconds since 1970.
 
     Raises:
-        AccountNotFound: the account no longer exists.
+        AccountNotFound: the account no longer exists, or no longer has the name that was verified.
         LastAdministrator: it is the only administrator.
         Unauthenticated: the caller's sign-in has ended.
+        InvalidCredentials: the password has changed since the verification.
 
     """
-    lock_account(tx, verified.id)
+    if verified.id != caller.id:
+        raise AccountNotFound
+    login_throttle.withdraw(tx, attempt)
+    lock_account(tx, caller.id)
     authorise(tx, caller)
-    current = accounts.credentials_of(tx, verified.id)
+    current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
-        return None
-    return erase(tx, verified.id, verified.id, now)
+        raise InvalidCredentials(account=caller.id)
+    return erase(tx, caller.id, caller.id, now)
