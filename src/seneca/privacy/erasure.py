@@ -19,7 +19,7 @@ from seneca.auth.login_throttle import LoginAttempt
 from seneca.common.ids import bucket_of
 from seneca.common.times import LATEST_MS
 from seneca.database import Database, Transaction
-from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, ServiceUnavailable
+from seneca.errors import AccountNotFound, InvalidCredentials, ServiceUnavailable
 from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
@@ -54,9 +54,7 @@ def lock_account(tx: Transaction, id: str, *, allow_last_administrator: bool = F
         raise AccountNotFound
     account = accounts.account_of(row)
     if account.role == "admin" and not allow_last_administrator:
-        tx.select_for_update(accounts.ADMINISTRATORS)  # again, for those who have become administrators since
-        if tx.fetch_one(accounts.ANOTHER_ADMINISTRATOR, id=id) is None:
-            raise LastAdministrator
+        accounts.check_not_last_administrator(tx, id)
     return account
 
 
