@@ -5,15 +5,13 @@ from typing import Any
 from litestar import Request, delete, get, post, put
 from msgspec import Struct
 
-from seneca import audit, courses
-from seneca.audit import Action
+from seneca import courses
 from seneca.common.text_types import CursorText
-from seneca.courses import Course, CourseChange, NewCourse
-from seneca.database import Transaction
+from seneca.courses import Course, CourseChange, NewCourse, commands
 from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
 from seneca.http import examples, pagination
-from seneca.http.app_state import app_state
-from seneca.http.auth import current_caller, write_as_admin
+from seneca.http.app_state import app_state, now_ms
+from seneca.http.auth import write_as_caller
 from seneca.http.endpoint import KIBIBYTE, ResponseSpec, operation
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import header, path_text, read_body
@@ -45,12 +43,7 @@ class CreateCourseResponse(Struct, frozen=True, rename="camel"):
 async def create(request: Request[Any, Any, Any]) -> Response:
     """Create a course."""
     payload = await read_body(request, NewCourse, MAX_COURSE_BYTES)
-    caller = current_caller(request)
-
-    def work(tx: Transaction, now: int) -> Course:
-        return _record(tx, caller.id, "course.created", courses.create(tx, payload, now), now)
-
-    course = await write_as_admin(request, caller, work)
+    course = await write_as_caller(request, commands.create, payload, now_ms())
     return json_response(CreateCourseResponse("Course created successfully", course), 201)
 
 
@@ -117,12 +110,7 @@ async def change(request: Request[Any, Any, Any]) -> Response:
     """
     payload = await read_body(request, CourseChange, MAX_COURSE_BYTES)
     identifier, condition = path_text(request, "courseIdentifier"), header(request, b"if-match")
-    caller = current_caller(request)
-
-    def work(tx: Transaction, now: int) -> Course:
-        return _record(tx, caller.id, "course.changed", courses.change(tx, identifier, payload, condition), now)
-
-    course = await write_as_admin(request, caller, work)
+    course = await write_as_caller(request, commands.change, identifier, payload, if_match=condition, now=now_ms())
     return json_response(course, headers={"ETag": course.etag})
 
 
@@ -138,18 +126,8 @@ async def change(request: Request[Any, Any, Any]) -> Response:
 )
 async def remove(request: Request[Any, Any, Any]) -> Response:
     """Delete a course that has no sessions."""
-    identifier, caller = path_text(request, "courseIdentifier"), current_caller(request)
-
-    def work(tx: Transaction, now: int) -> Course:
-        return _record(tx, caller.id, "course.deleted", courses.delete(tx, identifier), now)
-
-    await write_as_admin(request, caller, work)
+    await write_as_caller(request, commands.delete, path_text(request, "courseIdentifier"), now_ms())
     return empty_response()
-
-
-def _record(tx: Transaction, actor: str, action: Action, course: Course, now: int) -> Course:
-    audit.record(tx, actor, action, course.id, now)
-    return course
 
 
 ROUTES = [create, one, page, change, remove]

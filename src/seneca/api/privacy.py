@@ -6,13 +6,13 @@ from typing import Any, Final
 from litestar import Request, delete, get
 from msgspec import Struct
 
-from seneca import accounts, audit
+from seneca import accounts
 from seneca.auth import login, passwords
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
 from seneca.http import examples
 from seneca.http.app_state import app_state, now_ms
-from seneca.http.auth import current_caller, log_failed_login, write_as_admin
+from seneca.http.auth import current_caller, log_failed_login, write_as_caller
 from seneca.http.client_address import client_address
 from seneca.http.endpoint import ResponseSpec, operation
 from seneca.http.limits.long_reads import export
@@ -66,13 +66,10 @@ async def export_anothers(request: AnyRequest) -> FileResponse:
 
     The export is recorded in the audit log.
     """
-    user_id, caller = path_uuid(request, "userId"), current_caller(request)
-
-    def record(tx: Transaction, now: int) -> None:
-        accounts.get(tx, user_id)
-        audit.record(tx, caller.id, "account.exported", user_id, now)
-
-    await write_as_admin(request, caller, record)  # before the export, so that none goes unrecorded
+    user_id = path_uuid(request, "userId")
+    await write_as_caller(
+        request, data_export.record, user_id, now_ms()
+    )  # before the export, so that none goes unrecorded
     return await export_account(request, user_id)
 
 
@@ -120,15 +117,8 @@ async def erase_another(request: AnyRequest) -> Response:
 
     Every statistic is corrected accordingly, and the account's sign-ins end. To erase your own account, use `DELETE /auth/me`.
     """
-    user_id, caller = path_uuid(request, "userId"), current_caller(request)
-    state, now = app_state(request), now_ms()
-    if user_id == caller.id:
-        raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
-
-    def erase(tx: Transaction, _: int) -> erasure.ErasureResult:
-        return erasure.erase(tx, caller.id, user_id, now)
-
-    result = await write_as_admin(request, caller, erase, target=user_id)
+    user_id, state, now = path_uuid(request, "userId"), app_state(request), now_ms()
+    result = await write_as_caller(request, erasure.erase_another, user_id, now)
     state.token_verifier.revoke(result.sign_ins)
     await state.erasure_worker.finish_erasure(user_id, now, is_complete=result.is_complete)
     return empty_response()

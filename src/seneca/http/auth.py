@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from litestar import Request
 
 from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
-from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
 from seneca.errors import Forbidden, InvalidCredentials, TooManyRequests, Unauthenticated
-from seneca.http.app_state import Connection, app_state, now_ms
+from seneca.http.app_state import Connection, app_state
 from seneca.http.client_address import client_address
 from seneca.http.endpoint import Operation, UndeclaredRoute, check_query
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -90,35 +90,19 @@ def check_still_signed_in(connection: Connection) -> None:
         authenticate(connection)
 
 
-async def write_as_admin(
+async def write_as_caller(
     request: Request[Any, Any, Any],
-    caller: Caller,
-    work: Callable[[Transaction, int], T],
-    *,
-    target: str | None = None,
+    f: Callable[Concatenate[Transaction, Caller, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
-    """Run an administrator's write. Its transaction checks their sign-in and role again.
+    """Run the write ``f(tx, caller, …)``, which checks the caller's sign-in and role again.
 
-    The write holds a sign-in slot, so that administrators who wait for each other leave connections for other writes.
-
-    Args:
-        request: the request.
-        caller: the administrator.
-        work: the write; it takes the transaction and the time in milliseconds.
-        target: the id of the account that the write changes, if any.
-
-    Raises:
-        Unauthenticated: the sign-in has ended.
-        Forbidden: the caller is no longer an administrator.
-
+    It holds a sign-in slot, so that administrators who wait for each other leave connections for other writes.
     """
-    state = app_state(request)
-
-    def authorise_and_work(tx: Transaction, now: int) -> T:
-        authorise(tx, caller, "admin", target=target)
-        return work(tx, now)
-
-    return await state.write_in_slot(caller.id, authorise_and_work, now_ms())
+    caller = current_caller(request)
+    return await app_state(request).write_in_slot(caller.id, f, caller, *args, **kwargs)
 
 
 @contextmanager

@@ -14,12 +14,17 @@ from seneca import accounts, audit
 from seneca.accounts import Account, Credentials, Learner
 from seneca.auth import login_throttle, sign_ins
 from seneca.auth.access_tokens import Caller
-from seneca.auth.authorisation import authorise
+from seneca.auth.authorisation import Actor, authorise
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.common.ids import bucket_of
 from seneca.common.times import LATEST_MS
 from seneca.database import Database, Transaction
-from seneca.errors import AccountNotFound, InvalidCredentials, ServiceUnavailable
+from seneca.errors import (
+    AccountNotFound,
+    InvalidCredentials,
+    OwnAccount,
+    ServiceUnavailable,
+)
 from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
@@ -168,6 +173,21 @@ def erase_at_once(tx: Transaction, account_id: str, now: int) -> None:
         erase(tx, None, account_id, now, allow_last_administrator=True)
     while not delete_batch(tx, account_id):
         pass
+
+
+def erase_another(tx: Transaction, actor: Actor, id: str, now: int) -> ErasureResult:
+    """Erase another account, as an administrator or at the command line.
+
+    Raises:
+        OwnAccount: it is the actor's own account.
+        Unauthenticated, Forbidden: the actor is no longer a signed-in administrator.
+        AccountNotFound, LastAdministrator: as ``erase``.
+
+    """
+    if id == actor.id:
+        raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
+    authorise(tx, actor, "admin", target=id)
+    return erase(tx, actor.id, id, now)
 
 
 def erase_self(
