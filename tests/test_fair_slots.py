@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seneca.http.limits.fair_slots import FairSlots
+from seneca.common.fair_slots import FairSlots
 from tests.conftest import PASSWORD, running, seneca, sign_in
 from tests.exchange import ALICE_ID, CHARLIE_ID, course, session, user, write
 from tests.exchange import module as line_of_module

@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.app import create_app
 from seneca.http.peer_user import find_uid, is_own_or_root
+from seneca.http.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.settings import STARTED, Settings
 from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
 from tests.wire import clients_of_workers

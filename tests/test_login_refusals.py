@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.api.auth import set_error_account
+from seneca.auth.login import set_error_account
 from seneca.errors import TooManyRequests
 
 pytestmark = pytest.mark.no_database

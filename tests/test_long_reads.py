@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 
 from seneca.auth.access_tokens import Caller
+from seneca.common.fair_slots import FairSlots
 from seneca.errors import Unauthenticated
 from seneca.http.auth import CALLER
 from seneca.http.limits import long_reads
-from seneca.http.limits.fair_slots import FairSlots
 
 pytestmark = pytest.mark.no_database
 

@@ -81,7 +81,7 @@ def furnish(tx: Transaction) -> None:
     """A course and a learner, if they are not there."""
     if tx.fetch_one(courses.BY_ID, id=COURSE):
         return
-    courses.create(tx, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), NOW, COURSE)
+    courses.insert(tx, NewCourse("Mathematics", "GCSE", [Topic("Number", [])]), NOW, COURSE)
     names = {"username": "alice", "email": "alice@example.org"}
     accounts.create(tx, id=LEARNER, **names, role="user", password_hash=None, created_at=NOW)
 

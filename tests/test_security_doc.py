@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from seneca.api import registration
 from seneca.auth import (
     access_tokens,
     login_throttle,
@@ -18,7 +17,7 @@ from seneca.auth import (
     signing_keys,
     token_verifier,
 )
-from seneca.http import endpoint, pagination
+from seneca.http import endpoint, pagination, registration
 from seneca.http.limits import request_body
 from seneca.settings import Settings
 

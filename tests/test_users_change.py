@@ -9,8 +9,9 @@ import httpx
 import jwt
 import pytest
 
-from seneca import accounts
+from seneca.accounts import commands
 from seneca.auth import passwords
+from seneca.auth.authorisation import COMMAND_LINE
 from seneca.common.ids import new_id
 from seneca.common.times import to_iso
 from seneca.database import open_database
@@ -134,7 +135,7 @@ def test_the_last_administrator_cannot_be_demoted(alone: tuple[Server, Person]):
     database = open_database(engine().url(server.data))
     try:
         with pytest.raises(LastAdministrator), database.write_transaction() as tx:
-            accounts.change(tx, ada.id, role="user", password_hash=None)
+            commands.change(tx, COMMAND_LINE, ada.id, role="user", now=0)
     finally:
         database.close()
     assert stored(server, ada) == before

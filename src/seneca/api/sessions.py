@@ -1,14 +1,13 @@
 """Study sessions over HTTP."""
 
 from decimal import Decimal
-from typing import Any
 
-from litestar import Request, get, post, put
 from msgspec import Struct
 
 from seneca.common import scores
 from seneca.common.times import to_iso
 from seneca.errors import (
+    Ambiguous,
     CourseNotFound,
     QuotaExceeded,
     SessionEnded,
@@ -22,13 +21,14 @@ from seneca.errors import (
     TopicNotFound,
 )
 from seneca.http import examples
-from seneca.http.app_state import app_state, now_ms
+from seneca.http.app_state import Request, app_state, now_ms
 from seneca.http.auth import current_caller, current_learner
-from seneca.http.endpoint import ResponseSpec, operation
-from seneca.http.limits.long_reads import scan
-from seneca.http.requests import path_uuid, read_body
+from seneca.http.endpoint import ResponseSpec, endpoint
+from seneca.http.requests import path_uuid, query_uuid
 from seneca.http.responses import Response, empty_response, json_response
-from seneca.sessions import commands, queries, requests
+from seneca.sessions import commands, corrections, queries
+from seneca.sessions.corrections import SessionCorrection
+from seneca.sessions.requests import EndSession, SessionActivity, StartSession, UpdateSession
 from seneca.sessions.results import ModuleResult
 
 
@@ -56,63 +56,57 @@ class EndSessionResponse(Struct, frozen=True, rename="camel"):
     session_end: str
 
 
-@post(
+@endpoint(
+    "POST",
     "/session/startSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=requests.StartSession,
-        example=examples.START_SESSION,
-        responses=[
-            ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
-            ResponseSpec(
-                200,
-                "Started by an earlier identical request; nothing changed.",
-                StartSessionResponse,
-                examples.START_SESSION_RESPONSE,
-            ),
-        ],
-        errors=[CourseNotFound, TopicNotFound, SessionIdTaken, SessionVoided, TooLate, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.START_SESSION,
+    responses=[
+        ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
+        ResponseSpec(
+            200,
+            "Started by an earlier identical request; nothing changed.",
+            StartSessionResponse,
+            examples.START_SESSION_RESPONSE,
+        ),
+    ],
+    errors=[CourseNotFound, TopicNotFound, SessionIdTaken, SessionVoided, TooLate, QuotaExceeded],
 )
-async def start(request: Request[Any, Any, Any]) -> Response:
+async def start(request: Request, data: StartSession) -> Response:
     """Start a session.
 
     With a `sessionId` chosen by the client the request is idempotent: repeating it starts nothing.
     """
-    payload = await read_body(request, requests.StartSession)
     learner, state, now = current_learner(request), app_state(request), now_ms()
-    started_at = payload.started_at(now, state.settings.max_late_days)
+    started_at = data.started_at(now, state.settings.max_late_days)
     async with state.quotas.charge(learner, 0, now):
-        session_id, is_new = await state.database.write(commands.start, learner, payload, started_at)
+        session_id, is_new = await state.database.write(commands.start, learner, data, started_at)
     return json_response(
         StartSessionResponse("Session started created successfully", session_id),
         201 if is_new else 200,
     )
 
 
-@put(
+@endpoint(
+    "PUT",
     "/session/updateSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=requests.UpdateSession,
-        example=examples.UPDATE_SESSION,
-        responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, TooLate, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.UPDATE_SESSION,
+    responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
+    errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, TooLate, QuotaExceeded],
 )
-async def update(request: Request[Any, Any, Any]) -> Response:
+async def update(request: Request, data: UpdateSession) -> Response:
     """Record results of modules.
 
     A part in the request replaces the stored one; a part that is left out stays. The request is atomic.
     """
-    payload = await read_body(request, requests.UpdateSession)
-    session_id = payload.session_id.lower()
+    session_id = data.session_id.lower()
     learner, state, now = current_learner(request), app_state(request), now_ms()
-    updates = payload.results(now, state.settings.max_late_days)
-    async with state.quotas.charge(learner, sum(update.row.bytes for update in updates), now):
-        updated_session = await state.database.write(commands.update, learner, session_id, updates, now=now)
+    results = data.results(now, state.settings.max_late_days)
+    async with state.quotas.charge(learner, sum(result.row.bytes for result in results), now):
+        updated_session = await state.database.write(commands.update, learner, session_id, results, now=now)
     return json_response(
         UpdateSessionResponse(
             "Session updated successfully",
@@ -123,77 +117,115 @@ async def update(request: Request[Any, Any, Any]) -> Response:
     )
 
 
-@put(
+@endpoint(
+    "PUT",
     "/session/endSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=requests.EndSession,
-        example=examples.END_SESSION,
-        responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, TooLate, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.END_SESSION,
+    responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
+    errors=[SessionNotFound, SessionEnded, TooLate, QuotaExceeded],
 )
-async def end(request: Request[Any, Any, Any]) -> Response:
+async def end(request: Request, data: EndSession) -> Response:
     """End a session."""
-    payload = await read_body(request, requests.EndSession)
-    session_id = payload.session_id.lower()
+    session_id = data.session_id.lower()
     learner, state, now = current_learner(request), app_state(request), now_ms()
-    recorded_at = payload.ended_at(now, state.settings.max_late_days)
+    recorded_at = data.ended_at(now, state.settings.max_late_days)
     async with state.quotas.charge(learner, 0, now):
         ended_at = await state.database.write(commands.end, learner, session_id, recorded_at, now=now)
     return json_response(EndSessionResponse("Session ended successfully", session_id, to_iso(ended_at)))
 
 
-@put(
+@endpoint(
+    "PUT",
     "/session/activity",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=requests.SessionActivity,
-        example=examples.SESSION_ACTIVITY,
-        responses=[ResponseSpec(204, "Counted.")],
-        errors=[SessionNotFound, SessionEnded, SessionFull, TooLate, QuotaExceeded],
-    ),
-    status_code=200,  # for the framework only; the response is a 204
+    tag="Study sessions",
+    requires="user",
+    example=examples.SESSION_ACTIVITY,
+    responses=[ResponseSpec(204, "Counted.")],
+    errors=[SessionNotFound, SessionEnded, SessionFull, TooLate, QuotaExceeded],
 )
-async def activity(request: Request[Any, Any, Any]) -> Response:
+async def activity(request: Request, data: SessionActivity) -> Response:
     """Report that the learner is active in a session, without results.
 
-    Each event of a session (its start, updates, activity and end) counts a few minutes as active time, unless the next one follows sooner.
+    Each event of a session (its start, updates, activity) counts some minutes as active time, fewer if the next one follows sooner.
     """
-    payload = await read_body(request, requests.SessionActivity)
     learner, state, now = current_learner(request), app_state(request), now_ms()
-    recorded_at = payload.at(now, state.settings.max_late_days)
+    recorded_at = data.at(now, state.settings.max_late_days)
     async with state.quotas.charge(learner, 0, now):
-        await state.database.write(
-            commands.note_activity,
-            learner,
-            payload.session_id.lower(),
-            recorded_at,
-            now=now,
-        )
+        await state.database.write(commands.note_activity, learner, data.session_id.lower(), recorded_at, now=now)
     return empty_response()
 
 
-@get(
-    "/session/{sessionId:str}",
-    opt=operation(
-        tag="Study sessions",
-        requires="signed-in",
-        responses=[ResponseSpec(200, "The session.", queries.Session, examples.SESSION)],
-        errors=[SessionNotFound],
-    ),
+@endpoint(
+    "GET",
+    "/session/{sessionId}",
+    tag="Study sessions",
+    requires="signed-in",
+    responses=[ResponseSpec(200, "The session.", queries.Session, examples.SESSION)],
+    query=["userId"],
+    errors=[SessionNotFound, Ambiguous],
 )
-async def one(request: Request[Any, Any, Any]) -> Response:
+async def one(request: Request) -> Response:
     """Get a session: learners their own, administrators any.
 
-    If several learners chose the same id, an administrator gets the session that started first.
+    If several learners chose the same id, administrators say with `userId` whose session it is.
     """
-    session_id = path_uuid(request, "sessionId")
-    if current_caller(request).role == "admin":  # many learners may have chosen this id
-        return json_response(await scan(request, queries.get, None, session_id))
-    return json_response(await app_state(request).database.read(queries.get, current_learner(request), session_id))
+    session_id, user_id = path_uuid(request, "sessionId"), query_uuid(request, "userId")
+    database = app_state(request).database
+    if current_caller(request).role == "admin":
+        return json_response(await database.read(queries.get, user_id, session_id))
+    learner = current_learner(request)
+    if user_id not in (None, learner.id):
+        raise SessionNotFound
+    return json_response(await database.read(queries.get, learner.id, session_id))
 
 
-ROUTES = [start, update, end, activity, one]
+@endpoint(
+    "PATCH",
+    "/session/{sessionId}",
+    tag="Study sessions",
+    requires="admin",
+    query=["userId"],
+    example=examples.SESSION_CORRECTION,
+    responses=[ResponseSpec(200, "The corrected session.", queries.Session, examples.SESSION)],
+    errors=[SessionNotFound, Ambiguous],
+)
+async def correct(request: Request, data: SessionCorrection) -> Response:
+    """Set the start or the end of a session, or reopen it with `sessionEnd: null`.
+
+    An end that was set so is not changed by what a device reports later.
+    """
+    session = await app_state(request).database.write(
+        corrections.correct,
+        current_caller(request),
+        path_uuid(request, "sessionId"),
+        query_uuid(request, "userId"),
+        data,
+        now=now_ms(),
+    )
+    return json_response(session)
+
+
+@endpoint(
+    "DELETE",
+    "/session/{sessionId}",
+    tag="Study sessions",
+    requires="admin",
+    query=["userId"],
+    responses=[ResponseSpec(204, "Deleted.")],
+    errors=[SessionNotFound, Ambiguous],
+)
+async def void(request: Request) -> Response:
+    """Delete a session with its results, from all statistics too. Its learner cannot start a session with the same id again."""
+    await app_state(request).database.write(
+        corrections.void,
+        current_caller(request),
+        path_uuid(request, "sessionId"),
+        query_uuid(request, "userId"),
+        now_ms(),
+    )
+    return empty_response()
+
+
+ROUTES = [start, update, end, activity, one, correct, void]

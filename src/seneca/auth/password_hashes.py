@@ -20,14 +20,17 @@ WHERE CAST(properties.value AS INTEGER) < CAST(excluded.value AS INTEGER)
 
 def put(tx: Transaction, account_id: str, password_hash: str) -> None:
     """Set an account's password, and end every wait that its failed sign-ins have caused."""
-    replace(tx, account_id, password_hash)
+    tx.execute_later(PUT, bucket=bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
     raise_failure_step(tx, [password_hash])
     attempt_counters.delete_of_account(tx, account_id)
 
 
-def replace(tx: Transaction, account_id: str, password_hash: str) -> None:
-    """Replace an account's password hash only, because the same password was hashed again."""
-    tx.execute_later(PUT, bucket=bucket_of(account_id, tx.buckets), id=account_id, hash=password_hash)
+RENEW = "UPDATE passwords SET hash = :new WHERE bucket = :bucket AND account_id = :id AND hash = :old"
+
+
+def renew(tx: Transaction, account_id: str, old: str, new: str) -> bool:
+    """Replace an account's password hash by a new one of the same password; returns whether the old one was still stored."""
+    return tx.execute(RENEW, bucket=bucket_of(account_id, tx.buckets), id=account_id, old=old, new=new) == 1
 
 
 def raise_failure_step(tx: Transaction, hashes: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import Row, Transaction
+from seneca.errors import InvalidCredentials
 
 DAY_MS: Final = 86_400_000
 MAX_IDLE_MS: Final = 14 * DAY_MS
@@ -49,20 +50,17 @@ class NewSignIn(Struct, frozen=True):
     """The account's oldest sign-ins, ended because there were too many: for ``TokenVerifier.revoke``."""
 
 
-def start(
-    tx: Transaction, verified: Credentials, new_hash: str | None, attempt: LoginAttempt, now: int
-) -> NewSignIn | None:
+def start(tx: Transaction, verified: Credentials, attempt: LoginAttempt, now: int) -> NewSignIn:
     """Start a sign-in after its password was verified.
 
     Args:
         tx: the transaction.
         verified: the credentials against which the password was verified.
-        new_hash: a new hash of the password, if the stored one is outdated.
         attempt: the counted attempt.
         now: milliseconds since 1970.
 
-    Returns:
-        None if the password, its hash or the name has changed since the verification: the caller must verify again.
+    Raises:
+        InvalidCredentials: the password or the name has changed since the verification.
 
     """
     generation = tx.send(GENERATION)
@@ -71,10 +69,8 @@ def start(
     oldest = tx.send(OLDEST, kept=MAX_SIGN_INS - 1, **key)
     current = accounts.credentials(tx, attempt.name)
     if current is None or (current.id, current.password_hash) != (verified.id, verified.password_hash):
-        return None
+        raise InvalidCredentials(account=verified.id)
     ended, current_generation = oldest.fetchall(), _generation(generation.fetchone())
-    if new_hash is not None:
-        password_hashes.replace(tx, current.id, new_hash)
     login_throttle.record_success(tx, current, attempt, now)
     tx.execute_later(
         DELETE_EXPIRED, oldest=now - MAX_AGE_MS - ACCESS_TOKEN_TTL_MS, longest_idle=now - MAX_IDLE_MS, **key
@@ -191,20 +187,21 @@ def sign_out(tx: Transaction, caller: Caller, now: int) -> None:
 
 def change_password(
     tx: Transaction, caller: Caller, verified: Credentials, attempt: LoginAttempt, *, new_hash: str, now: int
-) -> list[str] | None:
+) -> list[str]:
     """Change the caller's password after the current one was verified, and end the caller's other sign-ins.
 
     Returns:
-        The ids of the ended sign-ins; None if the password has changed since the verification: the caller must verify again.
+        The ids of the ended sign-ins, for ``TokenVerifier.revoke``.
 
     Raises:
         Unauthenticated: the caller's sign-in has ended.
+        InvalidCredentials: the password has changed since the verification.
 
     """
     authorise(tx, caller)
     current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
-        return None
+        raise InvalidCredentials(account=caller.id)
     login_throttle.withdraw(tx, attempt)
     password_hashes.put(tx, current.id, new_hash)
     audit.record(tx, caller.id, "account.password-changed", caller.id, now)

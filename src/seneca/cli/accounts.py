@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from seneca import accounts, audit
-from seneca.accounts import Registration
-from seneca.auth import passwords, setup_token, sign_ins, signing_keys
+from seneca.accounts import commands, registration
+from seneca.accounts.commands import AccountChange
+from seneca.accounts.registration import Registration
+from seneca.auth import passwords, setup_token, signing_keys
+from seneca.auth.authorisation import COMMAND_LINE
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.cli.options import Data, Url, connect, now, write
 from seneca.common import json_decoding
-from seneca.common.ids import new_id
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound
 
@@ -36,25 +38,11 @@ def create(
     """
     with connect(data, url) as (settings, database):
         password = read_password()
-        registration = {"username": name, "email": email, "password": password, "role": "admin"}
-        json_decoding.convert(registration, Registration)
+        members = {"username": name, "email": email, "password": password, "role": "admin"}
+        account = json_decoding.convert(members, Registration)
         PasswordPolicy.load(settings.password_words).check(password, name, email)
-        account_id = new_id()
         password_hash = passwords.hash_password(password)
-
-        def create_administrator(tx: Transaction, now: int) -> None:
-            accounts.create(
-                tx,
-                id=account_id,
-                username=name,
-                email=email,
-                role="admin",
-                password_hash=password_hash,
-                created_at=now,
-            )
-            audit.record(tx, None, "account.registered", account_id, now, role="admin")
-
-        write(database, create_administrator, now())
+        account_id = write(database, registration.register, COMMAND_LINE, account, password_hash, now())
         setup_token.discard(settings.data)
     print(f"Administrator {name} created: {account_id}", file=sys.stderr)
 
@@ -71,16 +59,10 @@ def set_password(
                 raise AccountNotFound(f"There is no account named {name}.")
             account = accounts.get(tx, credentials.id)
         password = read_password()
-        json_decoding.convert({"password": password}, accounts.AccountChange)
+        json_decoding.convert({"password": password}, AccountChange)
         PasswordPolicy.load(settings.password_words).check(password, account.username, account.email)
         password_hash = passwords.hash_password(password)
-
-        def change_password(tx: Transaction, now: int) -> None:
-            accounts.change(tx, account.id, role=None, password_hash=password_hash)
-            sign_ins.end_all(tx, account.id, now)
-            audit.record(tx, None, "account.password-set", account.id, now)
-
-        write(database, change_password, now())
+        write(database, commands.change, COMMAND_LINE, account.id, password_hash=password_hash, now=now())
     print(f"Password of {account.username} set.", file=sys.stderr)
 
 

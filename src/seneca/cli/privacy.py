@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seneca import accounts
+from seneca.auth.authorisation import COMMAND_LINE
 from seneca.cli.options import Data, Url, connect, now, steps, write
 from seneca.common.ids import bucket_of, parse_uuid
 from seneca.common.text_types import printable
@@ -55,7 +56,7 @@ def erase_one(database: Database, name: str, *, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise CommandError("There is no terminal to ask for confirmation. To erase the account, use --yes.")
         typer.confirm("Erase the account and all of its data?", abort=True, err=True)
-    result = write(database, erasure.erase, None, account.id, now())
+    result = write(database, erasure.erase_another, COMMAND_LINE, account.id, now())
     if not result.is_complete:
         with steps() as step:
             step(f"deleting {result.sessions:,} sessions")

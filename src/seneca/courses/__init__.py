@@ -12,15 +12,8 @@ from seneca.common.ids import new_id, parse_uuid
 from seneca.common.pages import MAX_PAGE_BYTES, Page
 from seneca.common.text_types import Line, Name, Title
 from seneca.common.times import to_iso
-from seneca.database import ForeignKeyViolation, PendingResult, Row, Transaction, UniqueViolation
-from seneca.errors import (
-    CourseInUse,
-    CourseNotFound,
-    FieldError,
-    InvalidInput,
-    PreconditionFailed,
-    TitleTaken,
-)
+from seneca.database import PendingResult, Row, Transaction
+from seneca.errors import CourseNotFound, FieldError, TitleTaken
 
 MAX_TOPICS = 200
 MAX_MODULES = 500
@@ -124,8 +117,8 @@ ON CONFLICT (title) DO NOTHING
 """
 
 
-def create(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:
-    """Create a course, with the given id or a new one.
+def insert(tx: Transaction, new: NewCourse, now: int, id: str | None = None) -> Course:
+    """Store a new course, with the given id or a new one.
 
     Raises:
         TitleTaken: another course has the title.
@@ -206,77 +199,10 @@ def page(tx: Transaction, *, query: str, after: str, limit: int) -> Page[Course,
     return Page(courses, None)
 
 
-UPDATE = """
-UPDATE courses SET title = :title, qualification = :qualification, topics = :topics, search_key = :search_key,
-    topics_hash = :topics_hash
-WHERE id = :id
-"""
-
-
-def change(tx: Transaction, identifier: str, payload: CourseChange, if_match: str | None) -> Course:
-    """Change a course. With ``if_match``, do so only if the stored version has one of these entity tags.
-
-    Raises:
-        InvalidInput: the payload changes nothing.
-        CourseNotFound: no course has this id or title.
-        PreconditionFailed: the stored version is another one.
-        TitleTaken: another course has the title.
-
-    """
-    changes = {
-        name: value
-        for name in ("course_title", "qualification", "topics_and_modules")
-        if (value := getattr(payload, name)) is not UNSET
-    }
-    if not changes:
-        raise InvalidInput.field(
-            "",
-            "at least one of courseTitle, qualification and topicsAndModules is required",
-        )
-    if payload.topics_and_modules is not UNSET:
-        changes["topics_and_modules"] = Raw(msgspec.json.encode(payload.topics_and_modules))
-    stored = fetch(send_get(tx, identifier, lock=True))
-    course = msgspec.structs.replace(stored, **changes)
-    try:
-        tx.execute(
-            UPDATE,
-            id=course.id,
-            title=course.course_title,
-            qualification=course.qualification,
-            topics=bytes(course.topics_and_modules).decode(),
-            search_key=search_key(course.course_title, course.qualification),
-            topics_hash=topics_hash(bytes(course.topics_and_modules)),
-        )
-    except UniqueViolation:
-        raise TitleTaken from None
-    if if_match is not None and not matches(if_match, stored.etag, weakly=False):
-        raise PreconditionFailed  # checked last (RFC 9110, 13.2.1); the error rolls the change back
-    return course
-
-
 def matches(condition: str, etag: str, *, weakly: bool = True) -> bool:
     """Whether ``If-None-Match`` or, not ``weakly``, ``If-Match`` names this version (RFC 9110, 13.1)."""
     tags = [tag.strip().removeprefix("W/" if weakly else "") for tag in condition.split(",")]
     return condition.strip() == "*" or etag in tags
-
-
-DELETE = "DELETE FROM courses WHERE id = :id"
-
-
-def delete(tx: Transaction, identifier: str) -> Course:
-    """Delete a course to which no session refers, and return it.
-
-    Raises:
-        CourseNotFound: no course has this id or title.
-        CourseInUse: sessions refer to it.
-
-    """
-    course = get(tx, identifier)
-    try:
-        tx.execute(DELETE, id=course.id)
-    except ForeignKeyViolation:
-        raise CourseInUse from None
-    return course
 
 
 def topics_hash(topics: bytes) -> str:

@@ -56,7 +56,7 @@ def store_course(
         if course.id in session_ids:
             raise InvalidInput.field("id", "is in use by a session")
         try:
-            courses.create(tx, new, now if course.created_at is None else course.created_at, course.id)
+            courses.insert(tx, new, now if course.created_at is None else course.created_at, course.id)
         except TitleTaken:
             raise InvalidInput.field("courseTitle", "is in use by another course") from None
         return "stored"

@@ -3,29 +3,18 @@
 import time
 from typing import Any
 
+from litestar import Request as LitestarRequest
 from litestar.connection import ASGIConnection
-from msgspec import Struct
 
-from seneca.auth.password_hasher_pool import PasswordHasherPool
-from seneca.auth.password_policy import PasswordPolicy
-from seneca.auth.token_verifier import TokenVerifier
-from seneca.database import Database
-from seneca.http.limits.fair_slots import FairSlots
+from seneca.auth.services import Services
+from seneca.common.fair_slots import FairSlots
 from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.sessions.learner_quotas import LearnerQuotas
-from seneca.settings import Settings
 
 
-class AppState(Struct, frozen=True):
+class AppState(Services, frozen=True, kw_only=True):
     """The services of one worker, created once by ``app.create_app``."""
 
-    settings: Settings
-    database: Database
-    token_verifier: TokenVerifier
-    password_hashers: PasswordHasherPool
-    password_policy: PasswordPolicy
-    sign_in_slots: FairSlots
-    """A sign-in holds one, keyed by client address, while it uses the database. Half of the connections stay free for other writes."""
     erasure_worker: ErasureWorker
     quotas: LearnerQuotas
     list_slots: FairSlots
@@ -35,6 +24,7 @@ class AppState(Struct, frozen=True):
 
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+Request = LitestarRequest[Any, Any, Any]
 
 
 def app_state(connection: Connection) -> AppState:

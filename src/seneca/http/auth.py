@@ -1,23 +1,25 @@
-"""Authentication and authorisation of requests, and the guard that runs before every route."""
+"""Authentication of requests."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, TypeVar
 
-from litestar import Request
+import structlog
 
 from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
-from seneca.auth.authorisation import authorise
 from seneca.database import Transaction
-from seneca.errors import Forbidden, Unauthenticated
-from seneca.http.app_state import Connection, app_state, now_ms
-from seneca.http.endpoint import Operation, UndeclaredRoute, check_query
-from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
+from seneca.errors import InvalidCredentials, TooManyRequests, Unauthenticated
+from seneca.http.app_state import Connection, Request, app_state
+from seneca.http.client_address import client_address
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
+log = structlog.get_logger()
+
 CALLER = "caller"
-"""Key of the request's scope: the ``Caller`` that the guard authenticated."""
+"""Key of the request's scope: the ``Caller`` that the endpoint authenticated."""
 AUTHENTICATED_ACCOUNT = "authenticated_account"
 """Key of the request's scope: for the log, the id of an account that was authenticated without an access token."""
 
@@ -53,29 +55,6 @@ def authenticate(connection: Connection) -> Caller:
     return app_state(connection).token_verifier.verify(token)
 
 
-async def guard(request: Request[Any, Any, Any]) -> None:
-    """Let a request through to its handler, or raise an ``ApiError``.
-
-    The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), unknown query parameters.
-    """
-    operation: Operation | None = request.scope["route_handler"].opt.get("operation")
-    if operation is None:
-        if request.method != "OPTIONS":
-            raise UndeclaredRoute(request.scope["path"])
-        return
-    if operation.requires != "anyone":
-        caller = authenticate(request)
-        request.scope[CALLER] = caller  # type: ignore[literal-required]
-        if operation.requires not in ("signed-in", caller.role):
-            raise Forbidden(f"Only the role {operation.requires} may do that.")
-        if operation.limits_concurrency:
-            scope: Any = request.scope
-            scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
-            check_still_signed_in(request)
-    if operation.body is None and not operation.accepts_any_body:  # else after the body's size and media type
-        check_query(request)
-
-
 def check_still_signed_in(connection: Connection) -> None:
     """Check again, after a wait, that the caller's sign-in has not ended or expired.
 
@@ -85,40 +64,39 @@ def check_still_signed_in(connection: Connection) -> None:
         authenticate(connection)
 
 
-async def write_as_admin(
-    request: Request[Any, Any, Any],
-    caller: Caller,
-    work: Callable[[Transaction, int], T],
-    *,
-    target: str | None = None,
+async def write_as_caller(
+    request: Request,
+    f: Callable[Concatenate[Transaction, Caller, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
-    """Run an administrator's write. Its transaction checks their sign-in and role again.
+    """Run the write ``f(tx, caller, …)``, which checks the caller's sign-in and role again.
 
-    The write holds a sign-in slot, so that administrators who wait for each other leave connections for other writes.
-
-    Args:
-        request: the request.
-        caller: the administrator.
-        work: the write; it takes the transaction and the time in milliseconds.
-        target: the id of the account that the write changes, if any.
-
-    Raises:
-        Unauthenticated: the sign-in has ended.
-        Forbidden: the caller is no longer an administrator.
-
+    It holds a sign-in slot, so that administrators who wait for each other leave connections for other writes.
     """
-    state = app_state(request)
+    caller = current_caller(request)
+    return await app_state(request).write_in_slot(caller.id, f, caller, *args, **kwargs)
 
-    def authorise_and_work(tx: Transaction, now: int) -> T:
-        authorise(tx, caller, "admin", target=target)
-        return work(tx, now)
 
-    async with state.sign_in_slots.slot(caller.id):
-        return await state.database.write(authorise_and_work, now_ms())
+@contextmanager
+def log_failed_login(request: Request) -> Iterator[None]:
+    """Log that the block rejects a password, with the account's id and a keyed hash of the address, never with the name."""
+    try:
+        yield
+    except (InvalidCredentials, TooManyRequests) as error:
+        log.warning(
+            "login failed",
+            request=request.scope.get("request_id"),
+            account=error.account,
+            address=app_state(request).token_verifier.keys.pseudonym(client_address(request)),
+            reason=error.code,
+        )
+        raise
 
 
 def current_caller(connection: Connection) -> Caller:
-    """The caller that the guard authenticated."""
+    """The caller that the endpoint authenticated."""
     caller: Caller = connection.scope[CALLER]  # type: ignore[literal-required]
     return caller
 

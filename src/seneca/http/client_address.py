@@ -1,7 +1,7 @@
 """The client's address, also behind trusted reverse proxies.
 
 Granian's own ``utils.proxies`` is not used: it trusts any text in the header, does not recognise IPv4-mapped IPv6 addresses, and
-replaces the peer's address, which ``api.registration`` needs in order to detect a proxy.
+replaces the peer's address, which ``http.registration`` needs in order to detect a proxy.
 """
 
 import ipaddress

@@ -56,6 +56,21 @@ UPDATE_SESSION_RESPONSE = {
     "updatedModulesStats": [{**_RESULT, "wrongAnswers": _EMPTY_PART}],
 }
 SESSION_ACTIVITY = {"sessionId": _SESSION_ID}
+SESSION_CORRECTION = {"sessionEnd": "2025-02-20T10:30:00.000Z"}
+SESSION_BATCH = {
+    "sentAt": "2025-02-20T18:00:00+01:00",
+    "sessions": [
+        {
+            "sessionId": _SESSION_ID,
+            "courseIdentifier": "Mathematics - GCSE",
+            "topic": "Number",
+            "sessionStart": "2025-02-20T09:00:00+01:00",
+            "sessionEnd": "2025-02-20T09:45:00+01:00",
+            "moduleStats": [{**_RESULT, "recordedAt": "2025-02-20T09:40:00+01:00"}],
+        }
+    ],
+}
+BATCH_RESPONSE = {"results": [{"sessionId": _SESSION_ID, "status": 201, "sessionPoints": 152.5}]}
 END_SESSION = {"sessionId": _SESSION_ID}
 END_SESSION_RESPONSE = {
     "message": "Session ended successfully",

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
+import msgspec
 import structlog
-from litestar import Request
 from litestar import Response as LitestarResponse
 from litestar.exceptions import (
     HTTPException,
@@ -11,10 +11,11 @@ from litestar.exceptions import (
     NotFoundException,
 )
 from litestar.types import Send
+from msgspec import Struct
 
-from seneca.errors import ApiError, InvalidInput, MethodNotAllowed, RouteNotFound
-from seneca.http.options import allow_header
-from seneca.http.responses import encode
+from seneca.errors import ApiError, FieldError, InvalidInput, MethodNotAllowed, RouteNotFound
+from seneca.http.app_state import Request
+from seneca.http.responses import allow_header, encode
 
 log = structlog.get_logger()
 
@@ -33,6 +34,19 @@ class InternalError(ApiError):
     status, code, title = 500, "internal-error", "Something went wrong on the server"
 
 
+class ProblemDetails(Struct, frozen=True):
+    """An error as problem details (RFC 9457). `code` is stable; `message` equals `detail`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
+
+
 def to_problem(error: ApiError) -> dict[str, object]:
     """The problem details object of an error."""
     return {
@@ -46,7 +60,7 @@ def to_problem(error: ApiError) -> dict[str, object]:
     }
 
 
-def error_response(request: Request[Any, Any, Any], error: ApiError) -> LitestarResponse[bytes]:
+def error_response(request: Request, error: ApiError) -> LitestarResponse[bytes]:
     """Make the response for an error, and note the error for the log."""
     scope: Any = request.scope
     scope[ERROR] = (error.code, error.account)
@@ -68,7 +82,7 @@ async def send_error(error: ApiError, scope: Any, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def framework_error_response(request: Request[Any, Any, Any], exception: HTTPException) -> LitestarResponse[bytes]:
+def framework_error_response(request: Request, exception: HTTPException) -> LitestarResponse[bytes]:
     """Make the response for an exception that the framework raised before it called a handler."""
     match exception:
         case MethodNotAllowedException():
@@ -83,7 +97,7 @@ def framework_error_response(request: Request[Any, Any, Any], exception: HTTPExc
     return error_response(request, error)
 
 
-def internal_error_response(request: Request[Any, Any, Any], exception: Exception) -> LitestarResponse[bytes]:
+def internal_error_response(request: Request, exception: Exception) -> LitestarResponse[bytes]:
     """Log an unexpected exception. The client learns only the request's id."""
     request_id = request.scope.get("request_id")
     log.error("unhandled exception", request=request_id, exc_info=exception)

@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
 from seneca.audit import AuditEntry
+from seneca.auth.access_tokens import Caller
+from seneca.auth.authorisation import authorise
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
 from seneca.database import Transaction
@@ -70,6 +72,19 @@ SELECT id, started_at, refreshed_at FROM sign_ins WHERE bucket = :bucket AND acc
 ADDRESSES = """
 SELECT count(*), max(seen_at) FROM familiar_addresses WHERE bucket = :bucket AND account_id = :id
 """
+
+
+def record(tx: Transaction, caller: Caller, account_id: str, now: int) -> None:
+    """Record in the audit log that an administrator is about to export an account's data.
+
+    Raises:
+        Unauthenticated, Forbidden: the caller is no longer a signed-in administrator.
+        AccountNotFound: no account has this id, or it is being erased.
+
+    """
+    authorise(tx, caller, "admin")
+    accounts.get(tx, account_id)
+    audit.record(tx, caller.id, "account.exported", account_id, now)
 
 
 def write(tx: Transaction, account_id: str, now: int, write_chunk: Callable[[bytes], object]) -> None:

@@ -14,11 +14,17 @@ from seneca import accounts, audit
 from seneca.accounts import Account, Credentials, Learner
 from seneca.auth import login_throttle, sign_ins
 from seneca.auth.access_tokens import Caller
-from seneca.auth.authorisation import authorise
+from seneca.auth.authorisation import Actor, authorise
+from seneca.auth.login_throttle import LoginAttempt
 from seneca.common.ids import bucket_of
 from seneca.common.times import LATEST_MS
 from seneca.database import Database, Transaction
-from seneca.errors import AccountNotFound, LastAdministrator, ServiceUnavailable
+from seneca.errors import (
+    AccountNotFound,
+    InvalidCredentials,
+    OwnAccount,
+    ServiceUnavailable,
+)
 from seneca.privacy import erased_accounts, vacuum
 from seneca.sessions import deletion
 from seneca.stats import totals
@@ -53,9 +59,7 @@ def lock_account(tx: Transaction, id: str, *, allow_last_administrator: bool = F
         raise AccountNotFound
     account = accounts.account_of(row)
     if account.role == "admin" and not allow_last_administrator:
-        tx.select_for_update(accounts.ADMINISTRATORS)  # again, for those who have become administrators since
-        if tx.fetch_one(accounts.ANOTHER_ADMINISTRATOR, id=id) is None:
-            raise LastAdministrator
+        accounts.check_not_last_administrator(tx, id)
     return account
 
 
@@ -171,21 +175,46 @@ def erase_at_once(tx: Transaction, account_id: str, now: int) -> None:
         pass
 
 
-def erase_self(tx: Transaction, caller: Caller, verified: Credentials, now: int) -> ErasureResult | None:
-    """Erase the caller's account after the password was verified.
-
-    Returns:
-        None if the password has changed since the verification: the caller must verify again.
+def erase_another(tx: Transaction, actor: Actor, id: str, now: int) -> ErasureResult:
+    """Erase another account, as an administrator or at the command line.
 
     Raises:
-        AccountNotFound: the account no longer exists.
-        LastAdministrator: it is the only administrator.
-        Unauthenticated: the caller's sign-in has ended.
+        OwnAccount: it is the actor's own account.
+        Unauthenticated, Forbidden: the actor is no longer a signed-in administrator.
+        AccountNotFound, LastAdministrator: as ``erase``.
 
     """
-    lock_account(tx, verified.id)
+    if id == actor.id:
+        raise OwnAccount("Erase your own account with DELETE /auth/me, which asks for your password.")
+    authorise(tx, actor, "admin", target=id)
+    return erase(tx, actor.id, id, now)
+
+
+def erase_self(
+    tx: Transaction, caller: Caller, verified: Credentials, attempt: LoginAttempt, now: int
+) -> ErasureResult:
+    """Erase the caller's account after the password was verified.
+
+    Args:
+        tx: the transaction.
+        caller: the caller.
+        verified: the credentials against which the password was verified.
+        attempt: the counted login attempt.
+        now: milliseconds since 1970.
+
+    Raises:
+        AccountNotFound: the account no longer exists, or no longer has the name that was verified.
+        LastAdministrator: it is the only administrator.
+        Unauthenticated: the caller's sign-in has ended.
+        InvalidCredentials: the password has changed since the verification.
+
+    """
+    if verified.id != caller.id:
+        raise AccountNotFound
+    login_throttle.withdraw(tx, attempt)
+    lock_account(tx, caller.id)
     authorise(tx, caller)
-    current = accounts.credentials_of(tx, verified.id)
+    current = accounts.credentials_of(tx, caller.id)
     if current is None or current.password_hash != verified.password_hash:
-        return None
-    return erase(tx, verified.id, verified.id, now)
+        raise InvalidCredentials(account=caller.id)
+    return erase(tx, caller.id, caller.id, now)

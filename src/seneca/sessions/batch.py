@@ -19,8 +19,11 @@ from seneca.errors import (
     ApiError,
     CourseNotFound,
     SessionEnded,
+    SessionFull,
     SessionIdTaken,
     SessionVoided,
+    TooManyLearnerNames,
+    TooManyNames,
     TopicNotFound,
     Unauthenticated,
 )
@@ -42,6 +45,19 @@ from seneca.stats.totals import LearnerCourse, TotalsChange
 MAX_STORED_BYTES: Final = 16 * 1024 * 1024  # of stored results that are read at a time
 
 
+ITEM_ERRORS: Final = (
+    CourseNotFound,
+    TopicNotFound,
+    SessionIdTaken,
+    SessionVoided,
+    SessionEnded,
+    SessionFull,
+    TooManyLearnerNames,
+    TooManyNames,
+)
+"""Errors that concern one item only."""
+
+
 class BatchItem(Struct, frozen=True):
     """A session to record, with times in milliseconds since 1970; None: the device did not say."""
 
@@ -59,11 +75,10 @@ class BatchItem(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of an item: its session's points in thousandths, or the error."""
+    """What became of a recorded item: 201 for a new session, 200 for a known one; and its points in thousandths."""
 
-    status: Literal[200, 201] = 200
-    points: int = 0
-    error: ApiError | None = None
+    status: Literal[200, 201]
+    points: int
 
 
 LOCK_SESSIONS = f"""
@@ -79,8 +94,8 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
 """
 
 
-def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[Outcome]:
-    """Record sessions, in order; returns what became of each.
+def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[Outcome | ApiError]:
+    """Record sessions, in order; returns what became of each, or what is wrong with it.
 
     Args:
         tx: the transaction.
@@ -93,7 +108,7 @@ def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: i
 
     """
     batch = Batch(tx, learner, items, now)
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome | ApiError] = []
     for chunk in batch.chunks(items):
         outcomes += batch.apply(chunk)
     batch.save_totals()
@@ -169,15 +184,15 @@ class Batch:
             chunk.append(item)
         yield chunk
 
-    def apply(self, items: Sequence[BatchItem]) -> list[Outcome]:
+    def apply(self, items: Sequence[BatchItem]) -> list[Outcome | ApiError]:
         """Apply some items in order, and store the changed sessions and results."""
         states = self._read_states(items)
-        outcomes = []
+        outcomes: list[Outcome | ApiError] = []
         for item in items:
             try:
                 outcomes.append(self._apply(states, item))
-            except ApiError as error:
-                outcomes.append(Outcome(error=error))
+            except ITEM_ERRORS as error:
+                outcomes.append(error)
         self._save(list(states.values()))
         return outcomes
 

@@ -68,7 +68,7 @@ def correct(
         for name, end in (("sessionEnd", before.ended_at), ("newSessionEnd", state.row.ended_at)):
             times |= {} if end is None else {name: to_iso(end)}
         audit.record(tx, actor.id, "session.corrected", learner.id, now, session=id, **times)
-    return queries.get(tx, learner, id)
+    return queries.get(tx, learner.id, id)
 
 
 def _check_times(started_at: int, ended_at: int | None, correction: SessionCorrection, now: int) -> None:

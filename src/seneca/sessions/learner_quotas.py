@@ -119,51 +119,58 @@ class LearnerQuotas:
         self._evict_at = EVICTION_THRESHOLD
 
     @asynccontextmanager
-    async def charge(self, learner: Learner, size: int, now: int) -> AsyncIterator[None]:
-        """Charge the write in the block and its bytes. A write that fails with an error is not charged.
+    async def charge(self, learner: Learner, size: int, now: int, writes: int = 1) -> AsyncIterator[None]:
+        """Charge the writes in the block and their bytes. What fails with an error is not charged.
+
+        Args:
+            learner: the learner.
+            size: the bytes of results.
+            now: the time, in milliseconds since 1970.
+            writes: the number of writes.
 
         Raises:
             QuotaExceeded: the learner's hourly quota is used up.
             Unauthenticated: the account no longer exists.
 
         """
-        allowance = await self._get_allowance(learner, size, now)
-        allowance.writes -= 1
+        needed = Amount(writes, size)
+        allowance = await self._get_allowance(learner, needed, now)
+        allowance.writes -= writes
         allowance.bytes -= size
         try:
             yield
         except ApiError as error:
             if not isinstance(error, ServiceUnavailable):  # after which the write may have been stored
-                allowance.writes += 1
+                allowance.writes += writes
                 allowance.bytes += size
             raise
 
-    async def _get_allowance(self, learner: Learner, size: int, now: int) -> Allowance:
-        """Get an allowance that covers a write of this size, after reserving more if necessary."""
+    async def _get_allowance(self, learner: Learner, needed: Amount, now: int) -> Allowance:
+        """Get an allowance that covers an amount, after reserving more if necessary."""
         while True:
             allowance = self._allowances.get(learner.id)
             if allowance is not None and allowance.is_current(now):
-                if allowance.writes >= 1 and allowance.bytes >= size:
+                if allowance.writes >= needed.writes and allowance.bytes >= needed.bytes:
                     return allowance
-                self._check(allowance, size, now)
+                self._check(allowance, needed, now)
             pending = self._pending.get(learner.id)
             if pending is None:  # concurrent requests wait for the same reservation, and fail with it
-                pending = asyncio.create_task(self._reserve(learner, size, now))
+                pending = asyncio.create_task(self._reserve(learner, needed, now))
                 self._pending[learner.id] = pending
                 pending.add_done_callback(partial(self._finish, learner.id))
             await asyncio.shield(pending)
 
-    async def _reserve(self, learner: Learner, size: int, now: int) -> None:
-        """Reserve what a write of this size needs, as a whole chunk where possible."""
+    async def _reserve(self, learner: Learner, needed: Amount, now: int) -> None:
+        """Reserve what is missing of an amount, as a whole chunk where possible."""
         allowance = self._allowances.get(learner.id)
         is_current = allowance is not None and allowance.is_current(now)
         writes, bytes_ = (allowance.writes, allowance.bytes) if allowance is not None and is_current else (0, 0)
-        needed = Amount(max(0, 1 - writes), max(0, size - bytes_))
+        missing = Amount(max(0, needed.writes - writes), max(0, needed.bytes - bytes_))
         wanted = Amount(
-            self._chunk.writes if needed.writes else 0,
-            self._chunk.bytes if needed.bytes or not bytes_ else 0,
+            self._chunk.writes if missing.writes else 0,
+            self._chunk.bytes if missing.bytes or not bytes_ else 0,
         )
-        reservation = await self._database.write(reserve, learner, needed, wanted, self._limits, now=now)
+        reservation = await self._database.write(reserve, learner, missing, wanted, self._limits, now=now)
         self._add(learner.id, reservation, now)
 
     def _finish(self, learner_id: str, task: "asyncio.Task[None]") -> None:
@@ -171,12 +178,12 @@ class LearnerQuotas:
         if not task.cancelled():
             task.exception()  # retrieved in case all clients have disconnected: asyncio would log it otherwise
 
-    def _check(self, allowance: Allowance, size: int, now: int) -> None:
-        """Raise QuotaExceeded if not even the unreserved rest in the database would cover the write."""
+    def _check(self, allowance: Allowance, needed: Amount, now: int) -> None:
+        """Raise QuotaExceeded if not even the unreserved rest in the database would cover an amount."""
         wait = allowance.ends_at - now
-        if 1 - allowance.writes > allowance.unreserved_writes:
+        if needed.writes - allowance.writes > allowance.unreserved_writes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.writes:,} writes an hour.", wait)
-        if size - allowance.bytes > allowance.unreserved_bytes:
+        if needed.bytes - allowance.bytes > allowance.unreserved_bytes:
             raise QuotaExceeded(f"A learner stores at most {self._limits.bytes:,} bytes of results an hour.", wait)
 
     def _add(self, learner_id: str, reservation: Allowance, now: int) -> None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from seneca.accounts import Learner
 from seneca.common import scores
+from seneca.common.ids import bucket_of
 from seneca.common.times import MINUTE_MS, to_iso
 from seneca.database import Transaction
 from seneca.errors import Ambiguous, SessionNotFound
@@ -131,17 +132,19 @@ def _session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
     )
 
 
-def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
+def get(tx: Transaction, learner_id: str | None, id: str) -> Session:
     """Read a session.
 
     Args:
         tx: the transaction.
-        learner: the session's learner; None (for administrators): the only one with such a session.
+        learner_id: the id of the session's learner; None (for administrators): the only one with such a session.
         id: the session id.
 
     Raises:
         SessionNotFound: there is no such session.
-        Ambiguous: ``learner`` is None, and several learners have chosen this id.
+        Ambiguous: ``learner_id`` is None, and several learners have chosen this id.
 
     """
-    return load(tx, [find_only(tx, id) if learner is None else find(tx, learner, id)])[0]
+    if learner_id is None:
+        return load(tx, [find_only(tx, id)])[0]
+    return load(tx, [find(tx, Learner(learner_id, bucket_of(learner_id, tx.buckets)), id)])[0]

@@ -1,4 +1,4 @@
-"""Authorise registrations: the rules for learners, administrators and the first administrator."""
+"""Authorise registrations by the settings, the bearer token, the setup token, or the machine from which they come."""
 
 import asyncio
 import ipaddress
@@ -6,30 +6,20 @@ import re
 import time
 from typing import Any, Final
 
-from litestar import Request
-
-from seneca import accounts
-from seneca.accounts import Role
-from seneca.auth import setup_token
-from seneca.errors import RegistrationClosed
+from seneca.accounts.registration import ADMINISTRATOR_HELP, Registration, check_first_administrator
+from seneca.auth.access_tokens import Caller
+from seneca.errors import RegistrationClosed, Unauthenticated
 from seneca.http import peer_user
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import authenticate, bearer_token
 
 LOCAL_SECONDS: Final = 3600
 FORWARDING_HEADERS: Final = ("origin", "forwarded", "x-real-ip", "via")
 HOST: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
-ADMINISTRATOR_HELP: Final = (
-    "Sign in as an administrator to register another. To register the first one, send the setup token "
-    "(the file setup-token in the data directory) in the header X-Setup-Token, or run: seneca admin create."
-)
 
 
-async def check_may_register(request: Request[Any, Any, Any], role: Role) -> bool:
-    """Check that the request may register an account with this role.
-
-    Returns:
-        Whether the account is to be the first administrator. The write must check again that there has never been one.
+async def authorise_registration(request: Request, registration: Registration) -> None:
+    """Check that the request may register this account.
 
     Raises:
         RegistrationClosed: it may not; the message says what to do instead.
@@ -37,26 +27,29 @@ async def check_may_register(request: Request[Any, Any, Any], role: Role) -> boo
 
     """
     state = app_state(request)
-    if role == "user" and state.settings.registration == "open":
-        return False
+    if registration.role == "user" and state.settings.registration == "open":
+        return
     if bearer_token(request) is not None:
-        if authenticate(request).role == "admin":
-            return False
-        raise RegistrationClosed(ADMINISTRATOR_HELP)
-    if role == "user":
+        if authenticate(request).role != "admin":
+            raise RegistrationClosed(ADMINISTRATOR_HELP)
+        return
+    if registration.role == "user":
         raise RegistrationClosed("Only administrators can register learners on this server. Ask one of them.")
-    if await state.database.read(accounts.administrator_existed):
-        raise RegistrationClosed("Sign in as an administrator to register another.")
     token = request.headers.get("x-setup-token")
-    if token is not None:
-        if await state.database.read(setup_token.matches, token):
-            return True
-    elif await is_local(request):
-        return True
-    raise RegistrationClosed(ADMINISTRATOR_HELP)
+    from_here = token is None and await is_local(request)
+    await state.database.read(check_first_administrator, token, is_local=from_here)
 
 
-async def is_local(request: Request[Any, Any, Any]) -> bool:
+def find_administrator(request: Request) -> Caller | None:
+    """The administrator who registers an account for somebody else; None: its owner does."""
+    try:
+        caller = authenticate(request)
+    except Unauthenticated:  # a learner's registration needs no token, so an invalid one is ignored
+        return None
+    return caller if caller.role == "admin" else None
+
+
+async def is_local(request: Request) -> bool:
     """Whether the request comes directly from this machine, within an hour of the server's start.
 
     On Linux it must come from a process of the server's user or of root, because other users, and a proxy that adds no forwarding
@@ -74,7 +67,7 @@ async def is_local(request: Request[Any, Any, Any]) -> bool:
     return await asyncio.to_thread(peer_user.is_own_or_root, *ends)
 
 
-def looks_local(request: Request[Any, Any, Any]) -> bool:
+def looks_local(request: Request) -> bool:
     """Whether addresses, headers and settings are all those of a local request."""
     state = app_state(request)
     is_forwarded = any(name in FORWARDING_HEADERS or name.startswith("x-forwarded-") for name in request.headers)

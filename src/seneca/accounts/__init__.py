@@ -1,49 +1,22 @@
-"""Accounts: their names and roles, and the registration of the first administrator."""
+"""Accounts: their names and roles."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from seneca.auth import password_hashes, password_policy, passwords
+from seneca.auth import password_hashes
 from seneca.common import text_types
 from seneca.common.ids import bucket_of
 from seneca.common.pages import Page
-from seneca.common.text_types import Email, Username
 from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import PendingResult, Row, Transaction
-from seneca.errors import AccountNotFound, FieldError, InvalidInput, LastAdministrator, NameTaken, RegistrationClosed
+from seneca.errors import AccountNotFound, FieldError, LastAdministrator, NameTaken, RegistrationClosed
 
 Role = Annotated[
     Literal["user", "admin"],
     Meta(description="`user`: a learner; `admin`: an administrator."),
 ]
-
-
-class Registration(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The body of a request to register an account."""
-
-    username: Username
-    email: Email
-    password: passwords.NewPassword
-    role: Role = "user"
-
-    def find_errors(self) -> Iterator[FieldError]:
-        """Check what the types cannot express: the form of the name, the syntax of the address, weak passwords."""
-        yield from name_errors(self.username, self.email)
-        if isinstance(self.password, str):
-            try:
-                password_policy.DEFAULT.check(self.password, self.username or "", self.email or "")
-            except InvalidInput as error:
-                yield from error.errors
-
-
-class AccountChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """An administrator's change to an account. Omitted members stay unchanged."""
-
-    role: Role | UnsetType = UNSET
-    password: passwords.NewPassword | UnsetType = UNSET
 
 
 class Account(Struct, frozen=True, rename="camel"):
@@ -145,14 +118,6 @@ def create(
     tx.insert_many_later(INSERT_NAME, [{"key": key, "id": id} for key in keys])
 
 
-ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
-
-
-def administrator_existed(tx: Transaction) -> bool:
-    """Whether this database has ever had an administrator."""
-    return tx.fetch_one(ADMINISTRATOR_EXISTED) is not None
-
-
 # -- reading -----------------------------------------------------------------------------------
 
 CREDENTIALS = """
@@ -250,11 +215,16 @@ def page(tx: Transaction, *, query: str, after: Cursor, limit: int) -> Page[Acco
     )
 
 
-# -- changing ----------------------------------------------------------------------------------
+# -- administrators ----------------------------------------------------------------------------
 
-SET_ROLE = "UPDATE accounts SET role = :role WHERE id = :id"
 ADMINISTRATORS = "SELECT id FROM accounts WHERE role = 'admin' ORDER BY id"
 ANOTHER_ADMINISTRATOR = "SELECT 1 FROM accounts WHERE role = 'admin' AND id <> :id LIMIT 1"
+ADMINISTRATOR_EXISTED = "SELECT 1 FROM properties WHERE name = 'administrator-existed'"
+
+
+def administrator_existed(tx: Transaction) -> bool:
+    """Whether this database has ever had an administrator."""
+    return tx.fetch_one(ADMINISTRATOR_EXISTED) is not None
 
 
 def lock_if_administrator(tx: Transaction, id: str) -> None:
@@ -263,29 +233,10 @@ def lock_if_administrator(tx: Transaction, id: str) -> None:
         tx.select_for_update(ADMINISTRATORS)
 
 
-def change(tx: Transaction, id: str, *, role: Role | None, password_hash: str | None) -> Account:
-    """Change an account's role, its password, or both. None leaves the value unchanged.
-
-    Raises:
-        AccountNotFound: no account has this id, or it is being erased.
-        LastAdministrator: this is the only administrator, who cannot be demoted.
-
-    """
-    if role == "user":
-        lock_if_administrator(tx, id)
-    row = tx.select_for_update(ACCOUNT, id=id).fetchone()
-    if row is None:
-        raise AccountNotFound
-    account = account_of(row)
-    if role is not None and role != account.role:
-        if role == "admin":
-            tx.execute(RECORD_ADMINISTRATOR, id=id)
-        else:
-            tx.select_for_update(ADMINISTRATORS)  # again, for those who have become administrators since
-            if tx.fetch_one(ANOTHER_ADMINISTRATOR, id=id) is None:
-                raise LastAdministrator
-        tx.execute(SET_ROLE, id=id, role=role)
-        account = msgspec.structs.replace(account, role=role)
-    if password_hash is not None:
-        password_hashes.put(tx, id, password_hash)
-    return account
+def check_not_last_administrator(tx: Transaction, id: str) -> None:
+    """Lock all administrators, and check that there is another one than this. Raises LastAdministrator."""
+    tx.select_for_update(
+        ADMINISTRATORS
+    )  # even after ``lock_if_administrator``: others may have become administrators since
+    if tx.fetch_one(ANOTHER_ADMINISTRATOR, id=id) is None:
+        raise LastAdministrator

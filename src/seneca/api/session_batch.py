@@ -1,0 +1,80 @@
+"""Batches of study sessions over HTTP."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from seneca.common import scores
+from seneca.errors import ApiError, QuotaExceeded
+from seneca.http import examples
+from seneca.http.app_state import Request, app_state, now_ms
+from seneca.http.auth import current_learner
+from seneca.http.endpoint import MEBIBYTE, ResponseSpec, endpoint
+from seneca.http.problem_details import ProblemDetails, to_problem
+from seneca.http.responses import Response, json_response
+from seneca.sessions import batch, batch_requests
+from seneca.sessions.batch import BatchItem, Outcome
+from seneca.sessions.batch_requests import SentBatch, SessionBatch, to_items
+
+MAX_BATCH_BYTES = 4 * MEBIBYTE
+
+
+class BatchResult(Struct, frozen=True, rename="camel"):
+    """What became of an item of a batch."""
+
+    session_id: Annotated[str | None, Meta(description="As it was sent; `null` if there was none.")]
+    status: Annotated[
+        int, Meta(description="201: a new session; 200: merged into a known one, or nothing new; else the problem's.")
+    ]
+    session_points: int | Decimal | UnsetType = UNSET
+    problem: ProblemDetails | UnsetType = UNSET
+
+
+class BatchResponse(Struct, frozen=True, rename="camel"):
+    """The response to a batch."""
+
+    results: Annotated[list[BatchResult], Meta(description="One for each item, in their order.")]
+
+
+@endpoint(
+    "POST",
+    "/session/batch",
+    tag="Study sessions",
+    requires="user",
+    max_body_bytes=MAX_BATCH_BYTES,
+    documented_body=SessionBatch,
+    decode=batch_requests.decode,
+    example=examples.SESSION_BATCH,
+    responses=[ResponseSpec(200, "What became of each item.", BatchResponse, examples.BATCH_RESPONSE)],
+    errors=[QuotaExceeded],
+)
+async def record(request: Request, data: SentBatch) -> Response:
+    """Record up to 500 sessions, such as those of a device that was offline.
+
+    Each item is a start, an update and an end in one. It may be repeated: a known session is merged, and nothing is counted twice. An item
+    is stored whole or not at all, and a bad one does not affect the others.
+    """
+    learner, state, now = current_learner(request), app_state(request), now_ms()
+    items = to_items(data, now, state.settings.max_late_days)
+    good = [item for item in items if isinstance(item, BatchItem)]
+    outcomes: list[Outcome | ApiError] = []
+    if good:
+        async with state.quotas.charge(learner, sum(item.bytes for item in good), now, writes=len(good)):
+            outcomes = await state.database.write(batch.record, learner, good, now)
+    in_order = iter(outcomes)
+    results = [
+        _to_result(sent.session_id, item if isinstance(item, ApiError) else next(in_order))
+        for sent, item in zip(data.items, items, strict=True)
+    ]
+    return json_response(BatchResponse(results))
+
+
+def _to_result(session_id: str | None, outcome: Outcome | ApiError) -> BatchResult:
+    if isinstance(outcome, ApiError):
+        return BatchResult(session_id, outcome.status, problem=msgspec.convert(to_problem(outcome), ProblemDetails))
+    return BatchResult(session_id, outcome.status, session_points=scores.to_points(outcome.points))
+
+
+ROUTES = [record]
