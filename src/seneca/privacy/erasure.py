@@ -68,6 +68,7 @@ UNFINISHED = "SELECT id FROM accounts WHERE erased_at IS NOT NULL ORDER BY id"
 CLOSE = "UPDATE accounts SET username = '', email = '', role = 'user', erased_at = :now WHERE id = :id"
 DELETE_PASSWORD = "DELETE FROM passwords WHERE bucket = :bucket AND account_id = :id"  # noqa: S105 a statement
 DELETE_QUOTAS = "DELETE FROM learner_quotas WHERE bucket = :bucket AND learner_id = :id"
+DELETE_VOIDED = "DELETE FROM voided_sessions WHERE bucket = :bucket AND learner_id = :id"
 DELETE_NAMES = "DELETE FROM account_names WHERE account_id = :id"
 DELETE_ACCOUNT = "DELETE FROM accounts WHERE id = :id"
 
@@ -114,6 +115,7 @@ def erase(
 def _delete_account(tx: Transaction, learner: Learner) -> None:
     totals.delete(tx, learner.bucket, learner.id)
     tx.execute_later(DELETE_QUOTAS, bucket=learner.bucket, id=learner.id)
+    tx.execute_later(DELETE_VOIDED, bucket=learner.bucket, id=learner.id)
     tx.execute_later(DELETE_ACCOUNT, id=learner.id)
 
 

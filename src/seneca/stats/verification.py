@@ -5,6 +5,7 @@ All statements follow from the declarations in ``tables``. Verification uses one
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,8 @@ from msgspec import Struct
 
 from seneca.common import scores
 from seneca.database import Transaction
-from seneca.sessions.rows import SessionRow
+from seneca.sessions import activity
+from seneca.sessions.rows import SESSION_COLUMNS, SessionRow
 from seneca.stats.tables import NAMES_TABLES, SESSION_TOTALS, TOTALS_TABLES, NamesTable, TotalsTable
 
 
@@ -140,6 +142,19 @@ def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
                 yield Mismatch("results", key, column, stored, expected)
 
 
+SESSIONS_WITH_ACTIVITY: Final = f"SELECT {SESSION_COLUMNS} FROM sessions"
+
+
+def mismatched_active_time(tx: Transaction) -> Iterator[Mismatch]:
+    """Find the sessions whose active time differs from that of their intervals of activity."""
+    for row in starmap(SessionRow, tx.stream(SESSIONS_WITH_ACTIVITY)):
+        intervals = activity.parse(row.activity)
+        expected = activity.active_ms(row.started_at, row.ended_at, intervals, tx.idle_ms)
+        if row.active_milliseconds != expected:
+            key = {"bucket": row.bucket, "learner_id": row.learner_id, "id": row.id}
+            yield Mismatch("sessions", key, "active_milliseconds", row.active_milliseconds, expected)
+
+
 def mismatched_totals(tx: Transaction, comparison: Comparison) -> Iterator[Mismatch]:
     """Find the totals of a table that differ from the recorded rows."""
     width = len(comparison.key)
@@ -153,6 +168,8 @@ def mismatches(tx: Transaction, progress: Callable[[str], None] = lambda _: None
     """Find all stored totals that differ from the recorded rows. ``progress`` is called with each table's name first."""
     progress("results")
     yield from mismatched_scores(tx)
+    progress("activity")
+    yield from mismatched_active_time(tx)
     for comparison in COMPARISONS:
         progress(comparison.table)
         yield from mismatched_totals(tx, comparison)
@@ -213,11 +230,20 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
 """
 
 
+SET_ACTIVE_TIME: Final = """
+UPDATE sessions SET active_milliseconds = :expected
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+
+
 def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> None:
     """Recompute all totals from the recorded rows, table by table."""
     progress("results")
     for mismatch in list(mismatched_scores(tx)):
         tx.execute(SET_SCORE.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
+    progress("activity")
+    for mismatch in list(mismatched_active_time(tx)):
+        tx.execute(SET_ACTIVE_TIME, expected=mismatch.expected, **mismatch.key)
     for table, statements in REBUILD.items():
         progress(table)
         for statement in statements:

@@ -32,6 +32,7 @@ DISTRIBUTED: Final = (
     "course_totals",
     "course_names",
     "learner_quotas",
+    "voided_sessions",
 )
 """Tables distributed by ``bucket``: all rows of a learner are on one node. Referenced tables come first."""
 
