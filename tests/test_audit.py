@@ -11,13 +11,17 @@ import httpx
 from seneca import audit
 from seneca.common.ids import bucket_of, new_id
 from seneca.common.times import from_iso
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_up, unique
-from tests.engines import Postgres, engine
-from tests.exchange import course as course_line
-from tests.exchange import session as session_line
-from tests.exchange import user as user_line
-from tests.exchange import write
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine
+from tests.helpers.exchange import course as course_line
+from tests.helpers.exchange import session as session_line
+from tests.helpers.exchange import user as user_line
+from tests.helpers.exchange import write
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import (
     TIME,
     UUID7,
     answers_head,

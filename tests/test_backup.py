@@ -22,10 +22,13 @@ import pytest
 
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import migrations
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
-from tests.engines import Databases, engine, name_of
-from tests.exchange import Shell, session, user
-from tests.exchange import course as a_course
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Databases, engine, name_of
+from tests.helpers.exchange import Shell, session, user
+from tests.helpers.exchange import course as a_course
+from tests.helpers.server import PASSWORD, Server, running
 from tests.test_migrations import make_first_schema
 
 DATA = Path(__file__).parent / "data"

@@ -8,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, sign_up, unique
-from tests.wire import UNKNOWN, counts, module, new_session, part, stored
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server
+from tests.helpers.wire import UNKNOWN, counts, module, new_session, part, stored
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 

@@ -26,11 +26,11 @@ from seneca.database.postgres.citus import (
 )
 from seneca.errors import CommandError
 from seneca.exchange.importer import USERS_PER_BATCH
-from tests.conftest import Server
-from tests.conftest import seneca as shell
-from tests.engines import Databases, engine
-from tests.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
-from tests.statements import statements
+from tests.helpers.commands import seneca as shell
+from tests.helpers.engines import Databases, engine
+from tests.helpers.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
+from tests.helpers.server import Server
+from tests.helpers.statements import statements
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,

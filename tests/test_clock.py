@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from seneca.auth.token_verifier import POLL_SECONDS
-from tests.conftest import Person, Server, refused, sign_in, sign_up
-from tests.load import Load, stage
-from tests.wire import module, pages, statistics
+from tests.helpers.accounts import Person, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.load import Load, stage
+from tests.helpers.server import Server
+from tests.helpers.wire import module, pages, statistics
 
 pytestmark = pytest.mark.slow
 

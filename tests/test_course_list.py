@@ -8,8 +8,19 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, running, sign_up, unique
-from tests.wire import KIBIBYTE, answers_head, pages, refuses_callers, refuses_methods, refuses_pages, refuses_query
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server, running
+from tests.helpers.wire import (
+    KIBIBYTE,
+    answers_head,
+    pages,
+    refuses_callers,
+    refuses_methods,
+    refuses_pages,
+    refuses_query,
+)
 
 PATH = "/course"
 # in the order of code points, which is not that of UTF-16: U+FFxx comes before U+1Dxxx

@@ -14,11 +14,14 @@ from seneca.common.ids import bucket_of
 from seneca.database import migrations
 from seneca.http.responses import encode
 from seneca.stats import queries
-from tests.conftest import PASSWORD, Person, make_course, refused, running, seneca, sign_in, sign_up
-from tests.engines import Postgres, engine
-from tests.exchange import COURSE_ID, Line, Shell, course, session, user
-from tests.forgetting import check_figures
-from tests.wire import clients_of_workers, module
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine
+from tests.helpers.erasure import check_figures
+from tests.helpers.exchange import COURSE_ID, Line, Shell, course, session, user
+from tests.helpers.server import PASSWORD, running
+from tests.helpers.wire import clients_of_workers, module
 
 LEARNERS = [str(UUID(int=n)) for n in range(1, 12)]
 COUNT = f"SELECT sum(names) FROM course_totals WHERE course_id = '{COURSE_ID}'"

@@ -18,7 +18,11 @@ from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS
 from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError
-from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import free_port
+from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.sqlite  # about the file
 

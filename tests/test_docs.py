@@ -18,7 +18,9 @@ from seneca.app import ROUTES
 from seneca.cli import app
 from seneca.errors import ApiError
 from seneca.settings import Settings, variable
-from tests.conftest import Server, free_port, running, seneca
+from tests.helpers.commands import seneca
+from tests.helpers.engines import free_port
+from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.no_database  # it asks none
 

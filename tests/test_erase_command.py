@@ -12,10 +12,12 @@ from seneca.common.ids import new_id
 from seneca.common.times import from_iso, to_iso
 from seneca.database import open_database
 from seneca.privacy import erasure_log
-from tests.conftest import PASSWORD, running, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
-from tests.forgetting import erase_self, noted
+from tests.helpers.accounts import sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import erase_self, noted
+from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.server import PASSWORD, running
 
 pytestmark = pytest.mark.slow
 

@@ -13,13 +13,16 @@ import pytest
 from seneca.database import open_database
 from seneca.privacy import erasure
 from seneca.sessions import deletion
-from tests.conftest import Person, Server, make_course, refused, running, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, COURSE_ID, course, session, user, write
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
+from tests.helpers.exchange import ALICE_ID, COURSE_ID, course, session, user, write
+from tests.helpers.server import Server, running
+from tests.helpers.wire import module
 from tests.test_backup import back_up, put_back
 from tests.test_database import workers_of
-from tests.wire import module
 
 SESSIONS = 6000
 

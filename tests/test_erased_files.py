@@ -19,10 +19,12 @@ from seneca.database import open_database
 from seneca.database.sqlite import vacuum
 from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum as wanted_files
-from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
-from tests.engines import engine
-from tests.exchange import course, session, user, write
-from tests.forgetting import check_figures, erase_self, files_with
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import check_figures, erase_self, files_with
+from tests.helpers.exchange import course, session, user, write
+from tests.helpers.server import PASSWORD, Server, running
 
 pytestmark = pytest.mark.sqlite
 

@@ -16,10 +16,12 @@ from seneca.common.times import EARLIEST_MS, LATEST_MS, to_iso
 from seneca.database import open_database
 from seneca.exchange.exporter import export_lines
 from seneca.exchange.importer import import_lines
-from tests import engines
-from tests.conftest import Person, Server, seneca
-from tests.engines import engine
-from tests.exchange import ALICE_ID, BCRYPT, CHARLIE_ID, COURSE_ID, Shell, course, module, session, user, write
+from tests.helpers import engines
+from tests.helpers.accounts import Person
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.exchange import ALICE_ID, BCRYPT, CHARLIE_ID, COURSE_ID, Shell, course, module, session, user, write
+from tests.helpers.server import Server
 
 KEPT = (
     "courses",

@@ -8,8 +8,10 @@ import pytest
 
 from seneca.database import open_database
 from seneca.stats import verification
-from tests.conftest import make_course, running, seneca, sign_up
-from tests.engines import engine
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.server import running
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [

@@ -22,8 +22,12 @@ from seneca.api.registration import LOCAL_SECONDS, host_name, is_loopback
 from seneca.app import create_app
 from seneca.http.peer_user import find_uid, is_own_or_root
 from seneca.settings import STARTED, Settings
-from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import clients_of_workers
 
 pytestmark = pytest.mark.slow
 

@@ -17,10 +17,13 @@ from typing import Protocol
 
 import pytest
 
-from tests import engines
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, seneca, start_server
-from tests.exchange import Shell, course, module, session, user, write
-from tests.load import Load, kill, stage, wait_for, workers
+from tests.helpers import engines
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import Shell, course, module, session, user, write
+from tests.helpers.load import Load, kill, stage, wait_for, workers
+from tests.helpers.server import PASSWORD, Server, start_server
 
 pytestmark = pytest.mark.sqlite  # the other engine's disk is its server's
 

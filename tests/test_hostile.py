@@ -23,8 +23,11 @@ import pytest
 from seneca.errors import ServiceUnavailable
 from seneca.http.limits.concurrency import MAX_PER_ACCOUNT
 from seneca.http.limits.memory_budget import MemoryBudget, Reservation, wait_for_client
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
-from tests.load import workers
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.load import workers
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 

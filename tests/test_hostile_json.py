@@ -20,7 +20,7 @@ from seneca.errors import ApiError, InvalidInput, MalformedJson
 from seneca.exchange.records import read
 from seneca.sessions.commands import UpdateSession
 from seneca.sessions.results import parse_results
-from tests.hostile_json import ID, by_chance, placed, shapes
+from tests.helpers.hostile_json import ID, by_chance, placed, shapes
 
 pytestmark = pytest.mark.no_database
 

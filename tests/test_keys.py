@@ -16,8 +16,11 @@ import pytest
 from seneca.auth.signing_keys import SigningKey, SigningKeys, register_signing_keys, reset_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
-from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
-from tests.engines import engine
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine, free_port
+from tests.helpers.server import PASSWORD, running, start_server
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 

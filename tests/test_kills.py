@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server, launch_server, start_server
-from tests.load import Load, kill, stage
+from tests.helpers.load import Load, kill, stage
+from tests.helpers.server import Server, launch_server, start_server
 
 FAULTS = int(os.environ.get("FAULTS", "4"))
 WRITES = 100  # acknowledged for each kill

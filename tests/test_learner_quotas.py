@@ -12,10 +12,12 @@ from seneca.common.ids import bucket_of, new_id
 from seneca.database import Database, open_database
 from seneca.errors import QuotaExceeded, ServiceUnavailable, SessionEnded, Unauthenticated
 from seneca.sessions.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
-from tests.conftest import make_course, refused, running, sign_up
-from tests.engines import engine
-from tests.forgetting import tables_with
-from tests.wire import clients_of_workers, module
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.erasure import tables_with
+from tests.helpers.server import running
+from tests.helpers.wire import clients_of_workers, module
 
 NOW = 1_750_000_000_000
 MAX_BYTES = 1_000_000

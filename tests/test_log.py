@@ -16,8 +16,10 @@ import pytest
 
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import new_id
-from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, private, running
 from tests.test_tokens import forge
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine

@@ -11,9 +11,13 @@ import pytest
 
 from seneca.auth import login_throttle
 from seneca.auth.password_hasher_pool import MAX_OF_ADDRESS
-from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
-from tests.engines import engine
-from tests.login_burst import WRONG, burst, flood, statuses
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.login_burst import WRONG, burst, flood, statuses
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
 
 pytestmark = pytest.mark.slow
 

@@ -12,20 +12,12 @@ import pytest
 
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
-from tests.conftest import (
-    PASSWORD,
-    Person,
-    Server,
-    make_course,
-    refused,
-    running,
-    sign_in,
-    sign_up,
-    start_server,
-    unique,
-)
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, erase_self, noted, tables_with
-from tests.wire import NOTHING, module, refuses_bodies, refuses_callers, refuses_methods, statistics
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_figures, erase_self, noted, tables_with
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import NOTHING, module, refuses_bodies, refuses_callers, refuses_methods, statistics
 
 PATH = "/auth/me"
 BODY = {"password": PASSWORD}

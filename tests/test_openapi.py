@@ -17,7 +17,8 @@ from seneca import errors, settings
 from seneca.api.docs import docs_routes
 from seneca.app import ROUTES
 from tests import wire_snapshot
-from tests.conftest import Person, make_course, running, sign_up
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.server import running
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 

@@ -7,7 +7,7 @@ import pytest
 from seneca.auth.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
 from seneca.auth.passwords import NewPassword
 from seneca.errors import CommandError, InvalidInput
-from tests.conftest import seneca
+from tests.helpers.commands import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none
 

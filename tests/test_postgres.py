@@ -29,8 +29,11 @@ from seneca.sessions.commands import StartSession
 from seneca.sessions.results import ModuleUpdate, Part, parse_results
 from seneca.settings import Settings
 from seneca.stats import queries
-from tests import engines
-from tests.conftest import make_course, refused, running, seneca, sign_up
+from tests.helpers import engines
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.server import running
 
 pytestmark = pytest.mark.postgres  # about its connections
 

@@ -11,9 +11,9 @@ import pytest
 
 from seneca.database import open_database
 from seneca.errors import CommandError
-from tests import engines
-from tests.conftest import seneca
-from tests.exchange import course, session, user, write
+from tests.helpers import engines
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import course, session, user, write
 
 pytestmark = pytest.mark.postgres
 

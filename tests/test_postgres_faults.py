@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
-from tests.conftest import start_server
-from tests.load import Load, kill, stage
+from tests.helpers import engines
+from tests.helpers.load import Load, kill, stage
+from tests.helpers.server import start_server
 
 pytestmark = pytest.mark.postgres  # about its crashes
 

@@ -33,9 +33,9 @@ from seneca.sessions import commands
 from seneca.sessions.commands import StartSession
 from seneca.sessions.results import ModuleUpdate, parse_results
 from seneca.stats.verification import mismatches
-from tests import ledger, power
-from tests.ledger import Ledger, Study
-from tests.power import Disk, Journal
+from tests.helpers import ledger, power
+from tests.helpers.ledger import Ledger, Study
+from tests.helpers.power import Disk, Journal
 
 pytestmark = pytest.mark.sqlite  # about the file
 

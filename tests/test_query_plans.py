@@ -17,8 +17,8 @@ import pytest
 from seneca.database import open_database
 from seneca.database.postgres.transaction import to_array_comparison
 from seneca.exchange.accounts_and_courses import CREATE_IMPORTED
-from tests import engines
-from tests.statements import statements
+from tests.helpers import engines
+from tests.helpers.statements import statements
 
 ROWS = 10_000
 BOUNDED = {"migrations", "properties"}

@@ -12,12 +12,14 @@ from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import retention
 from seneca.sessions import deletion
-from tests.conftest import Person, Server, make_course, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
-from tests.forgetting import check_figures
-from tests.wire import module as given
-from tests.wire import statistics
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import check_figures
+from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.server import Server
+from tests.helpers.wire import module as given
+from tests.helpers.wire import statistics
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 

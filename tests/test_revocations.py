@@ -14,7 +14,7 @@ from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.ids import new_id
 from seneca.database import Database, open_database
 from seneca.errors import Unauthenticated
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 HOUR = access_tokens.ACCESS_TOKEN_TTL_SECONDS * 1000
 INSERT = "INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)"

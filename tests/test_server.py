@@ -15,9 +15,12 @@ import httpx
 import pytest
 
 from seneca.server.processes import STOP_SECONDS
-from tests.conftest import Person, Server, free_port, launch_server, running, seneca, sign_in, start_server
-from tests.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_in
+from tests.helpers.commands import seneca
+from tests.helpers.engines import free_port
+from tests.helpers.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
+from tests.helpers.server import Server, launch_server, running, start_server
+from tests.helpers.wire import clients_of_workers
 
 # -- stopping ----------------------------------------------------------------------------------
 

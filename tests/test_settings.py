@@ -9,7 +9,7 @@ import pytest
 from seneca import settings
 from seneca.errors import CommandError
 from seneca.settings import Settings
-from tests.conftest import seneca
+from tests.helpers.commands import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none
 

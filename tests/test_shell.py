@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import running, seneca
-from tests.engines import Postgres, engine
-from tests.exchange import Shell, course, session, user, write
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine
+from tests.helpers.exchange import Shell, course, session, user, write
+from tests.helpers.server import running
 
 FILE = "given-file"
 """Stands for a file of the test's own."""

@@ -19,7 +19,10 @@ from seneca.auth.signing_keys import SigningKey, SigningKeys, load_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
-from tests.conftest import Person, Server, refused, running, seneca, sign_up
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.no_database  # it asks none
 

@@ -15,9 +15,11 @@ from seneca.common.ids import new_id
 from seneca.common.times import to_iso
 from seneca.database import open_database
 from seneca.errors import LastAdministrator
-from tests.conftest import PASSWORD, Person, Server, refused, running, sign_in, sign_up, start_server
-from tests.engines import engine
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import clients_of_workers
 
 NEW = "another-secret-42"
 

@@ -8,20 +8,13 @@ from pathlib import Path
 import httpx
 
 from seneca.common.ids import new_id
-from tests.conftest import (
-    PASSWORD,
-    Person,
-    Server,
-    make_course,
-    refused,
-    running,
-    seneca,
-    sign_up,
-    start_server,
-    unique,
-)
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
-from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
 
 
 def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Person, charlie: Person, course):
@@ -142,7 +135,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     from seneca.database import open_database
     from seneca.privacy import erasure
     from seneca.sessions import deletion
-    from tests.engines import engine
+    from tests.helpers.engines import engine
 
     monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 5)
     database = open_database(engine().url(server.data))

@@ -17,8 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from seneca.database import Database
 from seneca.privacy import retention
 from seneca.stats.verification import mismatches
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server
 from tests.history.model import (
     PARTS,
     Course,

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tests.conftest import Server, unique
+from tests.helpers.names import unique
+from tests.helpers.server import Server
 
 Credentials = tuple[str, str]
 WRONG = "wrong-password"

@@ -14,10 +14,12 @@ from uuid import uuid4
 import httpx
 
 from seneca.common.times import from_iso, to_iso
-from tests import engines, ledger
-from tests.conftest import Person, Server, make_course, running, seneca, sign_up
-from tests.ledger import Ledger, Stored, Study
-from tests.wire import statistics
+from tests.helpers import engines, ledger
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.ledger import Ledger, Stored, Study
+from tests.helpers.server import Server, running
+from tests.helpers.wire import statistics
 
 
 def workers(server: Server) -> list[int]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import NEVER_GIVEN, Person, Server, refused
-from tests.engines import engine
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import NEVER_GIVEN, refused
+from tests.helpers.engines import engine
+from tests.helpers.server import Server
 
 KIBIBYTE = 1024
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"

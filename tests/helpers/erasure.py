@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import PASSWORD, Person, Server, seneca
-from tests.engines import engine
+from tests.helpers.accounts import Person
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.server import PASSWORD, Server
 
 KEPT_OF_THE_ERASED = {"audit", "erasures", "properties"}
 """Where an erased account's id may still be: who was the first administrator is a property."""
