@@ -20,7 +20,7 @@ from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError
 from tests.helpers.accounts import Person, sign_up
 from tests.helpers.assertions import refused
-from tests.helpers.commands import seneca
+from tests.helpers.commands import seneca, seneca_process
 from tests.helpers.engines import free_port
 from tests.helpers.server import Server, running
 
@@ -262,7 +262,7 @@ def test_an_export_waits_for_the_writer_to_record_itself(tmp_path: Path):
     assert seneca("demo", "--data", tmp_path).returncode == 0
     with running(tmp_path) as server, ThreadPoolExecutor(1) as pool:
         with Lock(server):
-            exported = pool.submit(seneca, "export", file, "--data", tmp_path)
+            exported = pool.submit(seneca_process, "export", file, "--data", tmp_path)
             time.sleep(2 * MAX_WRITE_WAIT_SECONDS)
             assert not exported.done()
             assert not file.exists()

@@ -19,11 +19,12 @@ from seneca.database import open_database
 from seneca.database.sqlite import vacuum
 from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum as wanted_files
-from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.accounts import Person, make_course, register, sign_in, sign_up
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
 from tests.helpers.erasure import check_figures, erase_self, files_with
 from tests.helpers.exchange import course, session, user, write
+from tests.helpers.load import wait_for
 from tests.helpers.server import PASSWORD, Server, running
 
 pytestmark = pytest.mark.sqlite
@@ -118,8 +119,8 @@ def test_while_somebody_reads_the_answer_is_204_and_it_is_done_afterwards(tmp_pa
         assert erase_self(alice).status_code == 204
         assert "seneca.db-wal" in files_with(tmp_path, alice.username)
         assert client.get("/health").status_code == 200
-        assert sign_up(client, "bob").get("/test").status_code == 200, "others write meanwhile"
-        assert any("vacuum not finished" in line for line in server.log_lines())
+        assert register(client, "bob").get("/test").status_code == 200, "others write at the same time"
+        wait_for(lambda: any("vacuum not finished" in line for line in server.log_lines()))
         reader.close()
         deadline = time.monotonic() + 60
         while files_with(tmp_path, alice.username):

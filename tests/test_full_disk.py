@@ -20,7 +20,7 @@ import pytest
 from tests.helpers import engines
 from tests.helpers.accounts import Person, make_course
 from tests.helpers.assertions import refused
-from tests.helpers.commands import seneca
+from tests.helpers.commands import seneca_process
 from tests.helpers.exchange import Shell, course, module, session, user, write
 from tests.helpers.load import Load, kill, stage, wait_for, workers
 from tests.helpers.server import PASSWORD, Server, start_server
@@ -238,16 +238,16 @@ def test_commands_say_in_one_line_that_the_disk_is_full(disk: Disk, tmp_path: Pa
         before = shell.counts()
         disk.fill(server)
         with disk.felt():
-            line = said(seneca("import", file, "--data", disk.data))
+            line = said(seneca_process("import", file, "--data", disk.data))
             assert re.search("The disk is full|A temporary file cannot be written: File too large", line)
-            said(seneca("demo", "--data", disk.data.parent / "new"))
-            said(seneca("stats", "rebuild", "--data", disk.data, preexec_fn=a_page_only))
+            said(seneca_process("demo", "--data", disk.data.parent / "new"))
+            said(seneca_process("stats", "rebuild", "--data", disk.data, preexec_fn=a_page_only))
         disk.free(server)
         assert shell.counts() == before
-        assert seneca("import", file, "--data", disk.data).returncode == 0
+        assert seneca_process("import", file, "--data", disk.data).returncode == 0
         disk.fill(server)
         with disk.felt():
-            line = said(seneca("export", target, "--data", disk.data))
+            line = said(seneca_process("export", target, "--data", disk.data))
             assert re.search("The disk is full|out.jsonl cannot be written|The database cannot be used right now", line)
         disk.free(server)
         assert not target.exists()
@@ -265,8 +265,8 @@ def test_temporary_files_that_find_no_room_are_named_as_the_reason(tmp_path: Pat
     results = [module(f"Module {n}", adaptive={"answers": ["x" * 200]}) for n in range(20)]
     file = write(tmp_path / "in.jsonl", course(), user(), *(session(modulesStats=results) for _ in range(sessions)))
     with stage(tmp_path / "data") as (server, *_):
-        refusal = said(seneca("import", file, "--data", server.data, preexec_fn=a_page_only))
+        refusal = said(seneca_process("import", file, "--data", server.data, preexec_fn=a_page_only))
         assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in refusal
         assert server.rows("SELECT count(*) FROM sessions") == [(0,)]
-        assert seneca("import", file, "--data", server.data).returncode == 0
+        assert seneca_process("import", file, "--data", server.data).returncode == 0
         assert server.rows("SELECT count(*) FROM sessions") == [(sessions,)]

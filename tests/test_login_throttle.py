@@ -11,7 +11,7 @@ import pytest
 
 from seneca.auth import login_throttle
 from seneca.auth.password_hasher_pool import MAX_OF_ADDRESS
-from tests.helpers.accounts import Person, sign_up
+from tests.helpers.accounts import Person, register
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
@@ -76,7 +76,7 @@ def places(module_places: Places) -> Places:
 @pytest.fixture
 def pupil(places: Places) -> Person:
     """Somebody who has signed in at school."""
-    return sign_up(places.at(SCHOOL), "pupil")
+    return register(places.at(SCHOOL), "pupil")
 
 
 def later(places: Places, milliseconds: int) -> None:
@@ -205,7 +205,7 @@ def free(crowded: Server) -> Server:
 def learner(free: Server) -> Iterator[Person]:
     """Somebody who registered at school."""
     with httpx.Client(base_url=free.url, timeout=30) as client:
-        yield sign_up(client, "learner")
+        yield register(client, "learner")
 
 
 def verified(server: Server, guesses: Sequence[tuple[str, str]], address: str = SCHOOL) -> int:
@@ -442,9 +442,9 @@ def test_sixty_failures_of_an_address_in_ten_minutes(places: Places):
 def test_registrations_of_an_address(tmp_path: Path):
     with running(tmp_path, SENECA_MAX_REGISTRATIONS="3") as server:
         places = Places(server)
-        tara = sign_up(places.at(HOME), "tara", role="admin")
+        tara = register(places.at(HOME), "tara", role="admin")
         for _ in range(2):
-            sign_up(places.at(HOME), "pupil")
+            register(places.at(HOME), "pupil")
         name = unique("pupil")
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
         assert is_held(places.at(HOME).post("/auth/register", json=body)) <= 600
@@ -452,9 +452,9 @@ def test_registrations_of_an_address(tmp_path: Path):
             assert is_held(places.at(HOME).post("/auth/register", json=body, headers=header)) <= 600
         assert server.rows("SELECT 1 FROM accounts WHERE username = :name", name=name) == []
         assert tara.post("/auth/register", body).status_code == 201, "an administrator registers a whole school"
-        sign_up(places.at(ELSEWHERE), "pupil")
+        register(places.at(ELSEWHERE), "pupil")
         later(places, 600_000)
-        sign_up(places.at(HOME), "pupil")
+        register(places.at(HOME), "pupil")
         places.close()
 
 
@@ -464,7 +464,7 @@ def test_bad_registrations_are_refused_before_they_count(tmp_path: Path):
         for _ in range(3):
             answer = places.at(HOME).post("/auth/register", json={"username": "x", "email": "x", "password": "short"})
             refused(answer, 400, "invalid-input")
-        sign_up(places.at(HOME), "tara", role="admin")
+        register(places.at(HOME), "tara", role="admin")
         places.close()
 
 

@@ -33,6 +33,10 @@ def private(log: str) -> list[str]:
     return [log[max(0, found.start() - 100) : found.end() + 100] for found in PRIVATE.finditer(log)]
 
 
+servers: dict[int, "Server"] = {}
+"""The servers that were started, by port."""
+
+
 @dataclass
 class Server:
     """A running `seneca serve`, and the files behind it."""
@@ -41,6 +45,8 @@ class Server:
     data: Path
     port: int
     log: Path
+    environment: dict[str, str]
+    """The variables that were set for it."""
 
     @property
     def url(self) -> str:
@@ -88,7 +94,8 @@ def launch_server(data: Path, *arguments: str, port: int, **environment: str) ->
             stderr=output,
             env=os.environ | USUAL | engines.engine().environment(data) | environment,
         )
-    return Server(process, data, port, log)
+    servers[port] = Server(process, data, port, log, environment)
+    return servers[port]
 
 
 @contextmanager
