@@ -21,8 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests wait for processes and disks about a fifth of their time."""
-    return usable_cores() + 1
+    """Two more than there are cores: tests wait for processes, disks and clocks about a third of their time."""
+    return usable_cores() + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

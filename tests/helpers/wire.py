@@ -55,20 +55,20 @@ NOTHING = statistics()
 # -- what is stored ----------------------------------------------------------------------------
 
 
-PROPERTIES = """
-SELECT count(*) FROM properties
-WHERE name NOT IN ('scouring-wanted', 'vacuum-wanted', 'vacuum-wanted-daily', 'vacuumed-at')
-"""
+VACUUM_STATE = ("scouring-wanted", "vacuum-wanted", "vacuum-wanted-daily", "vacuumed-at")
+"""Properties that the server changes by itself."""
 
 
 def counts(server: Server) -> dict[str, int]:
-    """How many rows each table has; the server's own note, that files are to be scoured, comes and goes by itself.
+    """How many rows each table has, but for what the server notes by itself.
 
-    A learner's quota is counted in advance, also for a write that is then refused.
+    A learner's quota is counted in advance, also for a write that is then rejected.
     """
     tables = [name for name in engine().tables(server.data) if name != "learner_quotas"]
-    found = {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables}
-    return found | {"properties": server.rows(PROPERTIES)[0][0]}
+    of_table = {"properties": f" WHERE name NOT IN {VACUUM_STATE}"}
+    selects = [f"(SELECT count(*) FROM {name}{of_table.get(name, '')})" for name in tables]
+    (numbers,) = server.rows(f"SELECT {', '.join(selects)}")
+    return dict(zip(tables, numbers, strict=True))
 
 
 def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
