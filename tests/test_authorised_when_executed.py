@@ -1,4 +1,4 @@
-"""A request is authorised when it is executed, not when its head arrived: on every worker, whatever ended the sign-in meanwhile."""
+"""A request is authorised when it is executed, not when its head arrived: on every worker, whatever ended the sign-in in between."""
 
 import threading
 import time

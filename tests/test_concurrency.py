@@ -1,4 +1,4 @@
-"""Many at once: every result is there, every figure exact, whichever worker process answers."""
+"""Many at once: every result is there, every total exact, whichever worker process answers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

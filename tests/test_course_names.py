@@ -1,4 +1,4 @@
-"""A course holds results under at most 20,000 distinct module names, whoever records them."""
+"""A course holds results under at most 20,000 distinct module names, of all learners."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.helpers.accounts import Person, make_course, sign_in, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
 from tests.helpers.engines import Postgres, engine
-from tests.helpers.erasure import check_figures
+from tests.helpers.erasure import check_totals
 from tests.helpers.exchange import COURSE_ID, Line, Shell, course, session, user
 from tests.helpers.server import PASSWORD, running
 from tests.helpers.wire import clients_of_workers, module
@@ -89,7 +89,7 @@ def test_a_full_course_takes_results_under_names_that_it_has(copy: Shell):
         assert server.rows(COUNT) == server.rows(DISTINCT) == [(18_001,)]
         last.update(started, part("another"))
         assert server.rows(COUNT) == [(18_002,)]
-    check_figures(server)
+    check_totals(server)
 
 
 def test_an_import_keeps_to_it(copy: Shell):
@@ -166,7 +166,7 @@ def test_names_are_counted_once_however_many_learners_race(tmp_path: Path):
             client.close()
         count = server.rows("SELECT sum(names) FROM course_totals WHERE course_id = :id", id=course["id"])
         assert count == [(60,)]
-    check_figures(server)
+    check_totals(server)
 
 
 OLD = """

@@ -22,7 +22,7 @@ from seneca.privacy import vacuum as wanted_files
 from tests.helpers.accounts import Person, make_course, register, sign_in, sign_up
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
-from tests.helpers.erasure import check_figures, erase_self, files_with
+from tests.helpers.erasure import check_totals, erase_self, files_with
 from tests.helpers.exchange import course, session, user, write
 from tests.helpers.load import wait_for
 from tests.helpers.server import PASSWORD, Server, running
@@ -94,7 +94,7 @@ def test_nothing_of_the_erased_is_left_in_any_file(tmp_path: Path):
             for p in stay
             if p.username.lower() not in (server.data / "seneca.db").read_bytes().decode("latin1").lower()
         ] == []
-        check_figures(server)
+        check_totals(server)
     assert files_with(server.data, *(person.username for person in gone)) == {}
 
 
@@ -223,7 +223,7 @@ def test_scouring_beside_writers_and_readers(tmp_path: Path):
             thread.join()
         assert erased == [204] * 10
         assert statuses == {200, 201}
-        check_figures(server)
+        check_totals(server)
 
 
 # -- how often the files are worked on -----------------------------------------------------------

@@ -168,7 +168,7 @@ def test_reads_go_on_and_writes_get_503_until_there_is_room(disk: Disk, tmp_path
         Load(server, tara, course) as load,
     ):
         disk.fill(server)
-        wait_for(lambda: len(load.refusals) > 20)
+        wait_for(lambda: len(load.errors) > 20)
         check_refused(tara)
         check_reads(tara, course)
         with load.held(), disk.felt():
@@ -179,7 +179,7 @@ def test_reads_go_on_and_writes_get_503_until_there_is_room(disk: Disk, tmp_path
         make_course(tara)
         load.stop()
         load.check_answers(server)
-        assert set(load.refusals) == {503}
+        assert set(load.errors) == {503}
         assert '"unhandled exception"' not in server.log.read_text()
 
 
@@ -198,7 +198,7 @@ def test_a_server_that_was_killed_starts_on_a_full_disk_too(disk: Disk, tmp_path
         wait_for(lambda: load.written > before + 20)
         load.stop()
         load.check_answers(server)
-        assert set(load.refusals) <= {503}
+        assert set(load.errors) <= {503}
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -265,8 +265,8 @@ def test_temporary_files_that_find_no_room_are_named_as_the_reason(tmp_path: Pat
     results = [module(f"Module {n}", adaptive={"answers": ["x" * 200]}) for n in range(20)]
     file = write(tmp_path / "in.jsonl", course(), user(), *(session(modulesStats=results) for _ in range(sessions)))
     with stage(tmp_path / "data") as (server, *_):
-        refusal = said(seneca_process("import", file, "--data", server.data, preexec_fn=a_page_only))
-        assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in refusal
+        line = said(seneca_process("import", file, "--data", server.data, preexec_fn=a_page_only))
+        assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in line
         assert server.rows("SELECT count(*) FROM sessions") == [(0,)]
         assert seneca_process("import", file, "--data", server.data).returncode == 0
         assert server.rows("SELECT count(*) FROM sessions") == [(sessions,)]

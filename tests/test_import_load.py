@@ -131,7 +131,7 @@ def test_tables_are_locked_only_where_nobody_misses_them(tmp_path: Path):
         with psycopg.connect(cluster.url(tmp_path)) as reader:
             reader.execute("SELECT 1 FROM results LIMIT 1")
             begun = time.monotonic()
-            assert not prepared(store)  # it waits for nobody, or who waits for it would wait for ever
+            assert not prepared(store)  # it waits for nobody, or both would wait without end
             assert time.monotonic() - begun < LOCK_ATTEMPTS * LOCK_PAUSE_SECONDS + 5
         store.load(user())
         assert not prepared(store)

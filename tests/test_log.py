@@ -127,7 +127,7 @@ def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
     assert ended.post("/auth/logout").status_code == 204
     update = {"sessionId": new_id(), "moduleStats": []}
     wrong_again = {"username": ben.username, "password": "wrong-password"}
-    refusals = [
+    errors = [
         (ben.put("/session/updateSession", update), "invalid-input", ben.id),
         (ben.put("/session/updateSession", content=b"x" * 300_000), "payload-too-large", ben.id),
         (ben.get("/users"), "forbidden", ben.id),
@@ -139,7 +139,7 @@ def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
         *((client.post("/auth/login", json=wrong_again), "invalid-credentials", ben.id) for _ in range(5)),
         (client.post("/auth/login", json=wrong_again), "too-many-requests", ben.id),
     ]
-    for answer, code, account in refusals:
+    for answer, code, account in errors:
         line = line_of(server, answer)
         assert (line["code"], line["account"], line["status"]) == (code, account, answer.status_code)
 

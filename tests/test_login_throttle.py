@@ -48,7 +48,7 @@ class Places:
         return [self.login(address, name).status_code for _ in range(times)]
 
     def fail(self, address: str, names: int) -> None:
-        """Five failures on each of so many names, all names at once."""
+        """Five failures on each of this many names, all names at once."""
         self.at(address)
         with ThreadPoolExecutor(names) as pool:
             found = pool.map(lambda _: self.statuses(address, unique("nobody"), 5), range(names))
@@ -80,7 +80,7 @@ def pupil(places: Places) -> Person:
 
 
 def later(places: Places, milliseconds: int) -> None:
-    """Let so much time pass for whoever waits."""
+    """Let this much time pass for everyone who waits."""
     sql = "UPDATE throttles SET tried_at = tried_at - :more"
     engine().change(places.server.data, sql, more=milliseconds)
 
@@ -91,7 +91,7 @@ def just_now(places: Places) -> None:
 
 
 def is_held(answer: httpx.Response) -> int:
-    """Assert that this is the refusal of who must wait; returns for how many seconds."""
+    """Assert that this is the error for someone who must wait; returns for how many seconds."""
     body = refused(answer, 429, "too-many-requests")
     assert body["detail"] == "Too many attempts: wait before the next one."
     return int(answer.headers["retry-after"])

@@ -215,7 +215,7 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 
     def twice(tx: Transaction) -> tuple[Any, Any]:
         first = tx.fetch_one(GET, name="g")
-        second = tx.fetch_one(GET, name="g")  # here it begins anew, on a snapshot
+        second = tx.fetch_one(GET, name="g")  # here it begins again, on a snapshot
         between.set()
         changed.wait(10)
         return first, tx.fetch_one(GET, name="g") if second else None

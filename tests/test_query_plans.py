@@ -190,7 +190,7 @@ def test_a_scan_is_noticed(plans: SqlitePlans | PostgresPlans):
 
 
 def test_the_rows_that_refer_to_a_row_are_found_by_index(plans: SqlitePlans | PostgresPlans):
-    """Otherwise whoever deletes that row looks through all of them."""
+    """Otherwise deleting that row looks through all of them."""
     keys = list(plans.foreign_keys())
     assert keys
     for table, columns, indexes in keys:

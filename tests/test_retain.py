@@ -1,4 +1,4 @@
-"""seneca prune: sessions are forgotten after some months, with their part of every figure."""
+"""seneca prune: sessions are forgotten after some months, with their part of every total."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from seneca.sessions import deletion
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
-from tests.helpers.erasure import check_figures
+from tests.helpers.erasure import check_totals
 from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
 from tests.helpers.server import Server
 from tests.helpers.wire import module as given
@@ -99,7 +99,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     assert learners[0].get("/stats/user").json() == statistics()
     left = ("Module 2", "Module 3", "Only 2 2", "Only 2 3")
     assert tara.get(path).json() == statistics(*left, points=6, mean=0.75) == learners[2].get(path).json()
-    check_figures(server)
+    check_totals(server)
     again = learners[0].start(made)
     learners[0].update(again, given("Module 0", 5))
     assert learners[0].get(path).json() == statistics("Module 0", points=5, mean=2.5)

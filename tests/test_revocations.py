@@ -107,11 +107,11 @@ def test_what_ended_here_stays_refused_while_all_are_read_and_afterwards(databas
         sign_ins.revoke([before])
         reading = asyncio.create_task(sign_ins.reload_revocations())
         await asyncio.sleep(0)
-        (meanwhile,) = end(database, now())
-        sign_ins.revoke([meanwhile])
-        during = refused(sign_ins, [before, meanwhile])
+        (between,) = end(database, now())
+        sign_ins.revoke([between])
+        during = refused(sign_ins, [before, between])
         await reading
-        return during + refused(sign_ins, [before, meanwhile])
+        return during + refused(sign_ins, [before, between])
 
     asyncio.run(sign_ins.refresh_revocations())
     assert asyncio.run(look()) == 4 * [True]

@@ -166,7 +166,7 @@ def test_two_administrators_cannot_both_be_demoted_at_once(alone: tuple[Server, 
 
 
 def refused_within(seconds: float, person: Person) -> None:
-    """Assert that a person's token is refused by the time so many seconds have gone."""
+    """Assert that a person's token is refused within this many seconds."""
     deadline = time.monotonic() + seconds
     while (answer := person.get("/test")).status_code == 200:
         assert time.monotonic() < deadline, "the token still works"
@@ -213,7 +213,7 @@ def test_a_restart_does_not_bring_ended_sign_ins_back(tmp_path: Path):
         assert Person(client, ada.token).get("/test").status_code == 200
 
 
-# -- refusals ----------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ NEVER_GIVEN = {"answers": [], "isCompleted": False, "score": 0}
 
 
 def refused(answer: httpx.Response, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    """Assert that an answer is this refusal, whole; returns its body."""
+    """Assert that a response is this error, whole; returns its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = dict(answer.json())

@@ -26,7 +26,7 @@ def tables_with(server: Server, *words: str) -> set[str]:
 
 
 def files_with(data: Path, *words: str) -> dict[str, list[str]]:
-    """The files of a data directory in which any of these words is, in capitals or not."""
+    """The files of a data directory in which any of these words is, case-insensitive."""
     found = {}
     for file in sorted(data.iterdir()):
         raw = file.read_bytes().lower()
@@ -39,8 +39,8 @@ def erase_self(person: Person, password: str = PASSWORD) -> httpx.Response:
     return person.delete("/auth/me", json={"password": password})
 
 
-def check_figures(server: Server) -> None:
-    """Assert that every figure is what the recorded rows say."""
+def check_totals(server: Server) -> None:
+    """Assert that every total is what the recorded rows say."""
     done = seneca("stats", "verify", "--data", server.data)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -66,7 +66,7 @@ class Load:
 
     def __init__(self, server: Server, tara: Person, course: dict, clients: int = 4, pause: float = 0) -> None:
         self.ledger = Ledger()
-        self.refusals: list[int] = []
+        self.errors: list[int] = []
         self.wrong: list[str] = []
         """Answers that are not what their requests ask for."""
         self.course = course
@@ -186,14 +186,14 @@ class Load:
                 continue
             if answer.status_code in (200, 201, 409):
                 return answer
-            self.refusals.append(answer.status_code)
+            self.errors.append(answer.status_code)
             time.sleep(0.05)
         return None
 
     # -- what must be so -----------------------------------------------------------------------
 
     def check(self, server: Server) -> dict[str, Stored]:
-        """Everything acknowledged is stored once and whole, nothing else is, and every figure says so.
+        """Everything acknowledged is stored once and whole, nothing else is, and every total says so.
 
         The load is held, or the server stopped. Returns what is stored.
         """

@@ -72,7 +72,7 @@ def counts(server: Server) -> dict[str, int]:
 
 
 def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
-    """Everything about a session: its row, its results, its course's and its learner's figures."""
+    """Everything about a session: its row, its results, its course's and its learner's totals."""
     of_session = "(SELECT course_id FROM sessions WHERE id = :id)"
     statements = [
         "SELECT * FROM sessions WHERE id = :id",
@@ -86,7 +86,7 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
-    """Let an open session have started that much later (before: less than 0). No figure counts open sessions."""
+    """Let an open session have started that much later (before: less than 0). No total counts open sessions."""
     sql = "UPDATE sessions SET started_at = started_at + :more WHERE id = :id AND ended_at IS NULL"
     assert engine().change(server.data, sql, more=milliseconds, id=session_id) == 1
 
@@ -99,7 +99,7 @@ def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any
     return session_id
 
 
-# -- refusals that every operation has ---------------------------------------------------------
+# -- errors that every operation has -----------------------------------------------------------
 
 
 def refuses_methods(nobody: Person, path: str, *allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""Any history of study keeps every answer equal to the model's, and every figure to the recorded rows.
+"""Any history of study keeps every answer equal to the model's, and every total to the recorded rows.
 
 ``HISTORY=soak`` runs hours of it.
 """
