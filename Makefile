@@ -11,7 +11,7 @@ ifdef PORT
 export SENECA_PORT ?= $(PORT)
 endif
 
-.PHONY: help setup run test test-postgres check fix bench bench-rivals bench-postgres bench-hostile soak wrk chromium curl clean
+.PHONY: help setup run test test-fast test-postgres check fix bench bench-rivals bench-postgres bench-hostile soak wrk chromium curl clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -38,6 +38,17 @@ test: setup chromium curl ## run every test, and on PostgreSQL those that an eng
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
 ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \
   import_load.py keys.py kills.py migrations.py oulad.py postgres.py postgres_faults.py reference.py refresh.py retain.py)
+
+test-fast: setup ## run a cross-section of the tests in less than a minute: no kills, attacks, long loads or browser
+	$(BIN)/pytest -m "not slow" $(CROSS_SECTION)
+
+# What takes few servers: each worker starts one for all tests of operations, and commands run in process.
+CROSS_SECTION = $(addprefix tests/test_, authorisation.py bad_input.py exchange_doc.py import.py import_formats.py ledger.py logout.py \
+  me.py password.py prose.py query_plans.py security_doc.py settings.py shell.py units.py users_list.py users_one.py writer.py \
+  course_change.py course_create.py course_delete.py course_list.py course_one.py \
+  session_end.py session_one.py session_start.py session_update.py \
+  stats_course.py stats_course_session.py stats_sessions.py stats_user.py stats_user_course.py \
+  stats_user_course_session.py stats_user_sessions.py stats_users.py)
 
 test-postgres: setup ## run every test on PostgreSQL 18, and on 15 where it is installed
 	$(BIN)/pytest --engine postgres

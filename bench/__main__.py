@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
         metavar="SECONDS",
         help="wait so long in all for other processes to leave the machine alone (default: 60)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single number there, too")
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace the results in this page, too")
     return parser.parse_args()
 
@@ -82,7 +82,7 @@ class Results:
 
 
 def run(asked: argparse.Namespace, plan: Plan, directory: Path, raw: dict[str, Any]) -> str:
-    """Measure; returns the tables, and leaves every figure in ``raw``."""
+    """Measure; returns the tables, and leaves every number in ``raw``."""
     if asked.postgres or asked.rivals:
         parts = {"postgres": on_postgres} if asked.postgres else {"rivals": rivals}
     else:

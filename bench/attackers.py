@@ -91,7 +91,7 @@ async def silent(port: int, _: str) -> None:
 
 
 async def sign_ins(port: int, number: int) -> None:
-    """Send so many sign-ins a second, each a name and a password that nobody has, whether they are answered or not."""
+    """Send this many sign-ins a second, each a name and a password that nobody has, whether they are answered or not."""
     names = itertools.count()
     free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
 
@@ -102,7 +102,7 @@ async def sign_ins(port: int, number: int) -> None:
             try:
                 reader, writer = free.get_nowait()
                 if reader.at_eof():
-                    raise asyncio.QueueEmpty  # noqa: TRY301 closed meanwhile
+                    raise asyncio.QueueEmpty  # noqa: TRY301 closed in between
             except asyncio.QueueEmpty:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(question)

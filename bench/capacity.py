@@ -91,7 +91,7 @@ POSTGRES = Measured(
 
 @dataclass(frozen=True)
 class Load:
-    """What so many learners ask for in the busiest seconds, and store in a year."""
+    """What this many learners ask for in the busiest seconds, and store in a year."""
 
     learners: int
     rates: dict[str, float]  # requests a second
@@ -122,7 +122,7 @@ class Load:
 
 
 def load_of(learners: int, assumed: Assumed) -> Load:
-    """The busiest seconds of so many learners."""
+    """The busiest seconds of this many learners."""
     day = learners * assumed.sessions_a_week / assumed.days_a_week
     sessions = day * assumed.busiest_hour / 3600 * assumed.bell
     each = {
@@ -205,12 +205,12 @@ def tables(assumed: Assumed) -> str:
 
 
 def number(value: float) -> str:
-    """Two figures, or all of a whole number."""
+    """Two digits, or all of a whole number."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def size(value: float) -> str:
-    """Bytes, with three figures at most."""
+    """Bytes, with three digits at most."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
             break

@@ -44,9 +44,9 @@ class Ids:
 
 
 def write_sessions(path: Path, sessions: int, writers: int = LEARNERS) -> Contents:
-    """Write so many sessions of one course, by 100 learners or one learner to each 20 sessions, taking turns.
+    """Write this many sessions of one course, by 100 learners or one learner to each 20 sessions, taking turns.
 
-    The first so many writers have a session that goes on.
+    The first writers, this many, have a session that goes on.
     """
     ids = Ids()
     course_id, learners = ids.new(), [ids.new() for _ in range(max(FEWEST_LEARNERS, sessions // SESSIONS_EACH))]
@@ -65,7 +65,7 @@ def write_sessions(path: Path, sessions: int, writers: int = LEARNERS) -> Conten
 
 
 def write_learners(path: Path, learners: int) -> Contents:
-    """Write so many learners, each with a password, of whom none has studied yet."""
+    """Write this many learners, each with a password, of whom none has studied yet."""
     ids = Ids()
     course_id, made = ids.new(), [ids.new() for _ in range(learners)]
     hash_ = hash_password(PASSWORD)
@@ -78,7 +78,7 @@ def write_learners(path: Path, learners: int) -> Contents:
 
 
 def write_names(path: Path, names: int) -> Contents:
-    """Write results under so many module names of one course, each name in every one of the 64 buckets."""
+    """Write results under this many module names of one course, each name in every one of the 64 buckets."""
     ids = Ids()
     course_id = ids.new()
     together = min(names, 1000)  # a session holds no more

@@ -1,4 +1,4 @@
-"""The floor under every figure: the least that this stack can do, run as Seneca runs it.
+"""The floor under every number: the least that this stack can do, run as Seneca runs it.
 
 A route that answers OK; and one that records an update as the design was sketched before it was built: the body
 decoded, the statements of one update with differences that nobody has worked out, a savepoint for each request, one commit

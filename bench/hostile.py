@@ -160,7 +160,7 @@ def attacking(attack: Attack, port: int, tokens: Sequence[str]) -> Iterator[dict
 
 
 async def statistics(port: int, paths: Sequence[tuple[str, str]], seconds: float, server: int) -> Seen:
-    """Ask for statistics at their time, on as many connections as it takes; the most memory meanwhile."""
+    """Ask for statistics at their time, on as many connections as it takes; the most memory while it does."""
     took: list[float] = []
     failed = 0
     memory = resident(server)
@@ -171,7 +171,7 @@ async def statistics(port: int, paths: Sequence[tuple[str, str]], seconds: float
         question = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         try:
             reader, writer = None, None
-            while reader is None or writer is None or reader.at_eof():  # closed meanwhile: it was not needed for long
+            while reader is None or writer is None or reader.at_eof():  # closed in between: it was not needed for long
                 reader, writer = await asyncio.open_connection("127.0.0.1", port) if free.empty() else free.get_nowait()
             writer.write(question)
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)

@@ -1,6 +1,6 @@
 """What does the JSON of a stranger cost? ``python -m bench.hostile_json``, without a server.
 
-Every shape of ``tests/hostile_json.py`` is decoded as the body of each of three routes: processor time (the best of three) and
+Every shape of ``tests/helpers/hostile_json.py`` is decoded as the body of each of three routes: processor time (the best of three) and
 peak memory of the worst. Beside them what decoding costs those who mean well.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from tests.hostile_json import BYTES, ID, by_chance, placed, shapes
+from tests.helpers.hostile_json import BYTES, ID, by_chance, placed, shapes
 
 from seneca.accounts import Registration
 from seneca.common.json_decoding import decode

@@ -1,4 +1,4 @@
-"""What it ran on: without that, a figure means little."""
+"""What it ran on: without that, a number means little."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ class Watch:
 
 
 class Patience:
-    """Waits for other processes to leave the machine alone, so many seconds in all."""
+    """Waits for other processes to leave the machine alone, this many seconds in all."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds

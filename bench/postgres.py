@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
-from tests import engines
+from tests.helpers import engines
 
 from bench.exchange import Contents, write_sessions
 from bench.machine import Watch

@@ -111,7 +111,7 @@ def sizes(loads: Loads, sizes: Sequence[str]) -> str:
 
 
 def size_targets(loads: Loads, sizes: Sequence[str]) -> list[Target]:
-    """With the most sessions stored, at most so many times the latency with the fewest."""
+    """With the most sessions stored, at most this many times the latency with the fewest."""
     targets = []
     for operation in (READ, WRITE):
         reached = slowdown(loads[sizes[-1], operation], loads[sizes[0], operation])

@@ -16,7 +16,7 @@ Prepare = Callable[[], Sequence[Request]]
 
 @dataclass(frozen=True)
 class Contender:
-    """A running server, and how each operation's requests are made for it (anew in each round)."""
+    """A running server, and how each operation's requests are made for it (again in each round)."""
 
     port: int
     operations: Mapping[str, Prepare]
@@ -80,9 +80,9 @@ def disturbance(loads: Loads) -> float:
 
 
 def middle(loads: Sequence[Load]) -> Load:
-    """The median of each figure over the rounds."""
+    """The median of each number over the rounds."""
     return Load(
-        *(median(getattr(load, figure) for load in loads) for figure in ("rate", "p50", "p99", "others")),
+        *(median(getattr(load, number) for load in loads) for number in ("rate", "p50", "p99", "others")),
     )
 
 

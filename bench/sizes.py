@@ -27,7 +27,7 @@ STARTS = 5
 class Imported:
     """What `seneca import` took for a file: seconds, start to end; processor seconds; MiB resident at most.
 
-    ``others`` is the share of the machine, 0 to 1, that other processes took meanwhile.
+    ``others`` is the share of the machine, 0 to 1, that other processes took at the same time.
     """
 
     sessions: int
@@ -112,7 +112,7 @@ def measure_sizes(plan: Plan, directory: Path, sizes: Sequence[int]) -> tuple[Lo
 
 
 def measure_names(plan: Plan, directory: Path, names: Sequence[int]) -> Loads:
-    """The course statistic with so many module names, each of them in every bucket; one request at a time."""
+    """The course statistic with this many module names, each of them in every bucket; one request at a time."""
     with ExitStack() as stack:
         contenders = {}
         for count in names:

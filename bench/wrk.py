@@ -38,7 +38,7 @@ class Request:
 class Load:
     """What one run of wrk saw: requests a second; median and 99th percentile of latency in milliseconds.
 
-    ``others`` is the share of the machine, 0 to 1, that other processes took meanwhile.
+    ``others`` is the share of the machine, 0 to 1, that other processes took at the same time.
     """
 
     rate: float
@@ -49,7 +49,7 @@ class Load:
 
 
 def drive(port: int, requests: Sequence[Request], *, connections: int, seconds: int) -> Load:
-    """Send requests in turn, over and over (unless once), on so many connections for so many seconds.
+    """Send requests in turn, over and over (unless once), on this many connections for this many seconds.
 
     Raises:
         Failed: wrk is not there, or an answer was not 2xx or did not come.

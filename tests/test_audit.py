@@ -11,13 +11,17 @@ import httpx
 from seneca import audit
 from seneca.common.ids import bucket_of, new_id
 from seneca.common.times import from_iso
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_up, unique
-from tests.engines import Postgres, engine
-from tests.exchange import course as course_line
-from tests.exchange import session as session_line
-from tests.exchange import user as user_line
-from tests.exchange import write
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course, register
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine
+from tests.helpers.exchange import course as course_line
+from tests.helpers.exchange import session as session_line
+from tests.helpers.exchange import user as user_line
+from tests.helpers.exchange import write
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import (
     TIME,
     UUID7,
     answers_head,
@@ -56,7 +60,7 @@ def test_an_entry_says_who_did_what_to_whom_and_when(server: Server, tara: Perso
 
 
 def test_what_is_done_to_accounts(tara: Person, client: httpx.Client):
-    bob = sign_up(client, "bob", by=tara)
+    bob = register(client, "bob", by=tara)
     tara.patch(f"/users/{bob.id}", {"role": "admin"})
     tara.patch(f"/users/{bob.id}", {"role": "user", "password": NEW})
     tara.get(f"/users/{bob.id}/export")
@@ -103,7 +107,7 @@ def test_what_learners_do_themselves_is_not_in_it_but_for_their_password_and_the
 
 
 def test_a_learners_registration_with_a_learners_token_is_their_own(tara: Person, alice: Person, client: httpx.Client):
-    bob = sign_up(client, "bob", by=alice)
+    bob = register(client, "bob", by=alice)
     assert acts(tara, bob.id) == []
 
 

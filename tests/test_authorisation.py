@@ -18,9 +18,12 @@ from seneca.http.endpoint import endpoint
 from seneca.http.responses import Response, text_response
 from seneca.http.routes import UndeclaredRoute, make_routes
 from seneca.settings import Settings
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server
+from tests.helpers.wire import counts, module
 from tests.test_tokens import forge, unsigned, with_header, with_payload
-from tests.wire import counts, module
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 

@@ -1,4 +1,4 @@
-"""A request is authorised when it is executed, not when its head arrived: on every worker, whatever ended the sign-in meanwhile."""
+"""A request is authorised when it is executed, not when its head arrived: on every worker, whatever ended the sign-in in between."""
 
 import threading
 import time
@@ -10,11 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import Held, clients_of_workers, counts, worker_of
 from tests.test_authorisation import ROWS, Row, Stage, set_stage
 from tests.test_tokens import decoded
-from tests.wire import Held, clients_of_workers, counts, worker_of
 
 NEW = "another-secret-42"
 PRIVATE = "/auth"  # what people do to their own account

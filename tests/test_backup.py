@@ -22,10 +22,13 @@ import pytest
 
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import migrations
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, seneca, sign_in, sign_up
-from tests.engines import Databases, engine, name_of
-from tests.exchange import Shell, session, user
-from tests.exchange import course as a_course
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca, seneca_process
+from tests.helpers.engines import Databases, engine, name_of
+from tests.helpers.exchange import Shell, session, user
+from tests.helpers.exchange import course as a_course
+from tests.helpers.server import PASSWORD, Server, running
 from tests.test_migrations import make_first_schema
 
 DATA = Path(__file__).parent / "data"
@@ -455,7 +458,7 @@ def test_a_full_disk_leaves_everything_as_it_was(used: Path, tmp_path: Path):
     engine().change(used, "UPDATE courses SET qualification = 'Changed since'")
     before = kept(used)
     for command in (("backup", file), ("restore", file, "--yes")):
-        done = seneca(*command, "--data", used, preexec_fn=limited)
+        done = seneca_process(*command, "--data", used, preexec_fn=limited)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.splitlines()[-1].startswith("seneca: ")
         assert "Traceback" not in done.stderr
@@ -651,14 +654,14 @@ def test_what_is_there_is_replaced_only_by_who_says_so(shell: Shell, tmp_path: P
     engine().change(shell.data, "UPDATE courses SET qualification = 'Changed since'")
     before = kept(shell.data)
     command = ("restore", tmp_path / "backup", "--data", shell.data)
-    done = seneca(*command, stdin=subprocess.DEVNULL)
+    done = seneca(*command)
     said = "seneca: The database has 1 accounts, 1 courses, 1 sessions. To replace all of it, use --yes.\n"
     assert (done.returncode, done.stderr) == (1, said)
     ours, theirs = os.openpty()
     try:
         for answer, replaced in ((b"n\n", False), (b"y\n", True)):
             os.write(ours, answer)
-            done = seneca(*command, stdin=theirs)
+            done = seneca_process(*command, stdin=theirs)
             assert f"Replace all of it by {tmp_path / 'backup'}?" in done.stderr
             assert done.returncode == (0 if replaced else 1)
             assert (kept(shell.data) == before) is not replaced

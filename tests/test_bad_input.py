@@ -8,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, sign_up, unique
-from tests.wire import UNKNOWN, counts, module, new_session, part, stored
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server
+from tests.helpers.wire import UNKNOWN, counts, module, new_session, part, stored
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
@@ -99,12 +102,12 @@ def with_text(value: object, path: Path, text: bytes) -> bytes:
 
 
 def named(path: Path) -> str:
-    """A place as a refusal names it."""
+    """A path as an error names it."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
 
 
 def says_what_is_wrong(answer: httpx.Response, path: Path) -> None:
-    """Assert a refusal that names the field, or a part of it, and the rule; or else what is not JSON about it."""
+    """Assert an error that names the field, or a part of it, and the rule; or else what is not JSON about it."""
     assert answer.status_code == 400, answer.text
     if answer.json()["code"] == "malformed-json":
         assert len(refused(answer, 400, "malformed-json")["detail"]) > len("The body is not valid JSON: .")

@@ -26,11 +26,11 @@ from seneca.database.postgres.citus import (
 )
 from seneca.errors import CommandError
 from seneca.exchange.importer import USERS_PER_BATCH
-from tests.conftest import Server
-from tests.conftest import seneca as shell
-from tests.engines import Databases, engine
-from tests.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
-from tests.statements import statements
+from tests.helpers.commands import seneca as shell
+from tests.helpers.engines import Databases, engine
+from tests.helpers.exchange import BCRYPT, CHARLIE_ID, course, session, stored, user
+from tests.helpers.server import Server
+from tests.helpers.statements import statements
 
 KEYS = """
 SELECT c.conrelid::regclass::text, c.contype::text, c.confrelid::regclass::text,
@@ -107,10 +107,10 @@ SPANNING = {
     "seneca.stats.course_names.NAMES": "an import compares with all names of a course that is nearly full",
     "seneca.privacy.erased_accounts.ALL": "a restore erases everybody again",
     "seneca.sessions.queries.OF_ANYONE": "an administrator reads a session by its id alone",
-    "seneca.sessions.queries.PAGE_OF_COURSE": "an administrator reads a course's sessions, whoever's",
+    "seneca.sessions.queries.PAGE_OF_COURSE": "an administrator reads a course's sessions, of all learners",
     "seneca.sessions.queries.PAGE_WITH_ID": "an administrator looks for a session by its id",
     "seneca.auth.sign_ins.END_ALL_SIGN_INS": "once, after a backup was restored",
-    "seneca.auth.sign_ins.ENDED": "every worker reads which sign-ins have ended, whoever's, every two seconds",
+    "seneca.auth.sign_ins.ENDED": "every worker reads which sign-ins have ended, of all accounts, every two seconds",
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.stats.queries.COURSE_TOTALS": "a course's statistic is a sum over every bucket",
     "seneca.stats.queries.COURSE_NAMES": "and so are its names",

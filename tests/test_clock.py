@@ -1,4 +1,4 @@
-"""The server's clock steps back, and ahead: no time is negative, no figure wrong, no list out of order."""
+"""The server's clock steps back, and ahead: no time is negative, no total wrong, no list out of order."""
 
 import random
 import threading
@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from seneca.auth.token_verifier import POLL_SECONDS
-from tests.conftest import Person, Server, refused, sign_in, sign_up
-from tests.load import Load, stage
-from tests.wire import module, pages, statistics
+from tests.helpers.accounts import Person, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.load import Load, stage
+from tests.helpers.server import Server
+from tests.helpers.wire import module, pages, statistics
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +125,7 @@ def test_a_clock_that_steps_about_under_load(clock: Clock, moved: Stage):
                 load.check_answers(server)
         ended.set()
         stepping.join()
-    assert load.refusals == []
+    assert load.errors == []
     for table in ("learner_totals", "course_totals"):
         assert server.rows(f"SELECT min(milliseconds) >= 0, max(milliseconds) > 0 FROM {table}") == [(1, 1)]
     assert '"unhandled exception"' not in server.log.read_text()

@@ -1,4 +1,4 @@
-"""Many at once: every result is there, every figure exact, whichever worker process answers."""
+"""Many at once: every result is there, every total exact, whichever worker process answers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,9 +13,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests import engines
-from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_up, unique
-from tests.wire import NOTHING, clients_of_workers, module, new_session, statistics
+from tests.helpers import engines
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import NOTHING, clients_of_workers, module, new_session, statistics
 
 T = TypeVar("T")
 CLIENTS = 64

@@ -6,8 +6,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, unique
-from tests.wire import KIBIBYTE, UNKNOWN, counts, refuses_bodies, refuses_callers, refuses_query
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server
+from tests.helpers.wire import KIBIBYTE, UNKNOWN, counts, refuses_bodies, refuses_callers, refuses_query
 
 ROW = "SELECT title, qualification, topics, created_at FROM courses WHERE id = :id"
 

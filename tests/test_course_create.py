@@ -7,8 +7,20 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, unique
-from tests.wire import KIBIBYTE, TIME, UUID7, counts, refuses_bodies, refuses_callers, refuses_methods, refuses_query
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server
+from tests.helpers.wire import (
+    KIBIBYTE,
+    TIME,
+    UUID7,
+    counts,
+    refuses_bodies,
+    refuses_callers,
+    refuses_methods,
+    refuses_query,
+)
 
 PATH = "/course/create"
 

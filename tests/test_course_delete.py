@@ -2,8 +2,11 @@
 
 from urllib.parse import quote
 
-from tests.conftest import Person, Server, make_course, refused, unique
-from tests.wire import UNKNOWN, counts, module, new_session, refuses_callers, refuses_query
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server
+from tests.helpers.wire import UNKNOWN, counts, module, new_session, refuses_callers, refuses_query
 
 EXISTS = "SELECT count(*) FROM courses WHERE id = :id"
 

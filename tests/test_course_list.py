@@ -4,12 +4,26 @@ import base64
 import json
 from pathlib import Path
 from urllib.parse import unquote
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, running, sign_up, unique
-from tests.wire import KIBIBYTE, answers_head, pages, refuses_callers, refuses_methods, refuses_pages, refuses_query
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import write
+from tests.helpers.names import unique
+from tests.helpers.server import Server, running
+from tests.helpers.wire import (
+    KIBIBYTE,
+    answers_head,
+    pages,
+    refuses_callers,
+    refuses_methods,
+    refuses_pages,
+    refuses_query,
+)
 
 PATH = "/course"
 # in the order of code points, which is not that of UTF-16: U+FFxx comes before U+1Dxxx
@@ -55,10 +69,13 @@ def test_a_page_goes_on_where_the_last_one_ended(tara: Person, alice: Person, ma
 
 
 def test_the_default_limit_is_500(tmp_path: Path):
+    members = {"qualification": "GCSE", "topicsAndModules": [], "createdAt": "2026-03-01T10:00:00.000Z"}
+    made = [{"id": str(uuid4()), "courseTitle": f"Course {n:04}"} | members for n in range(1001)]
     with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         tara = sign_up(client, "tara", role="admin")
         assert pages(tara, PATH) == [[]]
-        made = [make_course(tara, courseTitle=f"Course {i:04}", topicsAndModules=[]) for i in range(1001)]
+        file = write(tmp_path / "courses.jsonl", *({"kind": "course"} | course for course in made))
+        assert seneca("import", file, "--data", tmp_path).returncode == 0
         assert [len(page) for page in pages(tara, PATH)] == [500, 500, 1]
         assert [len(page) for page in pages(tara, f"{PATH}?limit=1000")] == [1000, 1]
         assert [course for page in pages(tara, PATH) for course in page] == made

@@ -1,4 +1,4 @@
-"""A course holds results under at most 20,000 distinct module names, whoever records them."""
+"""A course holds results under at most 20,000 distinct module names, of all learners."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,11 +14,14 @@ from seneca.common.ids import bucket_of
 from seneca.database import migrations
 from seneca.http.responses import encode
 from seneca.stats import queries
-from tests.conftest import PASSWORD, Person, make_course, refused, running, seneca, sign_in, sign_up
-from tests.engines import Postgres, engine
-from tests.exchange import COURSE_ID, Line, Shell, course, session, user
-from tests.forgetting import check_figures
-from tests.wire import clients_of_workers, module
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine
+from tests.helpers.erasure import check_totals
+from tests.helpers.exchange import COURSE_ID, Line, Shell, course, session, user
+from tests.helpers.server import PASSWORD, running
+from tests.helpers.wire import clients_of_workers, module
 
 LEARNERS = [str(UUID(int=n)) for n in range(1, 12)]
 COUNT = f"SELECT sum(names) FROM course_totals WHERE course_id = '{COURSE_ID}'"
@@ -86,7 +89,7 @@ def test_a_full_course_takes_results_under_names_that_it_has(copy: Shell):
         assert server.rows(COUNT) == server.rows(DISTINCT) == [(18_001,)]
         last.update(started, part("another"))
         assert server.rows(COUNT) == [(18_002,)]
-    check_figures(server)
+    check_totals(server)
 
 
 def test_an_import_keeps_to_it(copy: Shell):
@@ -163,7 +166,7 @@ def test_names_are_counted_once_however_many_learners_race(tmp_path: Path):
             client.close()
         count = server.rows("SELECT sum(names) FROM course_totals WHERE course_id = :id", id=course["id"])
         assert count == [(60,)]
-    check_figures(server)
+    check_totals(server)
 
 
 OLD = """

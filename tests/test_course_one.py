@@ -5,8 +5,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Person, make_course, refused, unique
-from tests.wire import UNKNOWN, answers_head, refuses_methods, refuses_query
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.wire import UNKNOWN, answers_head, refuses_methods, refuses_query
 
 
 def test_reads_by_id_without_a_token(nobody: Person, course):

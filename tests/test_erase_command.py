@@ -12,10 +12,12 @@ from seneca.common.ids import new_id
 from seneca.common.times import from_iso, to_iso
 from seneca.database import open_database
 from seneca.privacy import erasure_log
-from tests.conftest import PASSWORD, running, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
-from tests.forgetting import erase_self, noted
+from tests.helpers.accounts import sign_up
+from tests.helpers.commands import seneca, seneca_process
+from tests.helpers.engines import engine
+from tests.helpers.erasure import erase_self, noted
+from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.server import PASSWORD, running
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +71,7 @@ def test_asks_first_and_where_nobody_can_be_asked_does_nothing(shell: Shell):
 def test_asks_on_a_terminal(shell: Shell, answer: str, left: int):
     mine, theirs = os.openpty()
     os.write(mine, answer.encode())
-    done = seneca("erase", "alice", "--data", shell.data, stdin=theirs)
+    done = seneca_process("erase", "alice", "--data", shell.data, stdin=theirs)
     os.close(mine)
     os.close(theirs)
     assert "Erase the account and all of its data? [y/N]" in done.stderr

@@ -1,4 +1,4 @@
-"""An account with more sessions than one transaction removes: others write meanwhile, and a crash only delays it."""
+"""An account with more sessions than one transaction removes: others write at the same time, and a crash only delays it."""
 
 import contextlib
 import os
@@ -13,13 +13,16 @@ import pytest
 from seneca.database import open_database
 from seneca.privacy import erasure
 from seneca.sessions import deletion
-from tests.conftest import Person, Server, make_course, refused, running, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, COURSE_ID, course, session, user, write
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_totals, noted, tables_with
+from tests.helpers.exchange import ALICE_ID, COURSE_ID, course, session, user, write
+from tests.helpers.server import Server, running
+from tests.helpers.wire import module
 from tests.test_backup import back_up, put_back
 from tests.test_database import workers_of
-from tests.wire import module
 
 SESSIONS = 6000
 
@@ -61,7 +64,7 @@ def test_others_write_meanwhile_and_nothing_is_left_when_it_is_answered(filled: 
         assert left(server)[0] == 0
         assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
         assert tara.get(f"/stats/courses/{COURSE_ID}").json()["moduleAmount"]["totalModulesStudied"] == 0
-        check_figures(server)
+        check_totals(server)
 
 
 def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled: Path):
@@ -81,7 +84,7 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
             os.kill(worker, signal.SIGKILL)
         server.stop(signal.SIGKILL)
         erasing.join()
-    check_figures(server)
+    check_totals(server)
     assert left(server)[0] == 1
     assert 0 < left(server)[1] < SESSIONS
     with running(filled) as server:
@@ -93,7 +96,7 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
             refused(Person(client, tara.token).get(f"/users/{ALICE_ID}"), 404, "account-not-found")
         assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
         assert ALICE_ID in [line["id"] for line in noted(filled)]
-        check_figures(server)
+        check_totals(server)
 
 
 def test_by_the_shell(filled: Path):

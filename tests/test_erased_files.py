@@ -19,10 +19,13 @@ from seneca.database import open_database
 from seneca.database.sqlite import vacuum
 from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum as wanted_files
-from tests.conftest import PASSWORD, Person, Server, make_course, running, seneca, sign_in, sign_up
-from tests.engines import engine
-from tests.exchange import course, session, user, write
-from tests.forgetting import check_figures, erase_self, files_with
+from tests.helpers.accounts import Person, make_course, register, sign_in, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import check_totals, erase_self, files_with
+from tests.helpers.exchange import course, session, user, write
+from tests.helpers.load import wait_for
+from tests.helpers.server import PASSWORD, Server, running
 
 pytestmark = pytest.mark.sqlite
 
@@ -91,7 +94,7 @@ def test_nothing_of_the_erased_is_left_in_any_file(tmp_path: Path):
             for p in stay
             if p.username.lower() not in (server.data / "seneca.db").read_bytes().decode("latin1").lower()
         ] == []
-        check_figures(server)
+        check_totals(server)
     assert files_with(server.data, *(person.username for person in gone)) == {}
 
 
@@ -116,8 +119,8 @@ def test_while_somebody_reads_the_answer_is_204_and_it_is_done_afterwards(tmp_pa
         assert erase_self(alice).status_code == 204
         assert "seneca.db-wal" in files_with(tmp_path, alice.username)
         assert client.get("/health").status_code == 200
-        assert sign_up(client, "bob").get("/test").status_code == 200, "others write meanwhile"
-        assert any("vacuum not finished" in line for line in server.log_lines())
+        assert register(client, "bob").get("/test").status_code == 200, "others write at the same time"
+        wait_for(lambda: any("vacuum not finished" in line for line in server.log_lines()))
         reader.close()
         deadline = time.monotonic() + 60
         while files_with(tmp_path, alice.username):
@@ -220,7 +223,7 @@ def test_scouring_beside_writers_and_readers(tmp_path: Path):
             thread.join()
         assert erased == [204] * 10
         assert statuses == {200, 201}
-        check_figures(server)
+        check_totals(server)
 
 
 # -- how often the files are worked on -----------------------------------------------------------

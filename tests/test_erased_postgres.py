@@ -7,10 +7,13 @@ import httpx
 import psycopg
 import pytest
 
-from tests.conftest import make_course, running, seneca, sign_up, unique
-from tests.engines import Postgres, engine, name_of
-from tests.forgetting import erase_self
-from tests.wire import module
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Postgres, engine, name_of
+from tests.helpers.erasure import erase_self
+from tests.helpers.names import unique
+from tests.helpers.server import running
+from tests.helpers.wire import module
 
 pytestmark = pytest.mark.postgres
 

@@ -11,7 +11,10 @@ import httpx
 import pytest
 
 from seneca.common.ids import parse_uuid
-from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, unique
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
 from tests.test_authorisation import ROWS, Row, Stage, described, set_stage
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine

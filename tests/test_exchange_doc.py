@@ -8,7 +8,7 @@ import pytest
 
 from seneca.exchange import records
 from seneca.sessions.results import ModuleUpdate, Part
-from tests.exchange import stored
+from tests.helpers.exchange import stored
 
 PAGE = (Path(__file__).parent.parent / "docs" / "exchange-format.md").read_text()
 

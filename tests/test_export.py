@@ -16,10 +16,12 @@ from seneca.common.times import EARLIEST_MS, LATEST_MS, to_iso
 from seneca.database import open_database
 from seneca.exchange.exporter import export_lines
 from seneca.exchange.importer import import_lines
-from tests import engines
-from tests.conftest import Person, Server, seneca
-from tests.engines import engine
-from tests.exchange import ALICE_ID, BCRYPT, CHARLIE_ID, COURSE_ID, Shell, course, module, session, user, write
+from tests.helpers import engines
+from tests.helpers.accounts import Person
+from tests.helpers.commands import seneca, seneca_process
+from tests.helpers.engines import engine
+from tests.helpers.exchange import ALICE_ID, BCRYPT, CHARLIE_ID, COURSE_ID, Shell, course, module, session, user, write
+from tests.helpers.server import Server
 
 KEPT = (
     "courses",
@@ -138,7 +140,7 @@ def test_force_replaces_a_file_and_follows_no_link(shell: Shell, tmp_path: Path)
 
 def test_writes_to_a_pipe(shell: Shell, tmp_path: Path):
     assert shell.load(course())[0] == 0
-    done = seneca("export", "/dev/stdout", "--data", shell.data)
+    done = seneca_process("export", "/dev/stdout", "--data", shell.data)
     assert done.returncode == 0, done.stderr
     assert len(lines(done.stdout)) == 1
 
@@ -148,7 +150,7 @@ def test_an_export_that_fails_keeps_what_the_file_had(shell: Shell, tmp_path: Pa
     entry = module(quiz={"answers": ["x" * 1000] * 200})
     assert shell.load(course(), user(), session(modulesStats=[entry]))[0] == 0
     (tmp_path / "out").write_text("before")
-    done = seneca(
+    done = seneca_process(
         "export",
         tmp_path / "out",
         "--force",

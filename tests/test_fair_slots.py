@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from seneca.common.fair_slots import FairSlots
-from tests.conftest import PASSWORD, running, seneca, sign_in
-from tests.exchange import ALICE_ID, CHARLIE_ID, course, session, user, write
-from tests.exchange import module as line_of_module
+from tests.helpers.accounts import sign_in
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, course, session, user, write
+from tests.helpers.exchange import module as line_of_module
+from tests.helpers.server import PASSWORD, running
 
 
 async def hold(slots: FairSlots, account: str, order: list[str], done: asyncio.Event) -> None:

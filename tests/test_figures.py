@@ -1,4 +1,4 @@
-"""`seneca stats verify` names every figure that is not what the recorded rows say; `rebuild` puts them right."""
+"""`seneca stats verify` names every total that is not what the recorded rows say; `rebuild` puts them right."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ import pytest
 
 from seneca.database import open_database
 from seneca.stats import verification
-from tests.conftest import make_course, running, seneca, sign_up
-from tests.engines import engine
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.server import running
 
-# Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
+# Every column that keeps a total. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
     *((table.table, column) for table in verification.COMPARISONS for column in table.columns),
     ("results", "adaptive_score"),
@@ -29,7 +31,7 @@ TABLES = sorted({table.table for table in verification.COMPARISONS} - {"sessions
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of two learners' study of two courses."""
-    data = tmp_path_factory.mktemp("figures")
+    data = tmp_path_factory.mktemp("totals")
     with running(data) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         tara = sign_up(client, "tara", role="admin")
         courses = [make_course(tara), make_course(tara)]
@@ -80,7 +82,7 @@ def rebuild(data: Path) -> None:
 
 
 def test_every_kept_column_is_verified(copy: Path):
-    """No column of a table of figures is neither key, nor verified, nor known to be none."""
+    """No column of a table of totals is neither key, nor verified, nor known to be none."""
     for table in TABLES:
         verified = {c for t in verification.COMPARISONS if t.table == table for c in (*t.key, *t.columns)}
         assert set(engine().columns(copy, table)) - verified <= {"name_changes"}

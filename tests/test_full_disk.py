@@ -17,10 +17,13 @@ from typing import Protocol
 
 import pytest
 
-from tests import engines
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, seneca, start_server
-from tests.exchange import Shell, course, module, session, user, write
-from tests.load import Load, kill, stage, wait_for, workers
+from tests.helpers import engines
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca_process
+from tests.helpers.exchange import Shell, course, module, session, user, write
+from tests.helpers.load import Load, kill, stage, wait_for, workers
+from tests.helpers.server import PASSWORD, Server, start_server
 
 pytestmark = pytest.mark.sqlite  # the other engine's disk is its server's
 
@@ -165,7 +168,7 @@ def test_reads_go_on_and_writes_get_503_until_there_is_room(disk: Disk, tmp_path
         Load(server, tara, course) as load,
     ):
         disk.fill(server)
-        wait_for(lambda: len(load.refusals) > 20)
+        wait_for(lambda: len(load.errors) > 20)
         check_refused(tara)
         check_reads(tara, course)
         with load.held(), disk.felt():
@@ -176,7 +179,7 @@ def test_reads_go_on_and_writes_get_503_until_there_is_room(disk: Disk, tmp_path
         make_course(tara)
         load.stop()
         load.check_answers(server)
-        assert set(load.refusals) == {503}
+        assert set(load.errors) == {503}
         assert '"unhandled exception"' not in server.log.read_text()
 
 
@@ -195,7 +198,7 @@ def test_a_server_that_was_killed_starts_on_a_full_disk_too(disk: Disk, tmp_path
         wait_for(lambda: load.written > before + 20)
         load.stop()
         load.check_answers(server)
-        assert set(load.refusals) <= {503}
+        assert set(load.errors) <= {503}
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -235,16 +238,16 @@ def test_commands_say_in_one_line_that_the_disk_is_full(disk: Disk, tmp_path: Pa
         before = shell.counts()
         disk.fill(server)
         with disk.felt():
-            line = said(seneca("import", file, "--data", disk.data))
+            line = said(seneca_process("import", file, "--data", disk.data))
             assert re.search("The disk is full|A temporary file cannot be written: File too large", line)
-            said(seneca("demo", "--data", disk.data.parent / "new"))
-            said(seneca("stats", "rebuild", "--data", disk.data, preexec_fn=a_page_only))
+            said(seneca_process("demo", "--data", disk.data.parent / "new"))
+            said(seneca_process("stats", "rebuild", "--data", disk.data, preexec_fn=a_page_only))
         disk.free(server)
         assert shell.counts() == before
-        assert seneca("import", file, "--data", disk.data).returncode == 0
+        assert seneca_process("import", file, "--data", disk.data).returncode == 0
         disk.fill(server)
         with disk.felt():
-            line = said(seneca("export", target, "--data", disk.data))
+            line = said(seneca_process("export", target, "--data", disk.data))
             assert re.search("The disk is full|out.jsonl cannot be written|The database cannot be used right now", line)
         disk.free(server)
         assert not target.exists()
@@ -262,8 +265,8 @@ def test_temporary_files_that_find_no_room_are_named_as_the_reason(tmp_path: Pat
     results = [module(f"Module {n}", adaptive={"answers": ["x" * 200]}) for n in range(20)]
     file = write(tmp_path / "in.jsonl", course(), user(), *(session(modulesStats=results) for _ in range(sessions)))
     with stage(tmp_path / "data") as (server, *_):
-        refusal = said(seneca("import", file, "--data", server.data, preexec_fn=a_page_only))
-        assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in refusal
+        line = said(seneca_process("import", file, "--data", server.data, preexec_fn=a_page_only))
+        assert "A temporary file cannot be written: File too large. TMPDIR sets its directory." in line
         assert server.rows("SELECT count(*) FROM sessions") == [(0,)]
-        assert seneca("import", file, "--data", server.data).returncode == 0
+        assert seneca_process("import", file, "--data", server.data).returncode == 0
         assert server.rows("SELECT count(*) FROM sessions") == [(sessions,)]

@@ -20,7 +20,7 @@ from seneca.errors import ApiError, InvalidInput, MalformedJson
 from seneca.exchange.records import read
 from seneca.sessions.commands import UpdateSession
 from seneca.sessions.results import parse_results
-from tests.hostile_json import ID, by_chance, placed, shapes
+from tests.helpers.hostile_json import ID, by_chance, placed, shapes
 
 pytestmark = pytest.mark.no_database
 
@@ -30,7 +30,7 @@ BYTES_EACH = 80
 """Of memory for each byte of a body: 20 MB at 256 KiB."""
 
 
-def refusal(raw: bytes, kind: type[Any]) -> ApiError | None:
+def error_of(raw: bytes, kind: type[Any]) -> ApiError | None:
     try:
         decode(raw, kind)
     except ApiError as error:
@@ -41,7 +41,7 @@ def refusal(raw: bytes, kind: type[Any]) -> ApiError | None:
 def peak_of(raw: bytes, kind: type[Any]) -> int:
     tracemalloc.start()
     try:
-        refusal(raw, kind)
+        error_of(raw, kind)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -78,13 +78,13 @@ def assert_small(error: ApiError | None) -> None:
 
 def test_an_answer_is_small_whatever_was_sent():
     for raw, kind in itertools.product(bodies(SMALL), KINDS):
-        assert_small(refusal(raw, kind))
+        assert_small(error_of(raw, kind))
 
 
 @given(st.integers(0, 2**64), st.sampled_from(KINDS))
 @settings(max_examples=200, deadline=None)
 def test_bodies_of_any_shape_are_refused_in_small_answers(seed: int, kind: type[Any]):
-    assert_small(refusal(by_chance(seed, SMALL), kind))
+    assert_small(error_of(by_chance(seed, SMALL), kind))
 
 
 # -- every problem, in the order of the body ---------------------------------------------------
@@ -92,7 +92,7 @@ def test_bodies_of_any_shape_are_refused_in_small_answers(seed: int, kind: type[
 
 def problems(raw: bytes | object, kind: type[Any]) -> list[str]:
     """``field: rule`` of each."""
-    error = refusal(raw if isinstance(raw, bytes) else json.dumps(raw).encode(), kind)
+    error = error_of(raw if isinstance(raw, bytes) else json.dumps(raw).encode(), kind)
     assert isinstance(error, InvalidInput), error
     return [f"{each.field}: {each.message}" for each in error.errors]
 
@@ -230,7 +230,7 @@ def test_what_is_found_is_what_the_type_refuses(changes: list[tuple[tuple[str | 
         path = str(error).partition("$.")[2].removesuffix("`")
         assert any(field.startswith(path.partition(".")[0]) for field in fields(raw, UpdateSession)), (path, body)
     else:
-        error = refusal(raw, UpdateSession)
+        error = error_of(raw, UpdateSession)
         assert error is None or list(first.find_errors())
 
 

@@ -13,8 +13,8 @@ from seneca.exchange.importer import Import
 from seneca.exchange.report import Report
 from seneca.exchange.spool import Spool
 from seneca.privacy import erased_accounts
-from tests.conftest import seneca
-from tests.exchange import (
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import (
     ALICE_ID,
     ARGON2,
     BCRYPT,

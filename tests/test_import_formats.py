@@ -14,8 +14,8 @@ from seneca.common.text_types import printable
 from seneca.exchange.file_format import NotJsonLines
 from seneca.exchange.importer import import_lines
 from seneca.exchange.report import NothingImported
-from tests.conftest import seneca
-from tests.exchange import Line, Shell, Store, course, session, silently, stored, user
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import Line, Shell, Store, course, session, silently, stored, user
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ import pytest
 from seneca import accounts
 from seneca.database.postgres.transaction import LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS
 from seneca.exchange.importer import ACCOUNTS_TABLE, INDEXES, MIN_SESSIONS_FOR_BULK_LOAD, TABLES
-from tests.conftest import Person, make_course, running, seneca, sign_in, sign_up, unique
-from tests.engines import Databases, Postgres, engine
-from tests.exchange import (
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Databases, Postgres, engine
+from tests.helpers.exchange import (
     ALICE_ID,
     BCRYPT,
     COURSE_ID,
@@ -32,6 +33,8 @@ from tests.exchange import (
     stored,
     user,
 )
+from tests.helpers.names import unique
+from tests.helpers.server import running
 
 KEPT = {
     "sqlite": "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name",
@@ -128,7 +131,7 @@ def test_tables_are_locked_only_where_nobody_misses_them(tmp_path: Path):
         with psycopg.connect(cluster.url(tmp_path)) as reader:
             reader.execute("SELECT 1 FROM results LIMIT 1")
             begun = time.monotonic()
-            assert not prepared(store)  # it waits for nobody, or who waits for it would wait for ever
+            assert not prepared(store)  # it waits for nobody, or both would wait without end
             assert time.monotonic() - begun < LOCK_ATTEMPTS * LOCK_PAUSE_SECONDS + 5
         store.load(user())
         assert not prepared(store)

@@ -9,8 +9,20 @@ import pytest
 
 from seneca.exchange.importer import MAX_LINE_BYTES, USERS_PER_BATCH
 from seneca.exchange.report import MAX_LISTED_LINES
-from tests.conftest import seneca
-from tests.exchange import ALICE_ID, ARGON2, BCRYPT, CHARLIE_ID, COURSE_ID, Line, Shell, course, module, session, user
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import (
+    ALICE_ID,
+    ARGON2,
+    BCRYPT,
+    CHARLIE_ID,
+    COURSE_ID,
+    Line,
+    Shell,
+    course,
+    module,
+    session,
+    user,
+)
 
 LATER = "0190a000-0000-7000-8000-00000000000f"
 

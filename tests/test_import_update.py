@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from seneca.common.times import to_iso
 from seneca.exchange.report import BadLines
-from tests import engines
-from tests.conftest import make_course, running, seneca, sign_in, sign_up
-from tests.exchange import (
+from tests.helpers import engines
+from tests.helpers.accounts import make_course, sign_in, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import (
     ALICE_ID,
     ARGON2,
     BCRYPT,
@@ -31,6 +32,7 @@ from tests.exchange import (
     user,
     write,
 )
+from tests.helpers.server import running
 
 ID, OTHER_COURSE, TARA_ID = (f"0190a000-0000-7000-8000-00000000000{n}" for n in (1, 2, 3))
 CREATED = {"createdAt": "2026-01-01T00:00:00.000Z"}

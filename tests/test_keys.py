@@ -16,13 +16,16 @@ import pytest
 from seneca.auth.signing_keys import SigningKey, SigningKeys, register_signing_keys, reset_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError
-from tests.conftest import PASSWORD, Person, free_port, refused, running, seneca, sign_up, start_server
-from tests.engines import engine
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine, free_port
+from tests.helpers.server import PASSWORD, running, start_server
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 
 
-def refusal(data: Path, **environment: str) -> str:
+def error_of(data: Path, **environment: str) -> str:
     """Assert that a server does not start; returns what it says."""
     done = seneca("serve", "--data", data, "--port", str(free_port()), env=dict(PATH_ONLY, **environment))
     assert (done.returncode, done.stdout) == (1, "")
@@ -41,12 +44,12 @@ def starts(data: Path, **environment: str) -> None:
 
 def test_keys_rotate_and_one_that_nobody_knows_is_refused(tmp_path: Path):
     starts(tmp_path, SENECA_SECRET_KEY=OLD)
-    said = refusal(tmp_path, SENECA_SECRET_KEY=NEW)
+    said = error_of(tmp_path, SENECA_SECRET_KEY=NEW)
     assert OLD not in said
     assert NEW not in said
     starts(tmp_path, SENECA_SECRET_KEY=f"{NEW},{OLD}")
     starts(tmp_path, SENECA_SECRET_KEY=NEW)
-    refusal(tmp_path, SENECA_SECRET_KEY=OLD)
+    error_of(tmp_path, SENECA_SECRET_KEY=OLD)
 
 
 def test_a_token_of_the_old_key_holds_while_the_keys_rotate(tmp_path: Path):
@@ -153,7 +156,7 @@ def test_of_servers_that_start_at_once_with_different_keys_one_starts(tmp_path: 
 def test_a_lost_key_can_be_replaced(tmp_path: Path):
     starts(tmp_path)
     (tmp_path / "secret-key").unlink()
-    assert "seneca admin reset-keys" in refusal(tmp_path)
+    assert "seneca admin reset-keys" in error_of(tmp_path)
     done = seneca("admin", "reset-keys", "--data", tmp_path)
     assert done.returncode == 0, done.stderr
     starts(tmp_path)
@@ -164,7 +167,7 @@ def test_a_second_server_of_a_database_needs_the_first_ones_key(tmp_path: Path):
     with running(first) as server, httpx.Client(base_url=server.url) as client:
         tara = sign_up(client, "tara", role="admin")
         url = engine().url(first)
-        refusal(second, SENECA_DATABASE_URL=url)
+        error_of(second, SENECA_DATABASE_URL=url)
         shutil.copy(first / "secret-key", second / "secret-key")
         with running(second, SENECA_DATABASE_URL=url) as other, httpx.Client(base_url=other.url) as there:
             assert Person(there, tara.token).get("/auth/me").status_code == 200

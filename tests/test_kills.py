@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Server, launch_server, start_server
-from tests.load import Load, kill, stage
+from tests.helpers.load import Load, kill, stage
+from tests.helpers.server import Server, launch_server, start_server
 
 FAULTS = int(os.environ.get("FAULTS", "4"))
 WRITES = 100  # acknowledged for each kill
@@ -37,7 +37,7 @@ def test_kills_under_load_lose_halve_and_double_nothing(tmp_path: Path, workers:
                 load.check_answers(server)
         load.stop()
         load.check_answers(server)
-        assert set(load.refusals) <= {503}
+        assert set(load.errors) <= {503}
         assert '"unhandled exception"' not in server.log.read_text()
         assert load.written >= FAULTS // 2 * WRITES
 

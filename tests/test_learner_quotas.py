@@ -12,10 +12,12 @@ from seneca.common.ids import bucket_of, new_id
 from seneca.database import Database, open_database
 from seneca.errors import QuotaExceeded, ServiceUnavailable, SessionEnded, Unauthenticated
 from seneca.sessions.learner_quotas import CHUNKS, WINDOW_MS, Amount, LearnerQuotas
-from tests.conftest import make_course, refused, running, sign_up
-from tests.engines import engine
-from tests.forgetting import tables_with
-from tests.wire import clients_of_workers, module
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.erasure import tables_with
+from tests.helpers.server import running
+from tests.helpers.wire import clients_of_workers, module
 
 NOW = 1_750_000_000_000
 MAX_BYTES = 1_000_000
@@ -55,9 +57,9 @@ def test_the_sixth_write_is_refused_on_whichever_worker(tmp_path: Path):
         charlie.start(course)  # the bound is each learner's own
         for client in clients:
             client.close()
-    refusals = [line for line in server.log_lines() if '"status":429' in line]
-    assert len(refusals) == 6
-    assert all(alice.id in line for line in refusals)
+    errors = [line for line in server.log_lines() if '"status":429' in line]
+    assert len(errors) == 6
+    assert all(alice.id in line for line in errors)
     with running(tmp_path, **limits) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         alice.client = client
         exceeded(alice.post("/session/startSession", start))
@@ -151,10 +153,10 @@ def test_the_bound_is_of_an_hour(database: Database, learner: Learner):
         first, second = (LearnerQuotas(database, Amount(4, 100)) for _ in range(2))
         assert [await charge(first, learner) for _ in range(5)] == [True] * 4 + [False]
         assert not await charge(second, learner, now=NOW + WINDOW_MS - 1)
-        with pytest.raises(QuotaExceeded) as refusal:
+        with pytest.raises(QuotaExceeded) as error:
             async with first.charge(learner, 0, NOW + WINDOW_MS - 1500):
                 pass
-        assert refusal.value.headers == {"Retry-After": "2"}
+        assert error.value.headers == {"Retry-After": "2"}
         for quotas in (first, second):
             assert [await charge(quotas, learner, now=NOW + WINDOW_MS) for _ in range(2)] == [True, True]
         assert not await charge(first, learner, now=NOW + WINDOW_MS)

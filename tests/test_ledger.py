@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests import ledger
-from tests.ledger import Ledger, Stored, Study
+from tests.helpers import ledger
+from tests.helpers.ledger import Ledger, Stored, Study
 
 pytestmark = pytest.mark.no_database  # it asks none
 

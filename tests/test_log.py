@@ -16,8 +16,10 @@ import pytest
 
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import new_id
-from tests.conftest import PASSWORD, Person, Server, make_course, private, running, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, register
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, private, running
 from tests.test_tokens import forge
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
@@ -30,7 +32,7 @@ Logged = tuple[Server, httpx.Client, Person]
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     """A server whose log nobody else writes to, and its administrator."""
     with running(tmp_path_factory.mktemp("logged")) as server, httpx.Client(base_url=server.url, timeout=30) as client:
-        yield server, client, sign_up(client, "tara", role="admin")
+        yield server, client, register(client, "tara", role="admin")
 
 
 def lines(server: Server) -> list[dict[str, Any]]:
@@ -51,7 +53,7 @@ def line_of(server: Server, answer: httpx.Response, event: str = "request") -> d
 
 def test_each_request_has_a_line(logged: Logged):
     server, client, tara = logged
-    nobody, alice = Person(client), sign_up(client, "alice")
+    nobody, alice = Person(client), register(client, "alice")
     course = make_course(tara)
     session = alice.start(course)
     title = course["courseTitle"]
@@ -100,7 +102,7 @@ def test_ids_are_unique_and_every_line_is_json(logged: Logged):
 
 def test_who_signs_in_is_logged_by_id_once_it_is_proved(logged: Logged):
     server, client, _ = logged
-    alice = sign_up(client, "alice")
+    alice = register(client, "alice")
     given = {"username": alice.username, "password": PASSWORD}
     signed_in = client.post("/auth/login", json=given)
     assert line_of(server, signed_in)["account"] == alice.id
@@ -118,14 +120,14 @@ def test_who_signs_in_is_logged_by_id_once_it_is_proved(logged: Logged):
 def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
     """Whose request was refused, and why: also where the token is good no more."""
     server, client, _ = logged
-    ben = sign_up(client, "ben")
+    ben = register(client, "ben")
     tokens = client.post("/auth/login", json={"username": ben.username, "password": PASSWORD}).json()
     expired, ended = Person(client, forge(server, ben, exp=int(time.time()) - 1)), Person(client, tokens["token"])
     child = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]}).json()["refreshToken"]
     assert ended.post("/auth/logout").status_code == 204
     update = {"sessionId": new_id(), "moduleStats": []}
     wrong_again = {"username": ben.username, "password": "wrong-password"}
-    refusals = [
+    errors = [
         (ben.put("/session/updateSession", update), "invalid-input", ben.id),
         (ben.put("/session/updateSession", content=b"x" * 300_000), "payload-too-large", ben.id),
         (ben.get("/users"), "forbidden", ben.id),
@@ -137,14 +139,14 @@ def test_why_somebodys_results_are_missing_is_in_it(logged: Logged):
         *((client.post("/auth/login", json=wrong_again), "invalid-credentials", ben.id) for _ in range(5)),
         (client.post("/auth/login", json=wrong_again), "too-many-requests", ben.id),
     ]
-    for answer, code, account in refusals:
+    for answer, code, account in errors:
         line = line_of(server, answer)
         assert (line["code"], line["account"], line["status"]) == (code, account, answer.status_code)
 
 
 def test_a_refresh_token_that_is_used_again_tells_whose_sign_in_it_ends(logged: Logged):
     server, client, _ = logged
-    ben = sign_up(client, "ben")
+    ben = register(client, "ben")
     first = client.post("/auth/login", json={"username": ben.username, "password": PASSWORD}).json()["refreshToken"]
     child = client.post("/auth/refresh", json={"refreshToken": first}).json()["refreshToken"]
     assert client.post("/auth/refresh", json={"refreshToken": child}).status_code == 200
@@ -154,7 +156,7 @@ def test_a_refresh_token_that_is_used_again_tells_whose_sign_in_it_ends(logged: 
 
 def test_failed_sign_ins_are_logged_by_account_and_by_a_keyed_hash_of_the_address(logged: Logged):
     server, client, _ = logged
-    alice = sign_up(client, "alice")
+    alice = register(client, "alice")
     nobody = unique("nobody")
     wrong = {"username": alice.email, "password": "wrong-password"}
     failed = [client.post("/auth/login", json=wrong) for _ in range(6)]

@@ -18,9 +18,13 @@ from seneca import accounts
 from seneca.auth import passwords
 from seneca.common.ids import new_id
 from seneca.database import open_database
-from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, unique
-from tests.engines import engine
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import clients_of_workers
 
 PATH = "/auth/login"
 

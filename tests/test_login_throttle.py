@@ -11,9 +11,13 @@ import pytest
 
 from seneca.auth import login_throttle
 from seneca.auth.password_hasher_pool import MAX_OF_ADDRESS
-from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_up, start_server, unique
-from tests.engines import engine
-from tests.login_burst import WRONG, burst, flood, statuses
+from tests.helpers.accounts import Person, register
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.login_burst import WRONG, burst, flood, statuses
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +48,7 @@ class Places:
         return [self.login(address, name).status_code for _ in range(times)]
 
     def fail(self, address: str, names: int) -> None:
-        """Five failures on each of so many names, all names at once."""
+        """Five failures on each of this many names, all names at once."""
         self.at(address)
         with ThreadPoolExecutor(names) as pool:
             found = pool.map(lambda _: self.statuses(address, unique("nobody"), 5), range(names))
@@ -72,11 +76,11 @@ def places(module_places: Places) -> Places:
 @pytest.fixture
 def pupil(places: Places) -> Person:
     """Somebody who has signed in at school."""
-    return sign_up(places.at(SCHOOL), "pupil")
+    return register(places.at(SCHOOL), "pupil")
 
 
 def later(places: Places, milliseconds: int) -> None:
-    """Let so much time pass for whoever waits."""
+    """Let this much time pass for everyone who waits."""
     sql = "UPDATE throttles SET tried_at = tried_at - :more"
     engine().change(places.server.data, sql, more=milliseconds)
 
@@ -87,7 +91,7 @@ def just_now(places: Places) -> None:
 
 
 def is_held(answer: httpx.Response) -> int:
-    """Assert that this is the refusal of who must wait; returns for how many seconds."""
+    """Assert that this is the error for someone who must wait; returns for how many seconds."""
     body = refused(answer, 429, "too-many-requests")
     assert body["detail"] == "Too many attempts: wait before the next one."
     return int(answer.headers["retry-after"])
@@ -201,7 +205,7 @@ def free(crowded: Server) -> Server:
 def learner(free: Server) -> Iterator[Person]:
     """Somebody who registered at school."""
     with httpx.Client(base_url=free.url, timeout=30) as client:
-        yield sign_up(client, "learner")
+        yield register(client, "learner")
 
 
 def verified(server: Server, guesses: Sequence[tuple[str, str]], address: str = SCHOOL) -> int:
@@ -438,9 +442,9 @@ def test_sixty_failures_of_an_address_in_ten_minutes(places: Places):
 def test_registrations_of_an_address(tmp_path: Path):
     with running(tmp_path, SENECA_MAX_REGISTRATIONS="3") as server:
         places = Places(server)
-        tara = sign_up(places.at(HOME), "tara", role="admin")
+        tara = register(places.at(HOME), "tara", role="admin")
         for _ in range(2):
-            sign_up(places.at(HOME), "pupil")
+            register(places.at(HOME), "pupil")
         name = unique("pupil")
         body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
         assert is_held(places.at(HOME).post("/auth/register", json=body)) <= 600
@@ -448,9 +452,9 @@ def test_registrations_of_an_address(tmp_path: Path):
             assert is_held(places.at(HOME).post("/auth/register", json=body, headers=header)) <= 600
         assert server.rows("SELECT 1 FROM accounts WHERE username = :name", name=name) == []
         assert tara.post("/auth/register", body).status_code == 201, "an administrator registers a whole school"
-        sign_up(places.at(ELSEWHERE), "pupil")
+        register(places.at(ELSEWHERE), "pupil")
         later(places, 600_000)
-        sign_up(places.at(HOME), "pupil")
+        register(places.at(HOME), "pupil")
         places.close()
 
 
@@ -460,7 +464,7 @@ def test_bad_registrations_are_refused_before_they_count(tmp_path: Path):
         for _ in range(3):
             answer = places.at(HOME).post("/auth/register", json={"username": "x", "email": "x", "password": "short"})
             refused(answer, 400, "invalid-input")
-        sign_up(places.at(HOME), "tara", role="admin")
+        register(places.at(HOME), "tara", role="admin")
         places.close()
 
 

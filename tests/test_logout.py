@@ -1,9 +1,11 @@
 """POST /auth/logout."""
 
-from tests.conftest import Person, Server, refused
-from tests.engines import engine
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.server import Server
+from tests.helpers.wire import refuses_methods
 from tests.test_refresh import claims, good, is_refused, sign_in
-from tests.wire import refuses_methods
 
 PATH = "/auth/logout"
 

@@ -3,7 +3,9 @@
 import pytest
 
 from seneca.common.times import to_iso
-from tests.conftest import Person, Server, refused
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
 
 PATH = "/auth/me"
 

@@ -12,20 +12,12 @@ import pytest
 
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
-from tests.conftest import (
-    PASSWORD,
-    Person,
-    Server,
-    make_course,
-    refused,
-    running,
-    sign_in,
-    sign_up,
-    start_server,
-    unique,
-)
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, erase_self, noted, tables_with
-from tests.wire import NOTHING, module, refuses_bodies, refuses_callers, refuses_methods, statistics
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_totals, erase_self, noted, tables_with
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import NOTHING, module, refuses_bodies, refuses_callers, refuses_methods, statistics
 
 PATH = "/auth/me"
 BODY = {"password": PASSWORD}
@@ -45,7 +37,7 @@ def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Per
     assert before <= at <= time.time() * 1000
     assert {"id": alice.id, "erasedAt": to_iso(at)} in noted(server.data)
     assert (server.data / "erased-accounts").stat().st_mode & 0o777 == 0o600
-    check_figures(server)
+    check_totals(server)
 
 
 def test_every_figure_is_corrected(server: Server, tara: Person, alice: Person, charlie: Person, course):
@@ -66,7 +58,7 @@ def test_every_figure_is_corrected(server: Server, tara: Person, alice: Person, 
     assert tara.get(path).json() == NOTHING
     assert tara.get(f"/stats/sessions/{course['id']}").json() == []
     assert tara.delete(f"/course/{course['id']}").status_code == 204, "nothing refers to the course any more"
-    check_figures(server)
+    check_totals(server)
 
 
 def test_sign_ins_end_at_once_here_and_within_five_seconds_elsewhere(server: Server, tara: Person, alice: Person):
@@ -229,7 +221,7 @@ def test_whoever_studies_meanwhile_is_told_that_they_are_gone(
     assert said <= {(201, None), (200, None), (401, "signed-out"), (404, "session-not-found")}
     assert tables_with(server, bob.id) <= KEPT_OF_THE_ERASED
     assert tara.get(f"/stats/courses/{course['id']}").json() == NOTHING
-    check_figures(server)
+    check_totals(server)
 
 
 def wait_for(happens: Callable[[], bool]) -> None:

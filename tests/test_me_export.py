@@ -10,10 +10,13 @@ import jsonschema_rs
 import pytest
 
 from seneca.common.times import from_iso
-from tests.conftest import PASSWORD, Person, Server, refused, running, seneca, sign_in, sign_up
-from tests.exchange import course, session, user, write
-from tests.exchange import module as line_of_module
-from tests.wire import NOTHING, TIME, module, pages, refuses_callers, refuses_methods, refuses_query
+from tests.helpers.accounts import Person, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import course, session, user, write
+from tests.helpers.exchange import module as line_of_module
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import NOTHING, TIME, module, pages, refuses_callers, refuses_methods, refuses_query
 
 PATH = "/auth/me/export"
 

@@ -1,4 +1,4 @@
-"""What a process remembers of a database: at most so many bytes, and never an older version."""
+"""What a process remembers of a database: at most a number of bytes, and never an older version."""
 
 from collections.abc import Callable, Hashable
 from threading import Thread

@@ -11,8 +11,11 @@ from seneca.auth.access_tokens import issue
 from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import ForeignKeyViolation, migrations, open_database
-from tests.conftest import Person, refused, running, seneca
-from tests.engines import Databases, engine
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.engines import Databases, engine
+from tests.helpers.server import running
 
 pytestmark = pytest.mark.old_schema
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, running, seneca, sign_in
+from tests.helpers.accounts import Person, sign_in
+from tests.helpers.commands import seneca
+from tests.helpers.server import Server, running
 
 DATA = Path(__file__).parent / "data"
 EXPECTED = json.loads((DATA / "oulad-aaa.expected.json").read_text())

@@ -3,9 +3,11 @@
 import pytest
 
 from seneca.auth import passwords
-from tests.conftest import PASSWORD, Person, Server, refused
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.server import PASSWORD, Server
+from tests.helpers.wire import refuses_methods
 from tests.test_refresh import good, is_refused, sign_in
-from tests.wire import refuses_methods
 
 PATH = "/auth/password"
 NEW = "another-secret-42"

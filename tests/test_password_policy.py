@@ -7,14 +7,14 @@ import pytest
 from seneca.auth.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
 from seneca.auth.passwords import NewPassword
 from seneca.errors import CommandError, InvalidInput
-from tests.conftest import seneca
+from tests.helpers.commands import seneca_process
 
 pytestmark = pytest.mark.no_database  # it asks none
 
 NAME, EMAIL = "alice.smith", "Alice@Example.org"
 
 
-def refusal(password: str, policy: PasswordPolicy | None = None) -> str:
+def error_of(password: str, policy: PasswordPolicy | None = None) -> str:
     with pytest.raises(InvalidInput) as raised:
         (policy or PasswordPolicy()).check(password, NAME, EMAIL, field="newPassword")
     (error,) = raised.value.errors
@@ -57,7 +57,7 @@ def test_acceptable(password: str):
     ],
 )
 def test_common(password: str):
-    assert refusal(password) == COMMON
+    assert error_of(password) == COMMON
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_common(password: str):
     ],
 )
 def test_a_name_or_a_known_word_with_digits_and_marks_around(password: str):
-    assert refusal(password) == KNOWN_WORD
+    assert error_of(password) == KNOWN_WORD
 
 
 def test_a_name_is_compared_without_its_own_digits():
@@ -88,7 +88,7 @@ def test_a_name_is_compared_without_its_own_digits():
 
 @pytest.mark.parametrize("password", [" " * 8, "88888888888", "alicealice", "abcabcabcabc", "mnbvcxzlkj", "20262027"])
 def test_easily_guessed(password: str):
-    assert refusal(password) == WEAK
+    assert error_of(password) == WEAK
 
 
 def test_every_common_password_is_refused():
@@ -99,15 +99,15 @@ def test_every_common_password_is_refused():
     strong = [password for password in long_enough[::10] if is_strong(password, [])]
     assert strong  # the estimate alone would let these through
     for password in (*long_enough, *map(str.title, strong)):
-        assert refusal(password) in (COMMON, KNOWN_WORD)
+        assert error_of(password) in (COMMON, KNOWN_WORD)
 
 
 def test_words_of_the_place(tmp_path: Path):
     file = tmp_path / "words.txt"
     file.write_text("\ufeffWeimar\n\n  Goethe-Gymnasium \nab\n", encoding="utf-8")
     policy = PasswordPolicy.load(str(file))
-    assert refusal("Weimar2026!", policy) == KNOWN_WORD
-    assert refusal("goethe-gymnasium1", policy) == KNOWN_WORD
+    assert error_of("Weimar2026!", policy) == KNOWN_WORD
+    assert error_of("goethe-gymnasium1", policy) == KNOWN_WORD
     PasswordPolicy().check("Weimar-7-Ilm", NAME, EMAIL)
     PasswordPolicy().check("goethe-gymnasium1", NAME, EMAIL)
 
@@ -119,7 +119,9 @@ def test_words_that_cannot_be_used_keep_the_server_from_starting(tmp_path: Path,
         file.write_bytes(content)
     with pytest.raises(CommandError, match=f"SENECA_PASSWORD_WORDS: {file} "):
         PasswordPolicy.load(str(file))
-    done = seneca("serve", "--data", tmp_path, "--port", "0", env={"SENECA_PASSWORD_WORDS": str(file), "PATH": ""})
+    done = seneca_process(
+        "serve", "--data", tmp_path, "--port", "0", env={"SENECA_PASSWORD_WORDS": str(file), "PATH": ""}
+    )
     assert done.returncode == 1
     assert "SENECA_PASSWORD_WORDS" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ import pytest
 
 from seneca.database import Database, Transaction, open_database
 from seneca.database.pending_result import MisreadResult
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 NAMES = "SELECT name FROM properties ORDER BY name"
 NAMES_IN = "SELECT name FROM properties WHERE name IN (:values) ORDER BY name"

@@ -29,8 +29,12 @@ from seneca.sessions.commands import StartSession
 from seneca.sessions.results import ModuleUpdate, Part, parse_results
 from seneca.settings import Settings
 from seneca.stats import queries
-from tests import engines
-from tests.conftest import make_course, refused, running, seneca, sign_up
+from tests.helpers import engines
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.load import wait_for
+from tests.helpers.server import running
 
 pytestmark = pytest.mark.postgres  # about its connections
 
@@ -212,7 +216,7 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 
     def twice(tx: Transaction) -> tuple[Any, Any]:
         first = tx.fetch_one(GET, name="g")
-        second = tx.fetch_one(GET, name="g")  # here it begins anew, on a snapshot
+        second = tx.fetch_one(GET, name="g")  # here it begins again, on a snapshot
         between.set()
         changed.wait(10)
         return first, tx.fetch_one(GET, name="g") if second else None
@@ -384,7 +388,8 @@ def test_sign_ins_that_wait_for_each_other_leave_connections_to_everybody_else(t
         assert fail("nobody") == 401
         another.execute("SELECT 1 FROM throttles FOR UPDATE")
         failing = [pool.submit(fail, f"nobody-{n}") for n in range(8)]
-        time.sleep(1)  # all are verified
+        wait_for(lambda: watcher.execute(WAITING).fetchone() >= (CONNECTIONS // 2,))
+        time.sleep(0.5)  # in which no other joins them
         assert watcher.execute(WAITING).fetchone() == (CONNECTIONS // 2,)
         assert tara.get("/auth/me", timeout=3).status_code == 200  # before they give up, after 5 s
         another.rollback()

@@ -11,9 +11,9 @@ import pytest
 
 from seneca.database import open_database
 from seneca.errors import CommandError
-from tests import engines
-from tests.conftest import seneca
-from tests.exchange import course, session, user, write
+from tests.helpers import engines
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import course, session, user, write
 
 pytestmark = pytest.mark.postgres
 
@@ -38,11 +38,11 @@ def cluster() -> Iterator[engines.Postgres]:
 
 def reason(url: str) -> str:
     """Why a database cannot be opened."""
-    with pytest.raises(CommandError) as refusal:
+    with pytest.raises(CommandError) as error:
         open_database(url)
-    assert "\n" not in refusal.value.detail
-    assert "hunter2" not in refusal.value.detail
-    return refusal.value.detail
+    assert "\n" not in error.value.detail
+    assert "hunter2" not in error.value.detail
+    return error.value.detail
 
 
 def as_role(url: str, role: str) -> str:

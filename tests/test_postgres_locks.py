@@ -19,10 +19,12 @@ from seneca.database import open_database
 from seneca.errors import ServiceUnavailable
 from seneca.privacy import vacuum
 from seneca.settings import Settings
-from tests import engines
-from tests.conftest import PASSWORD, Server, make_course, running, seneca, sign_up
-from tests.exchange import course, session, user, write
-from tests.wire import module
+from tests.helpers import engines
+from tests.helpers.accounts import make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.exchange import course, session, user, write
+from tests.helpers.server import PASSWORD, Server, running
+from tests.helpers.wire import module
 
 pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
 

@@ -33,9 +33,9 @@ from seneca.sessions import commands
 from seneca.sessions.commands import StartSession
 from seneca.sessions.results import ModuleUpdate, parse_results
 from seneca.stats.verification import mismatches
-from tests import ledger, power
-from tests.ledger import Ledger, Study
-from tests.power import Disk, Journal
+from tests.helpers import ledger, power
+from tests.helpers.ledger import Ledger, Study
+from tests.helpers.power import Disk, Journal
 
 pytestmark = pytest.mark.sqlite  # about the file
 
@@ -60,7 +60,7 @@ def room() -> Iterator[Path]:
 
 
 def run(directory: Path, writes: int) -> Journal:
-    """The journal of clients who make so many writes each on a database, which is closed and opened half-way."""
+    """The journal of clients who make this many writes each on a database, which is closed and opened half-way."""
     with power.recorded() as journal:
         for _ in range(2):
             database = open_database(f"sqlite:///{directory / 'seneca.db'}")
@@ -126,7 +126,7 @@ def moments(journal: Journal, count: int) -> list[int]:
 
 
 def cut(journal: Journal, room: Path, count: int, disk: Disk, clients: Ledger) -> Iterator[Path]:
-    """What each of so many cuts leaves: a directory, good until the next one. Keeps the clients' log up to date."""
+    """What each of this many cuts leaves: a directory, good until the next one. Keeps the clients' log up to date."""
     played = 0
     for moment in moments(journal, count):
         for event in journal[played:moment]:
@@ -141,7 +141,7 @@ def cut(journal: Journal, room: Path, count: int, disk: Disk, clients: Ledger) -
 
 
 def cuts(journal: Journal, room: Path, count: int, disk: Disk) -> Iterator[list[str]]:
-    """What is wrong after each of so many cuts."""
+    """What is wrong after each of this many cuts."""
     clients = Ledger()
     for left in cut(journal, room, count, disk, clients):
         yield faults(left, clients)
@@ -151,8 +151,8 @@ def faults(left: Path, clients: Ledger) -> list[str]:
     """What a start finds wrong with what a cut has left."""
     try:
         database = open_database(f"sqlite:///{left / 'seneca.db'}")
-    except CommandError as refusal:
-        return [f"unusable: {refusal.detail}"]
+    except CommandError as error:
+        return [f"unusable: {error.detail}"]
     try:
         with database.read_transaction() as tx:
             broken = [f"corrupt: {row[0]}" for row in tx.fetch_all("PRAGMA integrity_check") if row != ("ok",)]

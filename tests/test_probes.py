@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.conftest import Person, refused
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 

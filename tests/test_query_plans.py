@@ -17,8 +17,8 @@ import pytest
 from seneca.database import open_database
 from seneca.database.postgres.transaction import to_array_comparison
 from seneca.exchange.accounts_and_courses import CREATE_IMPORTED
-from tests import engines
-from tests.statements import statements
+from tests.helpers import engines
+from tests.helpers.statements import statements
 
 ROWS = 10_000
 BOUNDED = {"migrations", "properties"}
@@ -190,7 +190,7 @@ def test_a_scan_is_noticed(plans: SqlitePlans | PostgresPlans):
 
 
 def test_the_rows_that_refer_to_a_row_are_found_by_index(plans: SqlitePlans | PostgresPlans):
-    """Otherwise whoever deletes that row looks through all of them."""
+    """Otherwise deleting that row looks through all of them."""
     keys = list(plans.foreign_keys())
     assert keys
     for table, columns, indexes in keys:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Person, Server, running, seneca, sign_in
+from tests.helpers.accounts import Person, sign_in
+from tests.helpers.commands import seneca
+from tests.helpers.server import Server, running
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())
 

@@ -11,8 +11,10 @@ import jwt
 import pytest
 
 from seneca.auth.refresh_tokens import RefreshToken
-from tests.conftest import PASSWORD, Person, Server, refused, running, sign_up, start_server
-from tests.engines import engine, free_port
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine, free_port
+from tests.helpers.server import PASSWORD, Server, running, start_server
 
 PATH = "/auth/refresh"
 DAY = 24 * 60 * 60 * 1000

@@ -9,7 +9,10 @@ import pytest
 from seneca.auth import passwords
 from seneca.common import text_types
 from seneca.common.ids import bucket_of, parse_uuid
-from tests.conftest import PASSWORD, Person, Server, refused, unique
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server
 
 PATH = "/auth/register"
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, sign_in, sign_up
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.server import PASSWORD, Server, running
 from tests.test_backup import back_up, client_of, put_back
 from tests.test_clock import HOUR, Clock
 

@@ -1,4 +1,4 @@
-"""seneca prune: sessions are forgotten after some months, with their part of every figure."""
+"""seneca prune: sessions are forgotten after some months, with their part of every total."""
 
 import asyncio
 import re
@@ -12,12 +12,14 @@ from seneca.database import open_database
 from seneca.errors import CommandError
 from seneca.privacy import retention
 from seneca.sessions import deletion
-from tests.conftest import Person, Server, make_course, seneca, sign_up
-from tests.engines import engine
-from tests.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
-from tests.forgetting import check_figures
-from tests.wire import module as given
-from tests.wire import statistics
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.erasure import check_totals
+from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.server import Server
+from tests.helpers.wire import module as given
+from tests.helpers.wire import statistics
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -97,7 +99,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     assert learners[0].get("/stats/user").json() == statistics()
     left = ("Module 2", "Module 3", "Only 2 2", "Only 2 3")
     assert tara.get(path).json() == statistics(*left, points=6, mean=0.75) == learners[2].get(path).json()
-    check_figures(server)
+    check_totals(server)
     again = learners[0].start(made)
     learners[0].update(again, given("Module 0", 5))
     assert learners[0].get(path).json() == statistics("Module 0", points=5, mean=2.5)

@@ -14,7 +14,7 @@ from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.ids import new_id
 from seneca.database import Database, open_database
 from seneca.errors import Unauthenticated
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 HOUR = access_tokens.ACCESS_TOKEN_TTL_SECONDS * 1000
 INSERT = "INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)"
@@ -107,11 +107,11 @@ def test_what_ended_here_stays_refused_while_all_are_read_and_afterwards(databas
         sign_ins.revoke([before])
         reading = asyncio.create_task(sign_ins.reload_revocations())
         await asyncio.sleep(0)
-        (meanwhile,) = end(database, now())
-        sign_ins.revoke([meanwhile])
-        during = refused(sign_ins, [before, meanwhile])
+        (between,) = end(database, now())
+        sign_ins.revoke([between])
+        during = refused(sign_ins, [before, between])
         await reading
-        return during + refused(sign_ins, [before, meanwhile])
+        return during + refused(sign_ins, [before, between])
 
     asyncio.run(sign_ins.refresh_revocations())
     assert asyncio.run(look()) == 4 * [True]

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from seneca.auth.passwords import FAILURE_STEP_MS
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, running, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running
 
 ROOT = Path(__file__).parent.parent
 SOURCE = sorted((ROOT / "src" / "seneca").rglob("*.py"))

@@ -15,9 +15,12 @@ import httpx
 import pytest
 
 from seneca.server.processes import STOP_SECONDS
-from tests.conftest import Person, Server, free_port, launch_server, running, seneca, sign_in, start_server
-from tests.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_in
+from tests.helpers.commands import seneca
+from tests.helpers.engines import free_port
+from tests.helpers.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
+from tests.helpers.server import Server, launch_server, running, start_server
+from tests.helpers.wire import clients_of_workers
 
 # -- stopping ----------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ def test_stopping_under_load_loses_nothing_acknowledged(tmp_path: Path):
         with Load(server, tara, course) as load:
             assert server.stop() == 0
         load.check(server)
-        assert load.refusals == []
+        assert load.errors == []
         again = start_server(tmp_path, port=server.port)
         try:
             load.check(again)
@@ -81,7 +84,7 @@ def test_stops_soon_though_its_workers_have_only_just_begun_to_start(tmp_path: P
     while "Spawning worker-2" not in server.log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    time.sleep(0.2)  # in the moment in which Granian begins to wait for signals, one would lock it up for ever
+    time.sleep(0.2)  # in the moment in which Granian begins to wait for signals, one would block it without end
     began = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - began < STOP_SECONDS / 2

@@ -5,8 +5,10 @@ import time
 
 import pytest
 
-from tests.conftest import Person, Server, refused
-from tests.wire import (
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     TIME,
     UNKNOWN,
     change_start,

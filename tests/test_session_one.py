@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import Person, make_course, refused, unique
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.wire import (
     TIME,
     UNKNOWN,
     answers_head,

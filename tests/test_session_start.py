@@ -6,8 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused, running, sign_up, unique
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.names import unique
+from tests.helpers.server import Server, running
+from tests.helpers.wire import (
     UNKNOWN,
     UUID7,
     clients_of_workers,

@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.conftest import NEVER_GIVEN, Person, Server, refused
-from tests.wire import (
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import NEVER_GIVEN, refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     UNKNOWN,
     counts,
     module,

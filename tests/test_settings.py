@@ -9,7 +9,7 @@ import pytest
 from seneca import settings
 from seneca.errors import CommandError
 from seneca.settings import Settings
-from tests.conftest import seneca
+from tests.helpers.commands import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none
 
@@ -110,9 +110,9 @@ def test_refuses_a_bad_value_and_names_the_variable(variable: str, text: str):
 
 @pytest.mark.parametrize("name", ["SENECA_PROT", "SENECA_", "SENECA_port"])
 def test_refuses_an_unknown_variable(name: str):
-    with pytest.raises(CommandError, match=f"Unknown setting {name}\\.") as refusal:
+    with pytest.raises(CommandError, match=f"Unknown setting {name}\\.") as error:
         settings.read({name: "x"})
-    assert "SENECA_PORT" in refusal.value.detail
+    assert "SENECA_PORT" in error.value.detail
 
 
 def test_frozen():

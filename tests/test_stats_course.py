@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     NOTHING,
     UNKNOWN,
     answers_head,
@@ -136,7 +138,7 @@ def test_milliseconds_are_summed_before_they_are_floored(server: Server, tara: P
         minutes = total // MINUTE
         duration = f"{minutes // 60} hours {minutes % 60} minutes"
         assert person.get(path).json() == statistics(minutes=minutes, duration=duration)
-    # if nothing took half a minute meanwhile: floored before the sum, it would be 150
+    # if nothing took half a minute in between: floored before the sum, it would be 150
     assert (tara.get(path).json()["sessionTime"]["timeInMinutes"]) >= 152
 
 

@@ -4,8 +4,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     UNKNOWN,
     answers_head,
     change_start,

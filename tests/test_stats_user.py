@@ -1,7 +1,9 @@
 """GET /stats/user."""
 
-from tests.conftest import Person, Server, make_course, refused
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     NOTHING,
     answers_head,
     change_start,

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.conftest import Person, Server, make_course, refused
-from tests.wire import (
+from tests.helpers.accounts import Person, make_course
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import (
     NOTHING,
     UNKNOWN,
     answers_head,

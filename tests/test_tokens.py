@@ -19,7 +19,10 @@ from seneca.auth.signing_keys import SigningKey, SigningKeys, load_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError, Unauthenticated
 from seneca.settings import Settings
-from tests.conftest import Person, Server, refused, running, seneca, sign_up
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.no_database  # it asks none
 
@@ -40,7 +43,7 @@ def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def forge(
     server: Server, person: Person, *, drop: str = "", algorithm: str = "HS256", key: str = "", **claims: Any
 ) -> str:
-    """The person's token, signed anew with the server's key (or another): with other claims, or without one."""
+    """The person's token, signed again with the server's key (or another): with other claims, or without one."""
     header, payload = decoded(str(person.token))
     payload = {name: value for name, value in (payload | claims).items() if name != drop}
     secret = key or (server.data / "secret-key").read_text().strip()
@@ -221,9 +224,9 @@ WEAK = [
 
 @pytest.mark.parametrize("weak", WEAK)
 def test_weak_keys_are_refused(tmp_path: Path, weak: str):
-    with pytest.raises(CommandError, match="32 characters") as refusal:
+    with pytest.raises(CommandError, match="32 characters") as error:
         load_signing_keys(Settings(data=tmp_path, secret_key=weak))
-    assert weak not in refusal.value.detail
+    assert weak not in error.value.detail
 
 
 @pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe], ids=["hex", "urlsafe"])
@@ -284,7 +287,7 @@ def test_keys_verify_what_they_issued():
 def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Whoever stops looking refuses every token for ever."""
+    """A verifier that stops polling refuses every token until it polls again."""
     monkeypatch.setattr(token_verifier, "POLL_SECONDS", 0.01)
     database = open_database(f"sqlite:///{tmp_path / 'seneca.db'}")
     sign_ins = token_verifier.TokenVerifier(
@@ -297,7 +300,7 @@ def test_the_watch_of_ended_sign_ins_survives_a_fault_that_nobody_foresaw(
         database._reader.connection.close()
         watch = asyncio.create_task(sign_ins.run())
         await asyncio.sleep(0.1)
-        database._reader = None  # mended
+        database._reader = None  # works again
         fresh_at = sign_ins._fresh_at
         await asyncio.sleep(0.1)
         watch.cancel()

@@ -12,7 +12,7 @@ from seneca.stats import verification
 from seneca.stats.tables import NAMES_TABLES, SUMS, TOTALS_TABLES, Column, TotalsTable, session_column
 from seneca.stats.totals import TotalsChange
 from seneca.stats.verification import Comparison
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 COURSE_TOPICS = TotalsTable(
     "course_topics",

@@ -35,7 +35,7 @@ from seneca.errors import (
 )
 from seneca.privacy import data_export, erasure
 from seneca.settings import Settings
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 ADDRESS = "192.0.2.1"
 PASSWORD = "correct-horse-42"

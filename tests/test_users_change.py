@@ -16,9 +16,11 @@ from seneca.common.ids import new_id
 from seneca.common.times import to_iso
 from seneca.database import open_database
 from seneca.errors import LastAdministrator
-from tests.conftest import PASSWORD, Person, Server, refused, running, sign_in, sign_up, start_server
-from tests.engines import engine
-from tests.wire import clients_of_workers
+from tests.helpers.accounts import Person, sign_in, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import clients_of_workers
 
 NEW = "another-secret-42"
 
@@ -165,7 +167,7 @@ def test_two_administrators_cannot_both_be_demoted_at_once(alone: tuple[Server, 
 
 
 def refused_within(seconds: float, person: Person) -> None:
-    """Assert that a person's token is refused by the time so many seconds have gone."""
+    """Assert that a person's token is refused within this many seconds."""
     deadline = time.monotonic() + seconds
     while (answer := person.get("/test")).status_code == 200:
         assert time.monotonic() < deadline, "the token still works"
@@ -212,7 +214,7 @@ def test_a_restart_does_not_bring_ended_sign_ins_back(tmp_path: Path):
         assert Person(client, ada.token).get("/test").status_code == 200
 
 
-# -- refusals ----------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,13 @@ from pathlib import Path
 import httpx
 
 from seneca.common.ids import new_id
-from tests.conftest import (
-    PASSWORD,
-    Person,
-    Server,
-    make_course,
-    refused,
-    running,
-    seneca,
-    sign_up,
-    start_server,
-    unique,
-)
-from tests.forgetting import KEPT_OF_THE_ERASED, check_figures, noted, tables_with
-from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
+from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_totals, noted, tables_with
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server, running, start_server
+from tests.helpers.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query, statistics
 
 
 def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Person, charlie: Person, course):
@@ -35,7 +28,7 @@ def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Per
     assert tables_with(server, alice.username, alice.email, word, session) == set()
     assert alice.id in [line["id"] for line in noted(server.data)]
     assert tara.get(f"/stats/courses/{course['id']}").json() == statistics("Integers", points=3, mean=1.5)
-    check_figures(server)
+    check_totals(server)
 
 
 def test_what_tells_of_the_account_tells_that_there_is_none(tara: Person, alice: Person):
@@ -107,7 +100,7 @@ def test_of_two_administrators_one_stays_whatever_they_do_at_once(tmp_path: Path
 
 
 def test_many_at_once(server: Server, client: httpx.Client, tara: Person):
-    """Learners of one course, with the same module names, erased side by side: the figures stay true."""
+    """Learners of one course, with the same module names, erased side by side: the totals stay true."""
     course = make_course(tara)
     learners = [sign_up(client, "bob") for _ in range(8)]
     for number, learner in enumerate(learners):
@@ -124,7 +117,7 @@ def test_many_at_once(server: Server, client: httpx.Client, tara: Person):
     everybodys, own = tara.get(f"/stats/courses/{course['id']}").json(), stays.get("/stats/user").json()
     assert everybodys == own
     assert everybodys["moduleAmount"]["moduleNames"] == ["Fractions", "Integers", "Only 7", "Some 1"]
-    check_figures(server)
+    check_totals(server)
 
 
 def test_a_promoted_learner_is_erased_with_what_they_studied(server: Server, tara: Person, alice: Person, course):
@@ -132,17 +125,17 @@ def test_a_promoted_learner_is_erased_with_what_they_studied(server: Server, tar
     tara.patch(f"/users/{alice.id}", {"role": "admin"})
     assert tara.delete(f"/users/{alice.id}").status_code == 204
     assert tables_with(server, alice.id) <= KEPT_OF_THE_ERASED
-    check_figures(server)
+    check_totals(server)
 
 
 def test_more_sessions_than_are_removed_together(server: Server, tara: Person, alice: Person, course, monkeypatch):
-    """In several transactions, after the first of which the account exists for nobody: the figures are right at every moment."""
+    """In several transactions, after the first of which the account exists for nobody: the totals are right at every moment."""
     for number in range(12):
         alice.update(alice.start(course), module(f"Module {number % 5}", number))
     from seneca.database import open_database
     from seneca.privacy import erasure
     from seneca.sessions import deletion
-    from tests.engines import engine
+    from tests.helpers.engines import engine
 
     monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 5)
     database = open_database(engine().url(server.data))
@@ -150,7 +143,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         with database.write_transaction() as tx:
             erased = erasure.erase(tx, None, alice.id, 1)
         assert (erased.sessions, erased.is_complete) == (12, False)
-        check_figures(server)
+        check_totals(server)
         assert tables_with(server, alice.username, alice.email) == set()
         refused(tara.get(f"/users/{alice.id}"), 404, "account-not-found")
         refused(tara.delete(f"/users/{alice.id}"), 404, "account-not-found")
@@ -165,12 +158,12 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
         assert alice.id not in done.stdout
         with database.write_transaction() as tx:
             assert not erasure.delete_batch(tx, alice.id)
-        check_figures(server)
+        check_totals(server)
         asyncio.run(erasure.finish_all(database))
     finally:
         database.close()
     assert tables_with(server, alice.id) <= KEPT_OF_THE_ERASED
-    check_figures(server)
+    check_totals(server)
 
 
 def test_refusals(nobody: Person, alice: Person, tara: Person):

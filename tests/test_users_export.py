@@ -1,8 +1,10 @@
 """GET /users/{userId}/export."""
 
 from seneca.common.ids import new_id
-from tests.conftest import Person, Server, refused
-from tests.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
+from tests.helpers.wire import UNKNOWN, module, refuses_callers, refuses_methods, refuses_query
 
 
 def test_is_what_the_account_itself_gets_and_is_recorded(server: Server, tara: Person, alice: Person, course):
@@ -17,7 +19,7 @@ def test_is_what_the_account_itself_gets_and_is_recorded(server: Server, tara: P
 
 
 def test_an_account_without_a_password(server: Server, tara: Person, alice: Person):
-    from tests.engines import engine
+    from tests.helpers.engines import engine
 
     engine().change(server.data, "DELETE FROM passwords WHERE account_id = :id", id=alice.id)
     assert tara.get(f"/users/{alice.id}/export").json()["hasPassword"] is False

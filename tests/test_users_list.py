@@ -8,8 +8,11 @@ import httpx
 import pytest
 
 from seneca.common.times import to_iso
-from tests.conftest import PASSWORD, Person, Server, refused, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server
 
 PATH = "/users"
 

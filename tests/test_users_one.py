@@ -4,7 +4,9 @@ import pytest
 
 from seneca.common.ids import new_id
 from seneca.common.times import to_iso
-from tests.conftest import Person, Server, refused
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import refused
+from tests.helpers.server import Server
 
 
 def test_answers_an_account(server: Server, tara: Person, alice: Person):

@@ -367,9 +367,9 @@ def test_too_many_waiting_writes_are_refused_at_once(database: Sqlite):
         hold = Hold()
         held = await hold.begin(database)
         tasks = await waiting(database, *(put(str(n)) for n in range(MAX_QUEUED)))
-        with pytest.raises(ServiceUnavailable) as refusal:
+        with pytest.raises(ServiceUnavailable) as error:
             await database.write(put("too many"))
-        assert int(refusal.value.headers["Retry-After"]) > 0
+        assert int(error.value.headers["Retry-After"]) > 0
         hold.let_go.set()
         await asyncio.gather(held, *tasks)
 

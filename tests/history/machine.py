@@ -17,8 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from seneca.database import Database
 from seneca.privacy import retention
 from seneca.stats.verification import mismatches
-from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
-from tests.engines import engine
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.assertions import refused
+from tests.helpers.engines import engine
+from tests.helpers.names import unique
+from tests.helpers.server import PASSWORD, Server
 from tests.history.model import (
     PARTS,
     Course,
@@ -245,7 +248,7 @@ class History(RuleBasedStateMachine):
         self.note_ends(session, [self.ask(session.learner, "PUT", "/session/endSession", {"sessionId": session.id})])
 
     def note_ends(self, session: Session, answers: list[httpx.Response]) -> None:
-        """A session ends once; whoever comes late is told when it did."""
+        """A session ends once; later requests get the same end."""
         self.touched.add((session.learner, session.course))
         done = [answer for answer in answers if answer.status_code == 200]
         assert len(done) == (session.end is None)
@@ -259,7 +262,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: any(s.end is None for s in self.model.sessions))
     @rule(data=st.data(), passed=st.integers(1, 10_000_000))
     def let_time_pass(self, data: st.DataObject, passed: int) -> None:
-        """Move the start of a session that goes on back: no figure counts it yet."""
+        """Move the start of a session that goes on back: no total counts it yet."""
         session = data.draw(st.sampled_from([s for s in self.model.sessions if s.end is None]))
         sql = "UPDATE sessions SET started_at = started_at - :passed WHERE learner_id = :learner_id AND id = :id"
         engine().change(self.server.data, sql, passed=passed, learner_id=session.learner.id, id=session.id)

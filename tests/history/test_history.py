@@ -1,4 +1,4 @@
-"""Any history of study keeps every answer equal to the model's, and every figure to the recorded rows.
+"""Any history of study keeps every answer equal to the model's, and every total to the recorded rows.
 
 ``HISTORY=soak`` runs hours of it.
 """
@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from seneca.database import open_database
-from tests import engines
-from tests.conftest import Server, running, sign_up
-from tests.engines import engine
+from tests.helpers import engines
+from tests.helpers.accounts import sign_up
+from tests.helpers.engines import engine
+from tests.helpers.server import Server, running
 from tests.history.machine import History
 
 LENGTHS = {

@@ -14,10 +14,12 @@ from uuid import uuid4
 import httpx
 
 from seneca.common.times import from_iso, to_iso
-from tests import engines, ledger
-from tests.conftest import Person, Server, make_course, running, seneca, sign_up
-from tests.ledger import Ledger, Stored, Study
-from tests.wire import statistics
+from tests.helpers import engines, ledger
+from tests.helpers.accounts import Person, make_course, sign_up
+from tests.helpers.commands import seneca
+from tests.helpers.ledger import Ledger, Stored, Study
+from tests.helpers.server import Server, running
+from tests.helpers.wire import statistics
 
 
 def workers(server: Server) -> list[int]:
@@ -64,7 +66,7 @@ class Load:
 
     def __init__(self, server: Server, tara: Person, course: dict, clients: int = 4, pause: float = 0) -> None:
         self.ledger = Ledger()
-        self.refusals: list[int] = []
+        self.errors: list[int] = []
         self.wrong: list[str] = []
         """Answers that are not what their requests ask for."""
         self.course = course
@@ -184,14 +186,14 @@ class Load:
                 continue
             if answer.status_code in (200, 201, 409):
                 return answer
-            self.refusals.append(answer.status_code)
+            self.errors.append(answer.status_code)
             time.sleep(0.05)
         return None
 
     # -- what must be so -----------------------------------------------------------------------
 
     def check(self, server: Server) -> dict[str, Stored]:
-        """Everything acknowledged is stored once and whole, nothing else is, and every figure says so.
+        """Everything acknowledged is stored once and whole, nothing else is, and every total says so.
 
         The load is held, or the server stopped. Returns what is stored.
         """

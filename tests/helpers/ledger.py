@@ -33,7 +33,7 @@ def modules(number: int) -> list[dict[str, Any]]:
 
 
 def state(number: int) -> Results:
-    """What a session holds after so many updates."""
+    """What a session holds after this many updates."""
     results: Results = {}
     for n in range(1, number + 1):
         results |= {f"Module {n}": (250, 1000), f"More {n}": (None, 500)}

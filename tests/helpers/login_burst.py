@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tests.conftest import Server, unique
+from tests.helpers.names import unique
+from tests.helpers.server import Server
 
 Credentials = tuple[str, str]
 WRONG = "wrong-password"
@@ -46,7 +47,7 @@ async def _burst(port: int, attempts: Sequence[Credentials], address: str) -> li
 
 @contextmanager
 def flood(server: Server, connections: int) -> Iterator[None]:
-    """Guess at invented names on so many connections, without pause, while the block runs."""
+    """Guess at invented names on this many connections, without pause, while the block runs."""
     is_over = Event()
     thread = Thread(target=lambda: asyncio.run(_flood(server.port, connections, is_over)))
     thread.start()

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import PASSWORD, Person, Server, seneca
-from tests.engines import engine
+from tests.helpers.accounts import Person
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
+from tests.helpers.server import PASSWORD, Server
 
 KEPT_OF_THE_ERASED = {"audit", "erasures", "properties"}
 """Where an erased account's id may still be: who was the first administrator is a property."""
@@ -24,7 +26,7 @@ def tables_with(server: Server, *words: str) -> set[str]:
 
 
 def files_with(data: Path, *words: str) -> dict[str, list[str]]:
-    """The files of a data directory in which any of these words is, in capitals or not."""
+    """The files of a data directory in which any of these words is, case-insensitive."""
     found = {}
     for file in sorted(data.iterdir()):
         raw = file.read_bytes().lower()
@@ -37,8 +39,8 @@ def erase_self(person: Person, password: str = PASSWORD) -> httpx.Response:
     return person.delete("/auth/me", json={"password": password})
 
 
-def check_figures(server: Server) -> None:
-    """Assert that every figure is what the recorded rows say."""
+def check_totals(server: Server) -> None:
+    """Assert that every total is what the recorded rows say."""
     done = seneca("stats", "verify", "--data", server.data)
     assert done.returncode == 0, done.stdout + done.stderr
 

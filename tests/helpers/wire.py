@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import NEVER_GIVEN, Person, Server, refused
-from tests.engines import engine
+from tests.helpers.accounts import Person
+from tests.helpers.assertions import NEVER_GIVEN, refused
+from tests.helpers.engines import engine
+from tests.helpers.server import Server
 
 KIBIBYTE = 1024
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
@@ -53,24 +55,24 @@ NOTHING = statistics()
 # -- what is stored ----------------------------------------------------------------------------
 
 
-PROPERTIES = """
-SELECT count(*) FROM properties
-WHERE name NOT IN ('scouring-wanted', 'vacuum-wanted', 'vacuum-wanted-daily', 'vacuumed-at')
-"""
+VACUUM_STATE = ("scouring-wanted", "vacuum-wanted", "vacuum-wanted-daily", "vacuumed-at")
+"""Properties that the server changes by itself."""
 
 
 def counts(server: Server) -> dict[str, int]:
-    """How many rows each table has; the server's own note, that files are to be scoured, comes and goes by itself.
+    """How many rows each table has, but for what the server notes by itself.
 
-    A learner's quota is counted in advance, also for a write that is then refused.
+    A learner's quota is counted in advance, also for a write that is then rejected.
     """
     tables = [name for name in engine().tables(server.data) if name != "learner_quotas"]
-    found = {name: server.rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables}
-    return found | {"properties": server.rows(PROPERTIES)[0][0]}
+    of_table = {"properties": f" WHERE name NOT IN {VACUUM_STATE}"}
+    selects = [f"(SELECT count(*) FROM {name}{of_table.get(name, '')})" for name in tables]
+    (numbers,) = server.rows(f"SELECT {', '.join(selects)}")
+    return dict(zip(tables, numbers, strict=True))
 
 
 def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
-    """Everything about a session: its row, its results, its course's and its learner's figures."""
+    """Everything about a session: its row, its results, its course's and its learner's totals."""
     of_session = "(SELECT course_id FROM sessions WHERE id = :id)"
     statements = [
         "SELECT * FROM sessions WHERE id = :id",
@@ -84,7 +86,7 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
-    """Let an open session have started that much later (before: less than 0). No figure counts open sessions."""
+    """Let an open session have started that much later (before: less than 0). No total counts open sessions."""
     sql = "UPDATE sessions SET started_at = started_at + :more WHERE id = :id AND ended_at IS NULL"
     assert engine().change(server.data, sql, more=milliseconds, id=session_id) == 1
 
@@ -97,7 +99,7 @@ def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any
     return session_id
 
 
-# -- refusals that every operation has ---------------------------------------------------------
+# -- errors that every operation has -----------------------------------------------------------
 
 
 def refuses_methods(nobody: Person, path: str, *allowed: str) -> None:

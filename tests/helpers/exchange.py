@@ -13,8 +13,8 @@ from seneca.exchange.exporter import export_lines
 from seneca.exchange.importer import import_lines
 from seneca.exchange.report import Report
 from seneca.stats import verification
-from tests.conftest import seneca
-from tests.engines import engine
+from tests.helpers.commands import seneca
+from tests.helpers.engines import engine
 
 BCRYPT = "$2b$10$qx3TOx6stb8q/AXszLGkh.6gh7TCtEI1/Hp8NHBtQw/Sjb7l1Sa3G"
 ARGON2 = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGg"
