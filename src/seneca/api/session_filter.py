@@ -26,10 +26,10 @@ def read_filter(params: Mapping[str, str]) -> SessionFilter:
     errors: list[FieldError] = []
     since = _time(params.get("from"), "from", errors)
     until = _time(params.get("to"), "to", errors)
-    if until is not None and len(params["to"]) == ISO_DATE_CHARACTERS:
-        until = min(until + DAY_MS, LATEST_MS)
     if since is not None and until is not None and since > until:
         errors.append(FieldError("to", "must not be before from"))
+    if until is not None and len(params["to"]) == ISO_DATE_CHARACTERS:
+        until = min(until + DAY_MS, LATEST_MS)
     course_id = params.get("courseId")
     if course_id is not None and (course_id := parse_uuid(course_id)) is None:
         errors.append(FieldError("courseId", "must be a UUID"))
