@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -48,7 +48,7 @@ def may_repeat_names(raw: bytes) -> bool:
     Decoding keeps one member of each name, so encoding the value again gives fewer quotes than the text has if names repeat. A quote
     that was written as an escaped number could make up for them.
     """
-    if _ESCAPED_QUOTE in raw:
+    if b"\\" in raw and _ESCAPED_QUOTE in raw:
         return True
     try:
         return raw.count(b'"') != msgspec.json.encode(msgspec.json.decode(raw)).count(b'"')

@@ -28,7 +28,7 @@ Score = Annotated[
 ]
 
 
-class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """One part of a module's results, such as its quiz."""
 
     answers: Annotated[list[Answer], Meta(max_length=MAX_ANSWERS)] = []
@@ -40,7 +40,7 @@ SentPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
 """A part in a request. ``null`` and ``[]`` mean that it is omitted."""
 
 
-class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """New results of one module. Omitted parts stay unchanged."""
 
     module_name: Name
@@ -78,7 +78,7 @@ EMPTY_PART = Raw(b'{"answers":[],"isCompleted":false,"score":0}')
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class ModuleResultRow(Struct):
+class ModuleResultRow(Struct, gc=False):
     """A row of the table ``results``: the parts as JSON text, None if never recorded, and the scores in thousandths."""
 
     module_name: str
@@ -166,7 +166,9 @@ def _score_rule(score: object) -> str | None:
 
 
 def parse_results(modules: Sequence[ModuleUpdate]) -> list[ModuleResultRow]:
-    """Convert modules without errors (see ``result_errors``) to rows. Positions count from 0."""
+    """Convert modules to rows. Positions count from 0. Raises ValueError if ``result_errors`` finds an error."""
+    if len({module.module_name for module in modules}) < len(modules):
+        raise ValueError("module names must differ")
     results: list[ModuleResultRow] = []
     for index, module in enumerate(modules):
         adaptive, adaptive_score = _parse_part(module.adaptive)
