@@ -31,6 +31,8 @@ class RepeatedMembers:
         return [name for name in self.members if counts[name] > 1]
 
 
+_decoder: Final = msgspec.json.Decoder()
+_encoder: Final = msgspec.json.Encoder()
 _ESCAPED_QUOTE: Final = b"\\u0022"
 _CONSTANTS: Final = {literal: NonFinite(literal) for literal in ("NaN", "Infinity", "-Infinity")}
 
@@ -51,7 +53,7 @@ def may_repeat_names(raw: bytes) -> bool:
     if b"\\" in raw and _ESCAPED_QUOTE in raw:
         return True
     try:
-        return raw.count(b'"') != msgspec.json.encode(msgspec.json.decode(raw)).count(b'"')
+        return raw.count(b'"') != _encoder.encode(_decoder.decode(raw)).count(b'"')
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return True
 
