@@ -3,7 +3,7 @@
 import itertools
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -292,21 +292,38 @@ VALUES = st.recursive(
 )
 
 
-def written(value: object, space: str) -> str:
+def escaped(text: str) -> str:
+    """A JSON string in which every character is a number."""
+    return '"' + "".join(f"\\u{ord(character):04x}" for character in text) + '"'
+
+
+def written(value: object, space: str, string: Callable[[str], str]) -> str:
     if isinstance(value, Pairs):
-        members = (f"{json.dumps(name)}{space}:{space}{written(member, space)}" for name, member in value)
+        members = (f"{string(name)}{space}:{space}{written(member, space, string)}" for name, member in value)
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(written(entry, space) for entry in value) + "]"
-    return json.dumps(value)
+        return "[" + ",".join(written(entry, space, string) for entry in value) + "]"
+    return string(value) if isinstance(value, str) else json.dumps(value)
 
 
-@given(VALUES, st.sampled_from(["", " ", "\n\t"]))
-def test_no_repeated_name_is_missed(value: object, space: str):
-    raw = written(value, space).encode()
+@given(VALUES, st.sampled_from(["", " ", "\n\t"]), st.sampled_from([json.dumps, escaped]))
+def test_no_repeated_name_is_missed(value: object, space: str, string: Callable[[str], str]):
+    raw = written(value, space, string).encode()
     if lenient_json.parse(raw).has_repeated_names:
         assert lenient_json.may_repeat_names(raw)
 
 
-def test_ordinary_texts_need_no_second_parse():
-    assert not lenient_json.may_repeat_names(b'{"a": [{"b": 1, "c": "d, e"}, {"b": 2}], "f" : {}}')
+def test_escaped_quotes_do_not_hide_a_repeated_name():
+    assert lenient_json.may_repeat_names(rb'{"a": "\u0022\u0022", "b": "", "b": ""}')
+    assert lenient_json.may_repeat_names(rb'{"a": "\u0022:", "b": 1, "b": 2}')
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a": [{"b": 1, "c": "d, e"}, {"b": 2}], "f" : {}}',
+        rb'{"a": "a line\n and \"b\": quoted", "b": "caf\u00e9 \\\""}',
+    ],
+)
+def test_ordinary_texts_need_no_second_parse(raw: bytes):
+    assert not lenient_json.may_repeat_names(raw)

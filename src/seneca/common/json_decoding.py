@@ -65,8 +65,17 @@ def check(value: object, raw: bytes, kind: Any) -> None:
         InvalidInput: all errors that were found are listed, in the order of the text.
 
     """
-    errors = json_errors.own_errors(value)
-    if not errors and b"\\u0000" not in raw and not lenient_json.may_repeat_names(raw):
+    _check(json_errors.own_errors(value), raw, kind)
+
+
+def check_text(raw: bytes, kind: Any) -> None:
+    """As ``check``, of a value whose own rules are known to hold."""
+    _check([], raw, kind)
+
+
+def _check(errors: list[FieldError], raw: bytes, kind: Any) -> None:
+    has_nul = b"\\" in raw and b"\\u0000" in raw  # to look for one byte is faster
+    if not errors and not has_nul and not lenient_json.may_repeat_names(raw):
         return
     try:
         document = lenient_json.parse(raw)
@@ -74,7 +83,7 @@ def check(value: object, raw: bytes, kind: Any) -> None:
         if not errors:
             raise MalformedJson("The JSON is nested too deeply.") from None
     else:
-        if document.has_repeated_names or b"\\u0000" in raw:
+        if document.has_repeated_names or has_nul:
             errors = json_errors.list_errors(document.value, kind, errors)
         elif errors:
             errors = json_errors.sort_errors(document.value, errors)

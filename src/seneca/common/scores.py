@@ -23,10 +23,10 @@ def check(score: object) -> None:
 
 def to_thousandths(score: object) -> int:
     """Convert a score to whole thousandths, rounding its exact decimals half to even. Raises as ``check`` does."""
+    if type(score) is int and -MAX_POINTS <= score <= MAX_POINTS:
+        return score * 1000
     check(score)
-    if isinstance(score, Decimal):
-        return int(_HALF_EVEN.quantize(score, _THOUSANDTH).scaleb(3))
-    return cast("int", score) * 1000
+    return int(_HALF_EVEN.quantize(cast("Decimal", score), _THOUSANDTH).scaleb(3))
 
 
 def to_points(thousandths: int) -> int | Decimal:

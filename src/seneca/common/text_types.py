@@ -81,7 +81,9 @@ def normalise_member(struct: Struct, attribute: str, field: str) -> None:
 
     """
     name = getattr(struct, attribute)
-    if isinstance(name, str) and ((normal := normalise_name(name)) != name or not normal):
+    if not isinstance(name, str) or (name.isascii() and name and name.strip() == name):
+        return
+    if (normal := normalise_name(name)) != name or not normal:
         check_normalised(normal, field)
         force_setattr(struct, attribute, normal)
 

@@ -38,7 +38,6 @@ def _date(day: int) -> str:
 ISO_CHARACTERS: Final = len("2026-11-23T13:42:55.919Z")
 
 
-@lru_cache(256)
 def from_iso(text: str) -> int:
     """Parse an ISO 8601 time with a zone, such as ``2026-11-23T13:42:55.919Z``, to milliseconds since 1970.
 

@@ -36,7 +36,7 @@ SCRIPTS: Final = {"LATIN", "GREEK", "CYRILLIC"}
 
 def is_default_ignorable(character: str) -> bool:
     """Whether fonts normally do not display a character."""
-    return any(first <= ord(character) <= last for first, last in DEFAULT_IGNORABLE)
+    return not character.isascii() and any(first <= ord(character) <= last for first, last in DEFAULT_IGNORABLE)
 
 
 def nfkc_casefold(text: str) -> str:
@@ -77,6 +77,8 @@ def mixes_scripts(text: str) -> bool:
 
     This is only a simple defence: it accepts look-alike words that are entirely in one script, and look-alikes of other scripts.
     """
+    if text.isascii():
+        return False
     script = None
     for character in unicodedata.normalize("NFKC", text):
         if unicodedata.combining(character):

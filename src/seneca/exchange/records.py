@@ -4,7 +4,7 @@ Nothing here uses the database: ``account_batches``, ``accounts_and_courses`` an
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Final, cast
 
 import msgspec
 from msgspec import Meta, Struct, UnsetType
@@ -14,7 +14,7 @@ from seneca.accounts import Role
 from seneca.auth import passwords
 from seneca.common import text_types
 from seneca.common.ids import bucket_of
-from seneca.common.json_decoding import decode
+from seneca.common.json_decoding import check, check_text, decode_types
 from seneca.common.text_types import Email, Id, Line, Name, Title, Username
 from seneca.common.times import from_iso
 from seneca.courses import NewCourse, Topics
@@ -52,7 +52,8 @@ class CourseLine(
     def find_errors(self) -> Iterator[FieldError]:
         """Validate what the types do not."""
         yield from courses.repeated_names(self.topics_and_modules)
-        yield from _time_errors(self.created_at, "createdAt")
+        if rule := _time_rule(self.created_at):
+            yield FieldError("createdAt", rule)
 
 
 class UserLine(
@@ -80,7 +81,8 @@ class UserLine(
                 passwords.check_hash(self.password_hash)
             except ValueError as error:
                 yield FieldError("passwordHash", str(error))
-        yield from _time_errors(self.created_at, "createdAt")
+        if rule := _time_rule(self.created_at):
+            yield FieldError("createdAt", rule)
 
 
 class SessionLine(
@@ -90,6 +92,7 @@ class SessionLine(
     rename="camel",
     tag_field="kind",
     tag="session",
+    gc=False,
 ):
     """The line of a session with its results."""
 
@@ -110,9 +113,12 @@ class SessionLine(
 
     def find_errors(self) -> Iterator[FieldError]:
         """Validate what the types do not."""
-        errors = [*_time_errors(self.session_start, "sessionStart"), *_time_errors(self.session_end, "sessionEnd")]
-        yield from errors
-        if self.is_end is True and not errors:
+        start_rule, end_rule = _time_rule(self.session_start), _time_rule(self.session_end)
+        if start_rule:
+            yield FieldError("sessionStart", start_rule)
+        if end_rule:
+            yield FieldError("sessionEnd", end_rule)
+        elif self.is_end is True and not start_rule:
             if self.session_end is None:
                 yield FieldError("sessionEnd", "is required when isEnd is true")
             elif (
@@ -124,12 +130,14 @@ class SessionLine(
         yield from result_errors(self.modules_stats, "modulesStats")
 
 
-def _time_errors(text: str | UnsetType | None, field: str) -> Iterator[FieldError]:
+def _time_rule(text: str | UnsetType | None) -> str | None:
+    """Return the rule that a time breaks, if any. What is not text has another error, or none."""
     if isinstance(text, str):
         try:
             from_iso(text)
         except ValueError as error:
-            yield FieldError(field, str(error))
+            return str(error)
+    return None
 
 
 # -- records, ready to be stored ------------------------------------------------------------------------
@@ -156,7 +164,7 @@ class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
     created_at: int | None
 
 
-class SessionRecord(Struct, frozen=True, array_like=True, tag="s"):
+class SessionRecord(Struct, frozen=True, array_like=True, tag="s", gc=False):
     """A session to store, and its results. The row's title is empty if the line has none."""
 
     number: int
@@ -165,6 +173,7 @@ class SessionRecord(Struct, frozen=True, array_like=True, tag="s"):
 
 
 Record = CourseRecord | UserRecord | SessionRecord
+LINE: Final = cast("type[CourseLine | UserLine | SessionLine]", CourseLine | UserLine | SessionLine)
 
 
 def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
@@ -182,9 +191,10 @@ def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
         SessionFull: the session has too many bytes.
 
     """
-    line = decode(raw, cast("type[Any]", CourseLine | UserLine | SessionLine), "The line")
+    line = decode_types(raw, LINE, "The line")
     if isinstance(line, SessionLine):
-        return _session(line, number, buckets, idle_ms)
+        return _read_session(line, raw, number, buckets, idle_ms)
+    check(line, raw, LINE)
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -207,13 +217,27 @@ def _user(line: UserLine, number: int) -> UserRecord:
     )
 
 
+def _read_session(line: SessionLine, raw: bytes, number: int, buckets: int, idle_ms: int) -> SessionRecord:
+    """Convert a line first, because nearly all lines are valid: errors are looked for only if that fails."""
+    try:
+        record = _session(line, number, buckets, idle_ms)
+    except ValueError:
+        check(line, raw, LINE)
+        raise
+    check_text(raw, LINE)
+    check_limits(record.row.results, record.row.bytes)
+    return record
+
+
 def _session(line: SessionLine, number: int, buckets: int, idle_ms: int) -> SessionRecord:
+    """Convert a line. Raises ValueError if ``find_errors`` finds an error."""
+    started_at, ended_at = from_iso(line.session_start), _time(line.session_end)
+    if not line.is_end:
+        ended_at = None
+    elif ended_at is None or ended_at < started_at:
+        raise ValueError("has no end, or ends before it starts")
     learner_id = line.user_id.lower()
     results = parse_results(line.modules_stats)
-    size = sum(result.bytes for result in results)
-    check_limits(len(results), size)
-    started_at = from_iso(line.session_start)
-    ended_at = _time(line.session_end) if line.is_end else None
     row = SessionRow(
         bucket=bucket_of(learner_id, buckets),
         learner_id=learner_id,
@@ -228,8 +252,8 @@ def _session(line: SessionLine, number: int, buckets: int, idle_ms: int) -> Sess
         activity=None,
         active_milliseconds=activity.active_ms(started_at, ended_at, (), idle_ms),
         results=len(results),
-        points=sum(result.points for result in results),
-        bytes=size,
+        points=sum([result.points for result in results]),
+        bytes=sum([result.bytes for result in results]),
     )
     return SessionRecord(number, row, results)
 

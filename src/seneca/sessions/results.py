@@ -30,7 +30,7 @@ Score = Annotated[
 ]
 
 
-class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """One part of a module's results, such as its quiz."""
 
     answers: Annotated[list[Answer], Meta(max_length=MAX_ANSWERS)] = []
@@ -42,7 +42,7 @@ SentPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
 """A part in a request. ``null`` and ``[]`` mean that it is omitted."""
 
 
-class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """New results of one module. Omitted parts stay unchanged."""
 
     module_name: Name
@@ -134,7 +134,9 @@ def _score_rule(score: object) -> str | None:
 
 
 def parse_results(modules: Sequence[ModuleUpdate]) -> list[ResultRow]:
-    """Convert modules without errors (see ``result_errors``) to rows. Positions count from 0."""
+    """Convert modules to rows. Positions count from 0. Raises ValueError if ``result_errors`` finds an error in names or scores."""
+    if len({module.module_name for module in modules}) < len(modules):
+        raise ValueError("module names must differ")
     results: list[ResultRow] = []
     for index, module in enumerate(modules):
         adaptive, adaptive_score = _parse_part(module.adaptive)
