@@ -50,7 +50,7 @@ def test_a_session_is_refused_for_exactly_the_errors_of_its_line(members: dict[s
     expected = list(decoder(SessionLine).decode(raw).find_errors())
     found: list[FieldError] = []
     try:
-        read(raw, 1)
+        read(raw, 1, 64, 300_000)
     except InvalidInput as error:
         found = list(error.errors)
     assert sorted(map(str, found)) == sorted(map(str, expected))
