@@ -22,7 +22,8 @@ COURSE_TOPICS = TotalsTable(
 """A table that Seneca does not have, without the columns for module names."""
 CREATE = """
 CREATE TABLE course_topics (bucket BIGINT NOT NULL, course_id TEXT NOT NULL, topic TEXT NOT NULL, sessions BIGINT NOT NULL,
-    results BIGINT NOT NULL, points BIGINT NOT NULL, milliseconds BIGINT NOT NULL, bytes BIGINT NOT NULL,
+    results BIGINT NOT NULL, points BIGINT NOT NULL, milliseconds BIGINT NOT NULL, active_milliseconds BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
     PRIMARY KEY (bucket, course_id, topic))
 """
 RESULT = ResultRow("Integers", 0, '{"score":1}', None, None, 1000, None)
@@ -35,12 +36,20 @@ OPEN = SessionRow(
     topic="Numbers",
     started_at=1000,
     ended_at=None,
+    ended_by=None,
+    idle_since=1000,
+    activity=None,
+    active_milliseconds=0,
     results=1,
     points=RESULT.points,
     bytes=RESULT.bytes,
 )
-SESSIONS = (OPEN, replace(OPEN, id="second", ended_at=5000), replace(OPEN, id="third", topic="Shapes", ended_at=1007))
-STORED = "SELECT topic, sessions, results, points, milliseconds, bytes FROM course_topics ORDER BY topic"
+SESSIONS = (
+    OPEN,
+    replace(OPEN, id="second", ended_at=5000, ended_by="learner", active_milliseconds=4000),
+    replace(OPEN, id="third", topic="Shapes", ended_at=1007, ended_by="learner", active_milliseconds=7),
+)
+STORED = "SELECT topic, sessions, results, points, milliseconds, active_milliseconds, bytes FROM course_topics ORDER BY topic"
 
 
 @pytest.fixture
@@ -71,15 +80,15 @@ def differences(tx: Transaction) -> list[str]:
 
 
 def test_a_declared_table_is_added_to_verified_and_rebuilt(tx: Transaction):
-    assert len(differences(tx)) == 10  # every sum of both topics is missing
+    assert len(differences(tx)) == 12  # every sum of both topics is missing
     change = TotalsChange((COURSE_TOPICS,))
     for session in SESSIONS:
         change.add(session)
     change.write(tx)
     rows = tx.fetch_all(STORED)
     assert rows == [
-        ("Numbers", 2, 2, 2000, 4000, 2 * RESULT.bytes),
-        ("Shapes", 1, 1, 1000, 7, RESULT.bytes),
+        ("Numbers", 2, 2, 2000, 4000, 4000, 2 * RESULT.bytes),
+        ("Shapes", 1, 1, 1000, 7, 7, RESULT.bytes),
     ]
     assert differences(tx) == []
     tx.execute("UPDATE course_topics SET milliseconds = 8 WHERE topic = 'Shapes'")
