@@ -103,6 +103,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
         sign_in_slots=FairSlots(max(1, settings.database_connections // 2)),
         erasure_worker=ErasureWorker(database, settings.data / erasure_log.FILE, settings.vacuum_interval),
         quotas=LearnerQuotas(database, Amount(settings.max_learner_writes, settings.max_learner_bytes)),
+        batch_slots=FairSlots(1),
         list_slots=FairSlots(MAX_CONCURRENT_LISTS),
         export_slots=FairSlots(MAX_CONCURRENT_EXPORTS),
         started=started,

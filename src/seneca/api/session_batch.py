@@ -10,7 +10,7 @@ from seneca.common import scores
 from seneca.errors import ApiError, QuotaExceeded
 from seneca.http import examples
 from seneca.http.app_state import Request, app_state, now_ms
-from seneca.http.auth import current_learner
+from seneca.http.auth import check_still_signed_in, current_learner
 from seneca.http.endpoint import MEBIBYTE, ResponseSpec, endpoint
 from seneca.http.problem_details import ProblemDetails, to_problem
 from seneca.http.responses import Response, json_response
@@ -61,7 +61,9 @@ async def record(request: Request, data: SentBatch) -> Response:
     good = [item for item in items if isinstance(item, BatchItem)]
     outcomes: list[Outcome | ApiError] = []
     if good:
-        async with state.quotas.charge(learner, sum(item.bytes for item in good), now, writes=len(good)):
+        size = sum(item.bytes for item in good)
+        async with state.batch_slots.slot(learner.id), state.quotas.charge(learner, size, now, writes=len(good)):
+            check_still_signed_in(request)
             outcomes = await state.database.write(batch.record, learner, good, now)
     in_order = iter(outcomes)
     results = [

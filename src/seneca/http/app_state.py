@@ -17,6 +17,8 @@ class AppState(Services, frozen=True, kw_only=True):
 
     erasure_worker: ErasureWorker
     quotas: LearnerQuotas
+    batch_slots: FairSlots
+    """The write of a batch of sessions holds one, keyed by account, so that other writes wait for one batch at most."""
     list_slots: FairSlots
     export_slots: FairSlots
     started: float

@@ -83,6 +83,22 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
         """The size that counts towards the limit of a session: the bytes of the name and the parts."""
         return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
 
+    def as_first(self, position: int, recorded_at: int) -> "ResultRow":
+        """Make the row of a module that has no results yet.
+
+        Args:
+            position: its place among the session's modules, from 0.
+            recorded_at: when these results were recorded, in milliseconds since 1970.
+
+        """
+        return replace(
+            self,
+            position=position,
+            adaptive_at=None if self.adaptive is None else recorded_at,
+            quiz_at=None if self.quiz is None else recorded_at,
+            wrong_answers_at=None if self.wrong_answers is None else recorded_at,
+        )
+
     def merge(self, update: "ResultRow", recorded_at: int | None, *, unknown_at: int, now: int) -> "ResultRow":
         """Make the row in which the parts that the update has replace older ones.
 

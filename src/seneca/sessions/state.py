@@ -92,15 +92,15 @@ class SessionState:
         points, size = row.points, row.bytes
         for update in updates:
             name = update.row.module_name
+            recorded_at = None if update.recorded_at is None else max(update.recorded_at, row.started_at)
             stored = self.results.get(name)
             if stored is None:
-                stored = ResultRow(name, row.results + len(added))
+                result = update.row.as_first(row.results + len(added), now if recorded_at is None else recorded_at)
                 added.append(name)
             else:
                 points -= stored.points
                 size -= stored.bytes
-            recorded_at = None if update.recorded_at is None else max(update.recorded_at, row.started_at)
-            result = stored.merge(update.row, recorded_at, unknown_at=unknown_at, now=now)
+                result = stored.merge(update.row, recorded_at, unknown_at=unknown_at, now=now)
             points += result.points
             size += result.bytes
             merged.append(result)
