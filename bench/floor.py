@@ -23,8 +23,9 @@ from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.statements import expand_values, multi_row_insert
 from seneca.server.processes import MAX_CONNECTIONS
-from seneca.sessions.commands import PUT_RESULT, SESSION, STORED_RESULTS, UPDATE_SESSION, UpdateSession
+from seneca.sessions.commands import PUT_RESULT, STORED_RESULTS, UPDATE_SESSION, UpdateSession
 from seneca.sessions.results import ModuleUpdate, Part
+from seneca.sessions.rows import SESSION, SessionRow
 from seneca.stats.totals import ADD_TO_COURSE, ADD_TO_LEARNER
 
 SESSIONS = "SELECT id, bucket, learner_id, course_id FROM sessions WHERE ended_at IS NULL"
@@ -68,17 +69,19 @@ class Recorder:
         key = {"bucket": bucket, "learner_id": learner_id, "session_id": id_}
         rows = [_row(position, module) for position, module in enumerate(update.module_stats)]
         execute("SAVEPOINT request")
-        _, _, results, points, size = execute(SESSION, key).fetchone()
+        session = SessionRow(*execute(SESSION, key).fetchone())
         text, names = expand_values(STORED_RESULTS, len(rows))
         execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
-        execute(UPDATE_SESSION, {**key, "results": results, "points": points + 1, "bytes": size})
+        execute(
+            UPDATE_SESSION, {**key, "results": session.results, "points": session.points + 1, "bytes": session.bytes}
+        )
         text, _ = multi_row_insert(PUT_RESULT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
         execute(ADD_TO_LEARNER, totals)
         execute(ADD_TO_COURSE, totals)
         execute("RELEASE request")
-        return int(points)
+        return session.points
 
 
 def _row(position: int, module: ModuleUpdate) -> tuple[object, ...]:

@@ -27,7 +27,7 @@ from seneca import settings
 from seneca.auth.access_tokens import issue
 from seneca.auth.signing_keys import load_signing_keys
 from seneca.database.postgres.transaction import FOR_UPDATE, to_array_comparison
-from seneca.sessions import commands
+from seneca.sessions import commands, rows
 from seneca.stats import totals
 
 LEARNERS = 1000
@@ -121,7 +121,7 @@ def update(place: int) -> list[str]:
     row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
     put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
     asked = [
-        commands.SESSION + FOR_UPDATE,
+        rows.SESSION + FOR_UPDATE,
         to_array_comparison(commands.STORED_RESULTS),
         totals.NAMES_IN_COURSE_OF_SESSION + FOR_UPDATE,
         to_array_comparison(totals.KNOWN_IN_COURSE_OF_SESSION),

@@ -63,7 +63,7 @@ def test_the_error_of_a_hostile_import_line_is_short():
     line = b'\xef\xbb\xbf{"' + b"k" * 2_000_000 + "😀".encode() + b'":[' + b"1," * 1_000_000 + b"NaN]}"
     for raw in (line, line[3:], b"[" + b"{}," * 1_300_000 + b"NaN]"):
         with pytest.raises(ApiError) as caught:
-            read(raw, 1)
+            read(raw, 1, 64)
         assert len(caught.value.detail) < 1000
 
 

@@ -1,7 +1,7 @@
-"""Adapt SQL statements to many rows or values."""
+"""Write INSERTs, and adapt SQL statements to many rows or values."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 
@@ -10,6 +10,14 @@ from seneca.database import Parameters
 _INTO = re.compile(r"INSERT INTO (\w+)\s*(\([^)]*\))")
 _GROUP = re.compile(r"VALUES\s*(\([^)]*\))")
 _PARAMETER = re.compile(r":(\w+)")
+
+
+def insert(table: str, columns: Sequence[str]) -> str:
+    """The INSERT of one row: each column has a parameter of its name."""
+    return f"""
+INSERT INTO {table} ({", ".join(columns)})
+VALUES ({", ".join(f":{column}" for column in columns)})
+"""
 
 
 @lru_cache(1024)

@@ -62,7 +62,15 @@ class AccountBatch:
         stored, erased = tx.send(STORED_ACCOUNTS, values=ids), erased_accounts.send_among(tx, ids)
         owners = tx.send(NAME_OWNERS, values=[key for user in users for key in _name_keys(user).values()])
         self._accounts = {
-            id_: UserRecord(NOT_IMPORTED, id_, username, email, role, None, created_at)
+            id_: UserRecord(
+                number=NOT_IMPORTED,
+                id=id_,
+                username=username,
+                email=email,
+                role=role,
+                password_hash=None,
+                created_at=created_at,
+            )
             for id_, username, email, role, created_at in stored.fetchall()
         }
         self._stored = dict(self._accounts)

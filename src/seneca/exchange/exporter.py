@@ -4,8 +4,8 @@ import gzip
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
-from operator import itemgetter
+from itertools import groupby, starmap
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from seneca.database import Database, Row, Transaction
 from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
+from seneca.sessions.rows import RESULT_COLUMNS, SESSION_COLUMNS, ResultRow, SessionRow
 
 SESSIONS_PER_PROGRESS: Final = 1000  # between two progress reports
 GZIP_LEVEL: Final = 6
@@ -157,16 +158,23 @@ ORDER BY a.created_at, a.id
 def export_users(tx: Transaction) -> Iterator[ExportedUser]:
     """Every account, ordered by creation time."""
     for id_, username, email, role, created_at, password_hash in tx.stream(USERS):
-        yield ExportedUser(id_, username, email, role, to_iso(created_at), password_hash)
+        yield ExportedUser(
+            id=id_,
+            username=username,
+            email=email,
+            role=role,
+            created_at=to_iso(created_at),
+            password_hash=password_hash,
+        )
 
 
-SESSIONS = """
-SELECT bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at FROM sessions
+SESSIONS = f"""
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
 ORDER BY bucket, learner_id, id
 """
-RESULTS = """
-SELECT bucket, learner_id, session_id, position, module_name, adaptive, quiz, wrong_answers FROM results
+RESULTS = f"""
+SELECT bucket, learner_id, session_id, {RESULT_COLUMNS} FROM results
 WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
 ORDER BY bucket, learner_id, session_id
 """
@@ -177,22 +185,27 @@ def export_sessions(tx: Transaction) -> Iterator[ExportedSession]:
     results = groupby(tx.stream(RESULTS), key=itemgetter(0, 1, 2))
     end: tuple[Any, Iterator[Row]] = ((), iter(()))
     key, rows = next(results, end)
-    for bucket, learner_id, id_, course_id, title, topic, started_at, ended_at in tx.stream(SESSIONS):
+    for row in starmap(SessionRow, tx.stream(SESSIONS)):
         modules: list[ExportedModule] = []
-        if key == (bucket, learner_id, id_):
-            modules = [ExportedModule(row[4], *map(_part, row[5:])) for row in sorted(rows, key=itemgetter(3))]
+        if key == (row.bucket, row.learner_id, row.id):
+            in_order = sorted((ResultRow(*columns[3:]) for columns in rows), key=attrgetter("position"))
+            modules = [_to_module(result) for result in in_order]
             key, rows = next(results, end)
         yield ExportedSession(
-            id_,
-            learner_id,
-            course_id,
-            title,
-            topic,
-            to_iso(started_at),
-            None if ended_at is None else to_iso(ended_at),
-            ended_at is not None,
-            modules,
+            id=row.id,
+            user_id=row.learner_id,
+            course_id=row.course_id,
+            course_title=row.course_title,
+            topic=row.topic,
+            session_start=to_iso(row.started_at),
+            session_end=None if row.ended_at is None else to_iso(row.ended_at),
+            is_end=row.ended_at is not None,
+            modules_stats=modules,
         )
+
+
+def _to_module(result: ResultRow) -> ExportedModule:
+    return ExportedModule(result.module_name, _part(result.adaptive), _part(result.quiz), _part(result.wrong_answers))
 
 
 def _part(text: str | None) -> Raw:

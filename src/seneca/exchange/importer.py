@@ -147,7 +147,7 @@ def check_lines(source: Source, spool: Spool, report: Report, progress: Progress
         try:
             if len(raw) > MAX_LINE_BYTES:
                 raise InvalidInput.field("", "The line has more than 16 MiB.")
-            spool.add(read(raw, number))
+            spool.add(read(raw, number, spool.buckets))
         except CommandError:
             raise
         except ApiError as error:

@@ -23,20 +23,20 @@ class CourseNameLimit:
         """Return the sessions that keep their course within the limit, and reject the others."""
         names_by_course: defaultdict[str, set[str]] = defaultdict(set)
         for session in sessions:
-            names_by_course[session.course_id].update(result[0] for result in session.results)
+            names_by_course[session.row.course_id].update(result.module_name for result in session.results)
         full = {
             course_id: course_names.all_of(self._tx, course_id)
             for course_id, names in names_by_course.items()
             if self._count(course_id) + len(names) > MAX_NAMES
         }
-        return [session for session in sessions if self._fits(session, full.get(session.course_id), reject)]
+        return [session for session in sessions if self._fits(session, full.get(session.row.course_id), reject)]
 
     @staticmethod
     def _fits(session: SessionRecord, known: set[str] | None, reject: Callable[[int, str], object]) -> bool:
         """Whether the course stays within the limit with a session's names; if so, add them to ``known``."""
         if known is None:
             return True
-        new = {result[0] for result in session.results} - known
+        new = {result.module_name for result in session.results} - known
         if new and len(known) + len(new) > MAX_NAMES:
             reject(session.number, LIMIT_MESSAGE)
             return False

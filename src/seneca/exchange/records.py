@@ -13,6 +13,7 @@ from seneca import accounts, courses
 from seneca.accounts import Role
 from seneca.auth import passwords
 from seneca.common import text_types
+from seneca.common.ids import bucket_of
 from seneca.common.json_decoding import decode
 from seneca.common.text_types import Email, Id, Line, Name, Title, Username
 from seneca.common.times import from_iso
@@ -20,6 +21,7 @@ from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
 from seneca.sessions.commands import MAX_MODULES, check_limits
 from seneca.sessions.results import ModuleUpdate, parse_results, result_errors
+from seneca.sessions.rows import ResultRow, SessionRow
 
 MAX_TOPICS_BYTES: Final = 1024 * 1024  # of a course; a course that was created over HTTP has no more
 
@@ -153,35 +155,24 @@ class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
     created_at: int | None
 
 
-Result = tuple[str, int, str | None, str | None, str | None, int | None, int | None]
-"""The fields of ``results.ModuleResultRow``, in order."""
-
-
 class SessionRecord(Struct, frozen=True, array_like=True, tag="s"):
-    """A session to store: times are in milliseconds since 1970, points in thousandths."""
+    """A session to store, and its results. The row's title is empty if the line has none."""
 
     number: int
-    id: str
-    learner_id: str
-    course_id: str
-    course_title: str | None
-    topic: str
-    started_at: int
-    ended_at: int | None
-    points: int
-    bytes: int
-    results: list[Result]
+    row: SessionRow
+    results: list[ResultRow]
 
 
 Record = CourseRecord | UserRecord | SessionRecord
 
 
-def read(raw: bytes, number: int) -> Record:
+def read(raw: bytes, number: int, buckets: int) -> Record:
     """Validate a line on its own.
 
     Args:
         raw: the line, in UTF-8.
         number: its number in the file, from 1.
+        buckets: the number of buckets of the database.
 
     Raises:
         MalformedJson: it is not JSON.
@@ -191,7 +182,7 @@ def read(raw: bytes, number: int) -> Record:
     """
     line = decode(raw, cast("type[Any]", CourseLine | UserLine | SessionLine), "The line")
     if isinstance(line, SessionLine):
-        return _session(line, number)
+        return _session(line, number, buckets)
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -204,34 +195,35 @@ def _course(line: CourseLine, number: int) -> CourseRecord:
 
 def _user(line: UserLine, number: int) -> UserRecord:
     return UserRecord(
-        number,
-        line.id.lower(),
-        line.username,
-        line.email,
-        line.role,
-        line.password_hash,
-        _time(line.created_at),
+        number=number,
+        id=line.id.lower(),
+        username=line.username,
+        email=line.email,
+        role=line.role,
+        password_hash=line.password_hash,
+        created_at=_time(line.created_at),
     )
 
 
-def _session(line: SessionLine, number: int) -> SessionRecord:
-    started_at = from_iso(line.session_start)
+def _session(line: SessionLine, number: int, buckets: int) -> SessionRecord:
+    learner_id = line.user_id.lower()
     results = parse_results(line.modules_stats)
     size = sum(result.bytes for result in results)
     check_limits(len(results), size)
-    return SessionRecord(
-        number,
-        line.id.lower(),
-        line.user_id.lower(),
-        line.course_id.lower(),
-        line.course_title,
-        line.topic,
-        started_at,
-        _time(line.session_end) if line.is_end else None,
-        sum(result.points for result in results),
-        size,
-        [cast("Result", msgspec.structs.astuple(result)) for result in results],
+    row = SessionRow(
+        bucket=bucket_of(learner_id, buckets),
+        learner_id=learner_id,
+        id=line.id.lower(),
+        course_id=line.course_id.lower(),
+        course_title=line.course_title or "",
+        topic=line.topic,
+        started_at=from_iso(line.session_start),
+        ended_at=_time(line.session_end) if line.is_end else None,
+        results=len(results),
+        points=sum(result.points for result in results),
+        bytes=size,
     )
+    return SessionRecord(number, row, results)
 
 
 def _time(text: str | None) -> int | None:

@@ -2,7 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
+
+from msgspec.structs import astuple, replace
 
 from seneca.database import Transaction, Values
 from seneca.errors import InvalidInput
@@ -13,15 +16,15 @@ from seneca.exchange.report import Report
 from seneca.exchange.spool import Spool
 from seneca.exchange.stored_sessions import (
     Key,
-    StoredSession,
-    duration_ms,
     find_differences,
+    key_of,
     params_by_learner,
     read_module_names,
     read_sessions,
 )
 from seneca.sessions import deletion
 from seneca.sessions.commands import MAX_LEARNER_NAMES
+from seneca.sessions.rows import INSERT_RESULT, INSERT_SESSION, SessionRow
 from seneca.stats import totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 from seneca.stats.totals_batch import DeltaBatch
@@ -33,18 +36,6 @@ RESULT_OVERHEAD_BYTES: Final = 500  # approximate memory of a result without its
 ACCOUNT_IDS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
 LINE_NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
 COURSES = "SELECT id, title FROM courses"
-INSERT_SESSION = """
-INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
-                      results, points, bytes)
-VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :started_at, :ended_at,
-        :results, :points, :bytes)
-"""
-INSERT_RESULT = """
-INSERT INTO results (bucket, learner_id, session_id, module_name, position,
-                     adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
-VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
-        :adaptive, :quiz, :wrong_answers, :adaptive_score, :quiz_score)
-"""
 
 
 def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
@@ -53,13 +44,13 @@ def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
         batch: dict[tuple[str, str], SessionRecord] = {}
         size = 0
         for session in sessions:
-            key = session.learner_id, session.id
+            key = key_of(session.row)
             if key in batch or len(batch) == MAX_SESSIONS_PER_BATCH or size > MAX_BYTES_PER_BATCH:
                 yield bucket, list(batch.values())
                 batch.clear()
                 size = 0
             batch[key] = session
-            size += session.bytes + RESULT_OVERHEAD_BYTES * len(session.results)
+            size += session.row.bytes + RESULT_OVERHEAD_BYTES * len(session.results)
         yield bucket, list(batch.values())
 
 
@@ -111,7 +102,7 @@ class Batch:
     def store(self, sessions: list[SessionRecord]) -> None:
         """Store sessions without duplicates."""
         references = BatchReferences(self._tx, self._courses, self._bucket, sessions)
-        valid = {(s.learner_id, s.id): s for s in self._check_references(sessions, references)}
+        valid = {key_of(session.row): session for session in self._check_references(sessions, references)}
         candidates = [key for key in valid if key[0] in references.learners_with_sessions]
         stored = read_sessions(self._tx, self._bucket, candidates)
         differences = find_differences(self._tx, self._bucket, valid, stored)
@@ -124,22 +115,25 @@ class Batch:
             self._write(part, replaced, references)
 
     def _write(
-        self, sessions: list[SessionRecord], stored: Mapping[Key, StoredSession], references: "BatchReferences"
+        self, sessions: list[SessionRecord], stored: Mapping[Key, SessionRow], references: "BatchReferences"
     ) -> None:
         """Write sessions, each of which is new or replaces a stored one."""
-        names = read_module_names(self._tx, self._bucket, [key_of(s) for s in sessions if key_of(s) in stored])
+        names = read_module_names(
+            self._tx, self._bucket, [key for session in sessions if (key := key_of(session.row)) in stored]
+        )
         sessions = self._enforce_learner_limit(sessions, stored, names, references)
         sessions = self._name_limit.enforce(sessions, self._report.reject)
-        sessions.sort(key=key_of)  # the tables' order: twice as fast
+        sessions.sort(key=lambda session: key_of(session.row))  # the tables' order: twice as fast
         batch = DeltaBatch(self._bucket)
-        replaced = [key for session in sessions if (key := key_of(session)) in names]
+        replaced = [key for session in sessions if (key := key_of(session.row)) in names]
         for key in replaced:
-            batch.subtract(stored[key].learner_course(self._bucket, key[0]), stored[key].delta, names[key])
+            batch.subtract(learner_course_of(stored[key]), TotalsDelta.of(stored[key]), names[key])
         with self._tx.pipeline():
             for params in params_by_learner(self._bucket, replaced):
                 self._tx.execute_later(deletion.DELETE_RESULTS, **params)
                 self._tx.execute_later(deletion.DELETE_SESSIONS, **params)
-        self._tx.copy_rows(INSERT_SESSION, (self._row(session, stored.get(key_of(session))) for session in sessions))
+        rows = [self._with_title(session.row, stored.get(key_of(session.row))) for session in sessions]
+        self._tx.copy_rows(INSERT_SESSION, map(astuple, rows))
         self._tx.copy_rows(INSERT_RESULT, (row for session in sessions for row in self._result_rows(session, batch)))
         self._name_limit.add(batch.write(self._tx))
         self._report.sessions.stored += len(sessions) - len(replaced)
@@ -159,14 +153,14 @@ class Batch:
     def _enforce_learner_limit(
         self,
         sessions: list[SessionRecord],
-        stored: Mapping[Key, StoredSession],
+        stored: Mapping[Key, SessionRow],
         names: Mapping[Key, Sequence[str]],
         references: "BatchReferences",
     ) -> list[SessionRecord]:
         """Return the sessions that keep their learner within the limit on module names in a course, and reject the others."""
         new: defaultdict[LearnerCourse, set[str]] = defaultdict(set)
         for session in sessions:
-            new[self._learner_course(session)].update(result[0] for result in session.results)
+            new[learner_course_of(session.row)].update(result.module_name for result in session.results)
         near_limit = {}
         for learner_course, new_names in new.items():
             key = learner_course.learner_id, learner_course.course_id
@@ -177,11 +171,11 @@ class Batch:
             return sessions
         valid = []
         for session in sessions:
-            key = key_of(session)
-            previous = near_limit.get(stored[key].learner_course(self._bucket, key[0])) if key in stored else None
+            key = key_of(session.row)
+            previous = near_limit.get(learner_course_of(stored[key])) if key in stored else None
             if previous is not None:
                 previous.subtract(names[key])
-            results = near_limit.get(self._learner_course(session))
+            results = near_limit.get(learner_course_of(session.row))
             if results is None or self._fits(session, results):
                 valid.append(session)
             elif previous is not None:
@@ -190,7 +184,7 @@ class Batch:
 
     def _fits(self, session: SessionRecord, results: Counter[str]) -> bool:
         """Whether the learner stays within the limit with the session's names; if so, add them to ``results``."""
-        names = [result[0] for result in session.results]
+        names = [result.module_name for result in session.results]
         if len(set(+results).union(names)) > MAX_LEARNER_NAMES:
             reason = (
                 f"modulesStats: a learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course"
@@ -200,52 +194,38 @@ class Batch:
         results.update(names)
         return True
 
-    def _learner_course(self, session: SessionRecord) -> LearnerCourse:
-        return LearnerCourse(self._bucket, session.learner_id, session.course_id)
-
-    def _row(self, session: SessionRecord, stored: StoredSession | None) -> Values:
-        """The values of ``INSERT_SESSION``. If the line has no title, a stored session of the same course keeps its title."""
-        title = session.course_title
-        if title is None and stored is not None and stored.course_id == session.course_id:
-            title = stored.course_title
-        return (
-            self._bucket,
-            session.learner_id,
-            session.id,
-            session.course_id,
-            title or self._courses[session.course_id][1],
-            session.topic,
-            session.started_at,
-            session.ended_at,
-            len(session.results),
-            session.points,
-            session.bytes,
-        )
+    def _with_title(self, row: SessionRow, stored: SessionRow | None) -> SessionRow:
+        """The row with a title. If the line has none, a stored session of the same course keeps its title."""
+        if row.course_title:
+            return row
+        if stored is not None and stored.course_id == row.course_id:
+            return replace(row, course_title=stored.course_title)
+        return replace(row, course_title=self._courses[row.course_id][1])
 
     def _result_rows(self, session: SessionRecord, batch: DeltaBatch) -> Iterator[Values]:
         """Add the session to the totals, and return the values of ``INSERT_RESULT``.
 
         Both happen in one pass, while the server stores the preceding rows.
         """
-        delta = TotalsDelta(1, len(session.results), session.points, duration_ms(session))
-        batch.add(self._learner_course(session), delta, [result[0] for result in session.results])
-        for result in sorted(session.results):
-            yield self._bucket, session.learner_id, session.id, *result
+        row = session.row
+        batch.add(learner_course_of(row), TotalsDelta.of(row), [result.module_name for result in session.results])
+        for result in sorted(session.results, key=attrgetter("module_name")):
+            yield row.bucket, row.learner_id, row.id, *astuple(result)
 
 
-def key_of(session: SessionRecord) -> Key:
-    """The learner's id and the session's id."""
-    return session.learner_id, session.id
+def learner_course_of(row: SessionRow) -> LearnerCourse:
+    """The key of the totals to which a session contributes."""
+    return LearnerCourse(row.bucket, row.learner_id, row.course_id)
 
 
 def split_by_results(
-    sessions: Sequence[SessionRecord], stored: Mapping[Key, StoredSession]
+    sessions: Sequence[SessionRecord], stored: Mapping[Key, SessionRow]
 ) -> Iterator[list[SessionRecord]]:
     """Split sessions so that the module names of the stored sessions that they replace take bounded memory."""
     part: list[SessionRecord] = []
     results = 0
     for session in sessions:
-        row = stored.get(key_of(session))
+        row = stored.get(key_of(session.row))
         results += row.results if row else 0
         if part and results > deletion.MAX_RESULTS_PER_BATCH:
             yield part
@@ -267,7 +247,7 @@ class BatchReferences:
     """
 
     def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[SessionRecord]) -> None:
-        learners = list({session.learner_id for session in sessions})
+        learners = list({session.row.learner_id for session in sessions})
         with tx.pipeline():
             pending = (
                 tx.send(ACCOUNT_IDS, values=learners),
@@ -284,7 +264,7 @@ class BatchReferences:
 
     def check(self, session: SessionRecord) -> None:
         """Check that the learner and the course of a session exist, on an earlier line if in the file. Raises InvalidInput."""
-        learner_line, course = self._learners.get(session.learner_id), self.courses.get(session.course_id)
+        learner_line, course = self._learners.get(session.row.learner_id), self.courses.get(session.row.course_id)
         if learner_line is None:
             raise InvalidInput.field("userId", "does not exist")
         if course is None:
@@ -293,5 +273,5 @@ class BatchReferences:
             raise InvalidInput.field("userId", f"is on a later line, {learner_line:,}")
         if course[0] > session.number:
             raise InvalidInput.field("courseId", f"is on a later line, {course[0]:,}")
-        if session.id in self.courses:
+        if session.row.id in self.courses:
             raise InvalidInput.field("id", "is in use by a course")

@@ -7,7 +7,6 @@ from typing import BinaryIO, Final, cast
 
 import msgspec
 
-from seneca.common.ids import bucket_of
 from seneca.errors import CommandError
 from seneca.exchange.records import CourseRecord, Record, SessionRecord, UserRecord
 
@@ -29,12 +28,12 @@ class Spool:
         self.added = 0
         self.sessions = 0
         self.course_ids: list[str] = []
-        self._buckets = buckets
+        self.buckets = buckets
         self._files: dict[int | None, BinaryIO] = {}
 
     def add(self, record: Record) -> None:
         """Add a record. Raises CommandError if the disk is full."""
-        bucket = bucket_of(record.learner_id, self._buckets) if isinstance(record, SessionRecord) else None
+        bucket = record.row.bucket if isinstance(record, SessionRecord) else None
         raw = _encoder.encode(record)
         try:
             if bucket not in self._files:

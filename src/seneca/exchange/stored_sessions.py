@@ -2,17 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-
-from msgspec import Struct
+from itertools import starmap
+from operator import attrgetter
 
 from seneca.database import Transaction
 from seneca.exchange.accounts_and_courses import first_difference
-from seneca.exchange.records import Result, SessionRecord
+from seneca.exchange.records import SessionRecord
 from seneca.sessions import queries
-from seneca.stats.totals import LearnerCourse, TotalsDelta
+from seneca.sessions.rows import SESSION_COLUMNS, ResultRow, SessionRow
 
-STORED_SESSIONS = """
-SELECT id, course_id, course_title, topic, started_at, ended_at, results, points, bytes FROM sessions
+STORED_SESSIONS = f"""
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)
 """
 MODULE_NAMES = """
@@ -24,32 +24,9 @@ Key = tuple[str, str]
 """The key of a session: its learner's id and its own."""
 
 
-class StoredSession(Struct, frozen=True):
-    """A row of the table sessions."""
-
-    id: str
-    course_id: str
-    course_title: str
-    topic: str
-    started_at: int
-    ended_at: int | None
-    results: int
-    points: int
-    bytes: int
-
-    @property
-    def delta(self) -> TotalsDelta:
-        """The session's contribution to the totals."""
-        return TotalsDelta(1, self.results, self.points, duration_ms(self))
-
-    def learner_course(self, bucket: int, learner_id: str) -> LearnerCourse:
-        """The key of the totals to which the session contributes."""
-        return LearnerCourse(bucket, learner_id, self.course_id)
-
-
-def duration_ms(session: StoredSession | SessionRecord) -> int:
-    """The duration of an ended session; 0 of an open one."""
-    return 0 if session.ended_at is None else session.ended_at - session.started_at
+def key_of(row: SessionRow) -> Key:
+    """The key of a session."""
+    return row.learner_id, row.id
 
 
 def params_by_learner(bucket: int, keys: Iterable[Key]) -> list[dict[str, object]]:
@@ -60,15 +37,10 @@ def params_by_learner(bucket: int, keys: Iterable[Key]) -> list[dict[str, object
     return [{"bucket": bucket, "learner_id": learner_id, "values": values} for learner_id, values in ids.items()]
 
 
-def read_sessions(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, StoredSession]:
+def read_sessions(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, SessionRow]:
     """Read the sessions with these keys; missing ones are left out."""
-    params = params_by_learner(bucket, keys)
-    stored = tx.fetch_each(STORED_SESSIONS, params)
-    return {
-        (str(each["learner_id"]), row[0]): StoredSession(*row)
-        for each, rows in zip(params, stored, strict=True)
-        for row in rows
-    }
+    stored = tx.fetch_each(STORED_SESSIONS, params_by_learner(bucket, keys))
+    return {key_of(row): row for rows in stored for row in starmap(SessionRow, rows)}
 
 
 def read_module_names(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, list[str]]:
@@ -81,20 +53,20 @@ def read_module_names(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict
     return names
 
 
-def read_results(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, list[Result]]:
+def read_results(tx: Transaction, bucket: int, keys: Iterable[Key]) -> dict[Key, list[ResultRow]]:
     """Read the results of these sessions, ordered by position."""
-    results: dict[Key, list[Result]] = {key: [] for key in keys}
+    results: dict[Key, list[ResultRow]] = {key: [] for key in keys}
     params = params_by_learner(bucket, results)
     for each, rows in zip(params, tx.fetch_each(queries.RESULTS, params), strict=True):
         for session_id, *columns in rows:
-            results[str(each["learner_id"]), session_id].append(tuple(columns))
+            results[str(each["learner_id"]), session_id].append(ResultRow(*columns))
     for session_results in results.values():
-        session_results.sort(key=lambda result: result[1])
+        session_results.sort(key=attrgetter("position"))
     return results
 
 
 def find_differences(
-    tx: Transaction, bucket: int, sessions: Mapping[Key, SessionRecord], stored: Mapping[Key, StoredSession]
+    tx: Transaction, bucket: int, sessions: Mapping[Key, SessionRecord], stored: Mapping[Key, SessionRow]
 ) -> dict[Key, str]:
     """The sessions that differ from the stored ones, with the first member that differs.
 
@@ -104,7 +76,7 @@ def find_differences(
     same_size = []
     for key, row in stored.items():
         session = sessions[key]
-        if member := _difference(session, row):
+        if member := _difference(session.row, row):
             differences[key] = member
         elif session.results:
             same_size.append(key)
@@ -114,13 +86,16 @@ def find_differences(
     return differences
 
 
-def _difference(session: SessionRecord, row: StoredSession) -> str | None:
-    results = len(session.results), session.points, session.bytes
+def _difference(line: SessionRow, stored: SessionRow) -> str | None:
     return first_difference(
-        ("courseId", row.course_id, session.course_id),
-        ("courseTitle", row.course_title, session.course_title),
-        ("topic", row.topic, session.topic),
-        ("sessionStart", row.started_at, session.started_at),
-        ("sessionEnd", (row.ended_at,), (session.ended_at,)),
-        ("modulesStats", (row.results, row.points, row.bytes), results),
+        ("courseId", stored.course_id, line.course_id),
+        ("courseTitle", stored.course_title, line.course_title or None),
+        ("topic", stored.topic, line.topic),
+        ("sessionStart", stored.started_at, line.started_at),
+        ("sessionEnd", (stored.ended_at,), (line.ended_at,)),
+        (
+            "modulesStats",
+            (stored.results, stored.points, stored.bytes),
+            (line.results, line.points, line.bytes),
+        ),
     )

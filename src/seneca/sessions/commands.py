@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict, replace
 
 from seneca import accounts
 from seneca.accounts import Learner
@@ -12,7 +12,7 @@ from seneca.common.ids import new_id
 from seneca.common.text_types import Id, Name
 from seneca.courses import topics
 from seneca.courses.topics import CourseHead
-from seneca.database import Row, Transaction
+from seneca.database import Transaction
 from seneca.errors import (
     CourseNotFound,
     FieldError,
@@ -24,13 +24,23 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions.results import ModuleResult, ModuleResultRow, ModuleUpdates, result_errors
+from seneca.sessions.results import ModuleResult, ModuleUpdates, result_errors, to_response
+from seneca.sessions.rows import (
+    INSERT_RESULT,
+    INSERT_SESSION,
+    RESULT_COLUMNS,
+    SESSION,
+    SESSION_COLUMNS,
+    ResultRow,
+    SessionRow,
+)
 from seneca.stats import course_names, totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 
 MAX_MODULES = 1000
 MAX_BYTES = 4 * 1024 * 1024
 MAX_LEARNER_NAMES = 2000
+KEPT_COLUMNS = ("module_name", "position")  # of a result that is updated
 
 
 class StartSession(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -72,15 +82,6 @@ class UpdatedSession(Struct, frozen=True):
 
 # -- starting ----------------------------------------------------------------------------------
 
-EXISTING = """
-SELECT course_id, course_title, topic FROM sessions
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
-"""
-INSERT = """
-INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at,
-                      results, points, bytes)
-VALUES (:bucket, :learner_id, :id, :course_id, :course_title, :topic, :now, NULL, 0, 0, 0)
-"""
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
 
 
@@ -96,13 +97,13 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) ->
     """
     has_client_id = payload.session_id is not UNSET
     id_ = new_id() if payload.session_id is UNSET else payload.session_id.lower()
-    existing = tx.send(EXISTING, bucket=learner.bucket, learner_id=learner.id, id=id_)
+    existing = tx.send(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=id_)
     course_head = topics.send_get_head(tx, payload.course_identifier)
     course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
     head = course_head.fetchone()
     if has_client_id and (row := existing.fetchone()):
-        _check_same_start(payload, row, None if head is None else head[0])
+        _check_same_start(payload, SessionRow(*row), None if head is None else head[0])
         return id_, False
     if head is None:
         raise CourseNotFound
@@ -113,57 +114,49 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) ->
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
-    tx.execute_later(
-        INSERT,
+    session = SessionRow(
         bucket=learner.bucket,
         learner_id=learner.id,
         id=id_,
         course_id=course.id,
         course_title=course.title,
         topic=payload.topic,
-        now=now,
+        started_at=now,
+        ended_at=None,
+        results=0,
+        points=0,
+        bytes=0,
     )
+    tx.execute_later(INSERT_SESSION, **asdict(session))
     totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
     return id_, True
 
 
-def _check_same_start(payload: StartSession, existing: Row, course_id: str | None) -> None:
+def _check_same_start(payload: StartSession, existing: SessionRow, course_id: str | None) -> None:
     """Check that a request repeats the start of an existing session, even if the course has since been renamed or changed.
 
     Args:
         payload: the request.
-        existing: the session's course, the course's title at the start, and the topic.
+        existing: the session.
         course_id: the course that the request identifies now; None if there is none, such as after a change of the title.
 
     """
-    stored_course_id = existing[0]
-    course_title, topic = map(text_types.normalise_name, existing[1:])  # old sessions stored them as sent
-    if course_id is None and payload.course_identifier != course_title:
+    if course_id is None and payload.course_identifier != text_types.normalise_name(existing.course_title):
         raise CourseNotFound
-    if course_id not in (None, stored_course_id):
+    if course_id not in (None, existing.course_id):
         raise SessionIdTaken("You have a session with this id in another course.")
-    if payload.topic != topic:
+    if payload.topic != text_types.normalise_name(existing.topic):  # old sessions stored names as sent
         raise SessionIdTaken("You have a session with this id on another topic.")
 
 
 # -- recording ---------------------------------------------------------------------------------
 
-SESSION = """
-SELECT course_id, ended_at, results, points, bytes FROM sessions
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
-"""
-STORED_RESULTS = """
-SELECT module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+STORED_RESULTS = f"""
+SELECT {RESULT_COLUMNS} FROM results
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
 """
-PUT_RESULT = """
-INSERT INTO results (bucket, learner_id, session_id, module_name, position,
-                     adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
-VALUES (:bucket, :learner_id, :session_id, :module_name, :position,
-        :adaptive, :quiz, :wrong_answers, :adaptive_score, :quiz_score)
-ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
-    adaptive = excluded.adaptive, quiz = excluded.quiz, wrong_answers = excluded.wrong_answers,
-    adaptive_score = excluded.adaptive_score, quiz_score = excluded.quiz_score
+PUT_RESULT = f"""{INSERT_RESULT}ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
+    {", ".join(f"{column} = excluded.{column}" for column in ResultRow.__struct_fields__ if column not in KEPT_COLUMNS)}
 """
 UPDATE_SESSION = """
 UPDATE sessions SET results = :results, points = :points, bytes = :bytes
@@ -171,7 +164,7 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
 
 
-def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence[ModuleResultRow]) -> UpdatedSession:
+def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence[ResultRow]) -> UpdatedSession:
     """Record results: each part of an update replaces the stored one, omitted parts stay unchanged.
 
     Args:
@@ -197,42 +190,46 @@ def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence
     row = session.fetchone()
     if row is None:
         raise SessionNotFound
-    course_id, ended_at, results, points, size = row
-    if ended_at is not None:
-        raise SessionEnded(ended_at)
-    merge = MergedResults({row[0]: ModuleResultRow(*row) for row in stored.fetchall()}, updates, results)
-    points += merge.points
-    count = results + len(merge.added)
-    check_limits(count, size + merge.bytes)
+    before = SessionRow(*row)
+    if before.ended_at is not None:
+        raise SessionEnded(before.ended_at)
+    merge = MergedResults({row[0]: ResultRow(*row) for row in stored.fetchall()}, updates, before.results)
+    after = replace(
+        before,
+        results=before.results + len(merge.added),
+        points=before.points + merge.points,
+        bytes=before.bytes + merge.bytes,
+    )
+    check_limits(after.results, after.bytes)
     new = find_new_names(learner_lookup, merge.added) if merge.added else []
-    new_to_bucket = course_lookup.new_to_bucket(course_id, new) if new else []
-    tx.execute_later(UPDATE_SESSION, results=count, points=points, bytes=size + merge.bytes, **key)
-    tx.insert_many_later(PUT_RESULT, [{**key, **msgspec.structs.asdict(result)} for result in merge.merged])
-    learner_course = LearnerCourse(learner.bucket, learner.id, course_id)
+    new_to_bucket = course_lookup.new_to_bucket(before.course_id, new) if new else []
+    tx.execute_later(UPDATE_SESSION, results=after.results, points=after.points, bytes=after.bytes, **key)
+    tx.insert_many_later(PUT_RESULT, [{**key, **asdict(result)} for result in merge.merged])
+    learner_course = LearnerCourse(learner.bucket, learner.id, before.course_id)
     if merge.added:
         totals.add_names(tx, learner_course, merge.added, new, new_to_bucket)
     if merge.added or merge.points:
         totals.apply(tx, learner_course, TotalsDelta(results=len(merge.added), points=merge.points), len(new))
-    return UpdatedSession(points, [result.to_response() for result in merge.merged])
+    return UpdatedSession(after.points, [to_response(result) for result in merge.merged])
 
 
 class MergedResults:
     """Updates merged into stored results, and the changes of points and bytes."""
 
-    def __init__(self, stored: dict[str, ModuleResultRow], updates: Sequence[ModuleResultRow], results: int) -> None:
-        self.merged: list[ModuleResultRow] = []
+    def __init__(self, stored: dict[str, ResultRow], updates: Sequence[ResultRow], results: int) -> None:
+        self.merged: list[ResultRow] = []
         self.added: list[str] = []
         self.points = 0  # thousandths
         self.bytes = 0
         for update in updates:
             result = stored.get(update.module_name)
             if result is None:
-                result = ModuleResultRow(update.module_name, results + len(self.added))
+                result = replace(update, position=results + len(self.added))
                 self.added.append(update.module_name)
             else:
                 self.points -= result.points
                 self.bytes -= result.bytes
-            result.merge(update)
+                result = result.merge(update)
             self.points += result.points
             self.bytes += result.bytes
             self.merged.append(result)
@@ -268,10 +265,10 @@ def find_new_names(lookup: totals.ModuleNameLookup, names: Sequence[str]) -> lis
 
 # -- ending ------------------------------------------------------------------------------------
 
-END = """
+END = f"""
 UPDATE sessions SET ended_at = CASE WHEN started_at > :now THEN started_at ELSE :now END
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id AND ended_at IS NULL
-RETURNING course_id, started_at, ended_at
+RETURNING {SESSION_COLUMNS}
 """
 
 
@@ -285,12 +282,13 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
     """
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
     ended = tx.fetch_all(END, now=now, **key)
+    row = ended[0] if ended else tx.fetch_one(SESSION, **key)
+    if row is None:
+        raise SessionNotFound
+    session = SessionRow(*row)
+    assert session.ended_at is not None  # END has set it now or did not match
     if not ended:
-        session = tx.fetch_one(SESSION, **key)
-        if session is None:
-            raise SessionNotFound
-        raise SessionEnded(session[1])
-    course_id, started_at, ended_at = ended[0]
-    learner_course = LearnerCourse(learner.bucket, learner.id, course_id)
-    totals.apply(tx, learner_course, TotalsDelta(milliseconds=ended_at - started_at))
-    return int(ended_at)
+        raise SessionEnded(session.ended_at)
+    learner_course = LearnerCourse(learner.bucket, learner.id, session.course_id)
+    totals.apply(tx, learner_course, TotalsDelta(milliseconds=session.duration_ms))
+    return session.ended_at

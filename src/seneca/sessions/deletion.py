@@ -5,14 +5,15 @@ from typing import Final
 
 from seneca.accounts import Learner
 from seneca.database import Transaction
+from seneca.sessions.rows import SESSION_COLUMNS, SessionRow
 from seneca.stats import totals
 from seneca.stats.totals import LearnerCourse, TotalsDelta
 
 MAX_SESSIONS_PER_BATCH: Final = 500
 MAX_RESULTS_PER_BATCH: Final = 20_000
 
-OLDEST = """
-SELECT id, course_id, results, points, coalesce(ended_at - started_at, 0) FROM sessions
+OLDEST = f"""
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND started_at < :before
 ORDER BY started_at, id
 LIMIT :limit
@@ -49,14 +50,13 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     deltas: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
     courses: dict[str, str] = {}
     results = 0
-    for id_, course_id, *sums in tx.select_for_update(
-        OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, **of_learner
-    ).fetchall():
-        results += sums[0]
+    for row in tx.select_for_update(OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, **of_learner).fetchall():
+        session = SessionRow(*row)
+        results += session.results
         if courses and results > MAX_RESULTS_PER_BATCH:
             break
-        courses[id_] = course_id
-        deltas[course_id] += TotalsDelta(1, *sums)
+        courses[session.id] = session.course_id
+        deltas[session.course_id] += TotalsDelta.of(session)
     if not courses:
         return 0
     tx.select_for_update(LOCK_TOTALS, values=sorted(deltas), **of_learner)

@@ -14,7 +14,8 @@ from seneca.common.times import EARLIEST_MS, TimeMs, to_iso
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound, SessionNotFound
 from seneca.sessions.commands import COURSE_WITH_ID
-from seneca.sessions.results import EMPTY_PART, ModuleResult, ModuleResultRow
+from seneca.sessions.results import EMPTY_PART, ModuleResult, to_response
+from seneca.sessions.rows import RESULT_COLUMNS, SESSION, SESSION_COLUMNS, ResultRow, SessionRow
 
 
 class Session(Struct, frozen=True, rename="camel"):
@@ -34,27 +35,7 @@ class Session(Struct, frozen=True, rename="camel"):
 
 # -- reading -----------------------------------------------------------------------------------
 
-COLUMNS = "bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at, results, points, bytes"
-
-
-class SessionRow(Struct, frozen=True):
-    """A row of the table ``sessions``: times in milliseconds since 1970, points in thousandths."""
-
-    bucket: int
-    learner_id: str
-    id: str
-    course_id: str
-    course_title: str
-    topic: str
-    started_at: int
-    ended_at: int | None
-    results: int
-    points: int
-    bytes: int
-
-
-OF_LEARNER = f"SELECT {COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id"
-OF_ANYONE = f"SELECT {COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
+OF_ANYONE = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
 
 
 def find(
@@ -80,7 +61,7 @@ def find(
     rows = (
         tx.fetch_all(OF_ANYONE, id=id)
         if learner is None
-        else tx.fetch_all(OF_LEARNER, bucket=learner.bucket, learner_id=learner.id, id=id)
+        else tx.fetch_all(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=id)
     )
     for row in (SessionRow(*columns) for columns in rows):
         if course_id in (None, row.course_id):
@@ -88,17 +69,17 @@ def find(
     raise SessionNotFound
 
 
-RESULTS = """
-SELECT session_id, module_name, position, adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results
+RESULTS = f"""
+SELECT session_id, {RESULT_COLUMNS} FROM results
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id IN (:values)
 """
 
 
-def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[ModuleResultRow]]:
+def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) -> dict[str, list[ResultRow]]:
     """Read the results of some of a learner's sessions, for each session in the order in which modules were first recorded."""
-    by_session: dict[str, list[ModuleResultRow]] = {id_: [] for id_ in session_ids}
+    by_session: dict[str, list[ResultRow]] = {id_: [] for id_ in session_ids}
     for session_id, *columns in tx.fetch_in(RESULTS, session_ids, bucket=learner.bucket, learner_id=learner.id):
-        by_session[session_id].append(ModuleResultRow(*columns))
+        by_session[session_id].append(ResultRow(*columns))
     for results in by_session.values():
         results.sort(key=attrgetter("position"))
     return by_session
@@ -113,18 +94,18 @@ def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
     return [_session(row, results[row.learner_id][row.id]) for row in rows]
 
 
-def _session(row: SessionRow, results: Sequence[ModuleResultRow]) -> Session:
+def _session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
     return Session(
-        row.id,
-        row.learner_id,
-        row.course_id,
-        row.course_title,
-        row.topic,
-        to_iso(row.started_at),
-        None if row.ended_at is None else to_iso(row.ended_at),
-        row.ended_at is not None,
-        scores.to_points(row.points),
-        [result.to_response() for result in results],
+        id=row.id,
+        user_id=row.learner_id,
+        course_id=row.course_id,
+        course_title=row.course_title,
+        topic=row.topic,
+        session_start=to_iso(row.started_at),
+        session_end=None if row.ended_at is None else to_iso(row.ended_at),
+        is_end=row.ended_at is not None,
+        session_points=scores.to_points(row.points),
+        modules_stats=[to_response(result) for result in results],
     )
 
 
@@ -136,19 +117,19 @@ def get(tx: Transaction, learner: Learner | None, id: str) -> Session:
 # -- lists -------------------------------------------------------------------------------------
 
 PAGE_OF_LEARNER = f"""
-SELECT {COLUMNS} FROM sessions
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND (started_at, id) > (:after_time, :after_id)
 ORDER BY started_at, id
 LIMIT :limit
 """
 PAGE_OF_COURSE = f"""
-SELECT {COLUMNS} FROM sessions
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE course_id = :course_id AND (started_at, id, learner_id) > (:after_time, :after_id, :after_learner)
 ORDER BY started_at, id, learner_id
 LIMIT :limit
 """
 PAGE_WITH_ID = f"""
-SELECT {COLUMNS} FROM sessions
+SELECT {SESSION_COLUMNS} FROM sessions
 WHERE id = :id AND (started_at, learner_id) > (:after_time, :after_learner)
 ORDER BY started_at, learner_id
 LIMIT :limit

@@ -1,4 +1,4 @@
-"""Results of modules: as clients send them, as the database stores them, and as clients see them."""
+"""Results of modules, as clients send them and as they see them; and their conversion from and to rows."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from seneca.common import scores, text_types
 from seneca.common.text_types import Answer, Name
 from seneca.errors import FieldError
+from seneca.sessions.rows import ResultRow
 
 MAX_MODULES_PER_UPDATE = 200
 MAX_ANSWERS = 500
@@ -78,50 +79,14 @@ EMPTY_PART = Raw(b'{"answers":[],"isCompleted":false,"score":0}')
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class ModuleResultRow(Struct):
-    """A row of the table ``results``: the parts as JSON text, None if never recorded, and the scores in thousandths."""
-
-    module_name: str
-    position: int
-    adaptive: str | None = None
-    quiz: str | None = None
-    wrong_answers: str | None = None
-    adaptive_score: int | None = None
-    quiz_score: int | None = None
-
-    @property
-    def points(self) -> int:
-        """The sum of the adaptive and the quiz score, in thousandths."""
-        return (self.adaptive_score or 0) + (self.quiz_score or 0)
-
-    @property
-    def bytes(self) -> int:
-        """The size that counts towards the limit of a session: the bytes of the name and the parts."""
-        return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
-
-    def merge(self, update: "ModuleResultRow") -> None:
-        """Replace the parts that the update has."""
-        if update.adaptive is not None:
-            self.adaptive, self.adaptive_score = update.adaptive, update.adaptive_score
-        if update.quiz is not None:
-            self.quiz, self.quiz_score = update.quiz, update.quiz_score
-        if update.wrong_answers is not None:
-            self.wrong_answers = update.wrong_answers
-
-    def to_response(self) -> ModuleResult:
-        """Convert to the form that clients see."""
-        return ModuleResult(
-            self.module_name,
-            _part_to_response(self.adaptive),
-            _part_to_response(self.quiz),
-            _part_to_response(self.wrong_answers),
-        )
-
-
-def _size(text: str | None) -> int:
-    if text is None:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
+def to_response(row: ResultRow) -> ModuleResult:
+    """Convert a row to the form that clients see."""
+    return ModuleResult(
+        row.module_name,
+        _part_to_response(row.adaptive),
+        _part_to_response(row.quiz),
+        _part_to_response(row.wrong_answers),
+    )
 
 
 def _part_to_response(part: str | None) -> Raw:
@@ -165,15 +130,23 @@ def _score_rule(score: object) -> str | None:
     return None
 
 
-def parse_results(modules: Sequence[ModuleUpdate]) -> list[ModuleResultRow]:
+def parse_results(modules: Sequence[ModuleUpdate]) -> list[ResultRow]:
     """Convert modules without errors (see ``result_errors``) to rows. Positions count from 0."""
-    results: list[ModuleResultRow] = []
+    results: list[ResultRow] = []
     for index, module in enumerate(modules):
         adaptive, adaptive_score = _parse_part(module.adaptive)
         quiz, quiz_score = _parse_part(module.quiz)
         wrong_answers, _ = _parse_part(module.wrong_answers)
         results.append(
-            ModuleResultRow(module.module_name, index, adaptive, quiz, wrong_answers, adaptive_score, quiz_score)
+            ResultRow(
+                module_name=module.module_name,
+                position=index,
+                adaptive=adaptive,
+                quiz=quiz,
+                wrong_answers=wrong_answers,
+                adaptive_score=adaptive_score,
+                quiz_score=quiz_score,
+            )
         )
     return results
 

@@ -216,6 +216,5 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         learner_id=session.learner_id,
         session_id=session.id,
     )
-    duration = 0 if session.ended_at is None else session.ended_at - session.started_at
-    whole = statistics(_column(names), session.results, session.points, duration)
+    whole = statistics(_column(names), session.results, session.points, session.duration_ms)
     return SessionStatistics(session.id, whole.module_amount, whole.session_time, whole.scores)

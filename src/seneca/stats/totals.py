@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from seneca.database import PendingResult, Transaction
+from seneca.sessions.rows import SessionRow
 from seneca.stats import course_names
 
 
@@ -28,6 +29,11 @@ class TotalsDelta(Struct, frozen=True):
     results: int = 0
     points: int = 0  # thousandths
     milliseconds: int = 0
+
+    @classmethod
+    def of(cls, session: SessionRow) -> "TotalsDelta":
+        """What a session contributes to the totals."""
+        return cls(sessions=1, results=session.results, points=session.points, milliseconds=session.duration_ms)
 
     def __neg__(self) -> "TotalsDelta":
         return TotalsDelta(-self.sessions, -self.results, -self.points, -self.milliseconds)
