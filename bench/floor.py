@@ -26,7 +26,7 @@ from seneca.server.processes import MAX_CONNECTIONS
 from seneca.sessions.commands import PUT_RESULT, STORED_RESULTS, UPDATE_SESSION, UpdateSession
 from seneca.sessions.results import ModuleUpdate, Part
 from seneca.sessions.rows import SESSION, SessionRow
-from seneca.stats.totals import ADD_TO_COURSE, ADD_TO_LEARNER
+from seneca.stats.tables import COURSE_TOTALS, LEARNER_TOTALS
 
 SESSIONS = "SELECT id, bucket, learner_id, course_id FROM sessions WHERE ended_at IS NULL"
 NO_DIFFERENCE = {"sessions": 0, "results": 0, "points": 0, "milliseconds": 0, "names": 0, "name_changes": 0}
@@ -78,8 +78,8 @@ class Recorder:
         text, _ = multi_row_insert(PUT_RESULT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
-        execute(ADD_TO_LEARNER, totals)
-        execute(ADD_TO_COURSE, totals)
+        execute(LEARNER_TOTALS.add, totals)
+        execute(COURSE_TOTALS.add, totals)
         execute("RELEASE request")
         return session.points
 

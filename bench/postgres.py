@@ -28,7 +28,7 @@ from seneca.auth.access_tokens import issue
 from seneca.auth.signing_keys import load_signing_keys
 from seneca.database.postgres.transaction import FOR_UPDATE, to_array_comparison
 from seneca.sessions import commands, rows
-from seneca.stats import totals
+from seneca.stats import tables, totals
 
 LEARNERS = 1000
 SESSIONS = 20_000
@@ -126,7 +126,7 @@ def update(place: int) -> list[str]:
         totals.NAMES_IN_COURSE_OF_SESSION + FOR_UPDATE,
         to_array_comparison(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
-    written = [commands.UPDATE_SESSION, put_results, totals.ADD_TO_LEARNER, totals.ADD_TO_COURSE]
+    written = [commands.UPDATE_SESSION, put_results, tables.LEARNER_TOTALS.add, tables.COURSE_TOTALS.add]
     pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]
     lines = ["\\set score random(100, 999)"]
     for statements in pipelines:

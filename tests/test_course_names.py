@@ -241,5 +241,5 @@ def test_statistics_may_be_larger_than_the_memory_for_answers(tmp_path: Path):
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1250])
 def test_statistics_in_chunks_are_the_same_json(count: int):
     names = [f'name "{n}" {NAMES_START.decode()}' for n in range(count)]
-    whole = queries.statistics(names, 7, 5_000_500, 90_000_000)
+    whole = queries.statistics(names, results=7, points=5_000_500, milliseconds=90_000_000)
     assert b"".join(chunks(whole)) == encode(whole)

@@ -13,7 +13,7 @@ from tests.engines import engine
 
 # Every column that keeps a figure. (name_changes only says that names changed: it is never shown, and never falls.)
 COLUMNS = [
-    *((table.table, column) for table in verification.TOTALS_TABLES for column in table.columns),
+    *((table.table, column) for table in verification.COMPARISONS for column in table.columns),
     ("results", "adaptive_score"),
     ("results", "quiz_score"),
 ]
@@ -21,9 +21,9 @@ RAW = ("SELECT bucket, learner_id, id, course_id, started_at, ended_at FROM sess
 KEPT = tuple(
     f"SELECT {', '.join(table.key)}, {', '.join(f'sum({column})' for column in table.columns)} "
     f"FROM {table.table} GROUP BY {', '.join(table.key)}"
-    for table in verification.TOTALS_TABLES
+    for table in verification.COMPARISONS
 )
-TABLES = sorted({table.table for table in verification.TOTALS_TABLES} - {"sessions"})
+TABLES = sorted({table.table for table in verification.COMPARISONS} - {"sessions"})
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def rebuild(data: Path) -> None:
 def test_every_kept_column_is_verified(copy: Path):
     """No column of a table of figures is neither key, nor verified, nor known to be none."""
     for table in TABLES:
-        verified = {c for t in verification.TOTALS_TABLES if t.table == table for c in (*t.key, *t.columns)}
+        verified = {c for t in verification.COMPARISONS if t.table == table for c in (*t.key, *t.columns)}
         assert set(engine().columns(copy, table)) - verified <= {"name_changes"}
 
 

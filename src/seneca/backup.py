@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from seneca import audit
 from seneca.auth import sign_ins, signing_keys
-from seneca.database import Database, Progress, Row, Transaction
+from seneca.database import Database, Progress, Transaction
 from seneca.database.sqlite import backup
 from seneca.errors import CommandError
 from seneca.privacy import erased_accounts, erasure
-from seneca.stats import verification
+from seneca.stats import tables, verification
 
 ROWS_PER_BATCH: Final = 1000
 
@@ -199,21 +199,6 @@ def finish(tx: Transaction, erased_again: int, now: int) -> None:
 
 # -- what is carried over from the replaced database ----------------------------------------------
 
-COURSE_NAME_CHANGES = "SELECT course_id, bucket, name_changes FROM course_totals"
-LEARNER_NAME_CHANGES = "SELECT bucket, learner_id, course_id, name_changes FROM learner_totals"
-ADD_COURSE_NAME_CHANGES = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:course_id, :bucket, 0, 0, 0, 0, 0, :name_changes)
-ON CONFLICT (course_id, bucket) DO UPDATE SET name_changes = course_totals.name_changes + excluded.name_changes
-"""
-ADD_LEARNER_NAME_CHANGES = """
-INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:bucket, :learner_id, :course_id, 0, 0, 0, 0, 0, :name_changes)
-ON CONFLICT (bucket, learner_id, course_id)
-DO UPDATE SET name_changes = learner_totals.name_changes + excluded.name_changes
-"""
-DELETE_ORPHANED_TOTALS = "DELETE FROM learner_totals WHERE sessions = 0 AND learner_id NOT IN (SELECT id FROM accounts)"
-
 
 def carry_over_signing_keys(old: Transaction, new: Transaction) -> None:
     """Keep the signing keys of the servers that are running."""
@@ -223,18 +208,16 @@ def carry_over_signing_keys(old: Transaction, new: Transaction) -> None:
 
 def carry_over_name_changes(old: Transaction, new: Transaction) -> None:
     """Continue the version numbers of module names, which are cache keys in every process (decision 3)."""
-
-    def course(row: Row) -> dict[str, object]:
-        return {"course_id": row[0], "bucket": row[1], "name_changes": row[2] + 1}
-
-    def learner(row: Row) -> dict[str, object]:
-        return {"bucket": row[0], "learner_id": row[1], "course_id": row[2], "name_changes": row[3] + 1}
-
-    for select, to_params, upsert in (
-        (COURSE_NAME_CHANGES, course, ADD_COURSE_NAME_CHANGES),
-        (LEARNER_NAME_CHANGES, learner, ADD_LEARNER_NAME_CHANGES),
-    ):
-        rows = old.stream(select)
-        while batch := [to_params(row) for row in islice(rows, ROWS_PER_BATCH)]:
-            new.insert_many_later(upsert, batch)
-    new.execute(DELETE_ORPHANED_TOTALS)  # of accounts that registered after the backup
+    for table in tables.TOTALS_TABLES:
+        if not table.names_within:
+            continue
+        zeros = dict.fromkeys(table.added_columns, 0)
+        rows = old.stream(f"SELECT {', '.join(table.key_columns)}, name_changes FROM {table.name}")
+        while batch := list(islice(rows, ROWS_PER_BATCH)):
+            versions = [
+                {**zeros, **dict(zip(table.key_columns, key, strict=True)), "name_changes": changes + 1}
+                for *key, changes in batch
+            ]
+            new.insert_many_later(table.add, versions)
+        if "learner_id" in table.key_columns:  # rows of accounts that registered after the backup
+            new.execute(f"DELETE FROM {table.name} WHERE sessions = 0 AND learner_id NOT IN (SELECT id FROM accounts)")

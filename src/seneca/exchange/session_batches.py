@@ -26,8 +26,8 @@ from seneca.sessions import deletion
 from seneca.sessions.commands import MAX_LEARNER_NAMES
 from seneca.sessions.rows import INSERT_RESULT, INSERT_SESSION, SessionRow
 from seneca.stats import totals
-from seneca.stats.totals import LearnerCourse, TotalsDelta
-from seneca.stats.totals_batch import DeltaBatch
+from seneca.stats.totals import LearnerCourse
+from seneca.stats.totals_batch import TotalsBatch
 
 MAX_SESSIONS_PER_BATCH: Final = 4000
 MAX_BYTES_PER_BATCH: Final = 4 * 1024 * 1024
@@ -124,10 +124,10 @@ class Batch:
         sessions = self._enforce_learner_limit(sessions, stored, names, references)
         sessions = self._name_limit.enforce(sessions, self._report.reject)
         sessions.sort(key=lambda session: key_of(session.row))  # the tables' order: twice as fast
-        batch = DeltaBatch(self._bucket)
+        batch = TotalsBatch(self._bucket)
         replaced = [key for session in sessions if (key := key_of(session.row)) in names]
         for key in replaced:
-            batch.subtract(learner_course_of(stored[key]), TotalsDelta.of(stored[key]), names[key])
+            batch.subtract(stored[key], names[key])
         with self._tx.pipeline():
             for params in params_by_learner(self._bucket, replaced):
                 self._tx.execute_later(deletion.DELETE_RESULTS, **params)
@@ -160,7 +160,7 @@ class Batch:
         """Return the sessions that keep their learner within the limit on module names in a course, and reject the others."""
         new: defaultdict[LearnerCourse, set[str]] = defaultdict(set)
         for session in sessions:
-            new[learner_course_of(session.row)].update(result.module_name for result in session.results)
+            new[LearnerCourse.of(session.row)].update(result.module_name for result in session.results)
         near_limit = {}
         for learner_course, new_names in new.items():
             key = learner_course.learner_id, learner_course.course_id
@@ -172,10 +172,10 @@ class Batch:
         valid = []
         for session in sessions:
             key = key_of(session.row)
-            previous = near_limit.get(learner_course_of(stored[key])) if key in stored else None
+            previous = near_limit.get(LearnerCourse.of(stored[key])) if key in stored else None
             if previous is not None:
                 previous.subtract(names[key])
-            results = near_limit.get(learner_course_of(session.row))
+            results = near_limit.get(LearnerCourse.of(session.row))
             if results is None or self._fits(session, results):
                 valid.append(session)
             elif previous is not None:
@@ -202,20 +202,15 @@ class Batch:
             return replace(row, course_title=stored.course_title)
         return replace(row, course_title=self._courses[row.course_id][1])
 
-    def _result_rows(self, session: SessionRecord, batch: DeltaBatch) -> Iterator[Values]:
+    def _result_rows(self, session: SessionRecord, batch: TotalsBatch) -> Iterator[Values]:
         """Add the session to the totals, and return the values of ``INSERT_RESULT``.
 
         Both happen in one pass, while the server stores the preceding rows.
         """
         row = session.row
-        batch.add(learner_course_of(row), TotalsDelta.of(row), [result.module_name for result in session.results])
+        batch.add(row, [result.module_name for result in session.results])
         for result in sorted(session.results, key=attrgetter("module_name")):
             yield row.bucket, row.learner_id, row.id, *astuple(result)
-
-
-def learner_course_of(row: SessionRow) -> LearnerCourse:
-    """The key of the totals to which a session contributes."""
-    return LearnerCourse(row.bucket, row.learner_id, row.course_id)
 
 
 def split_by_results(

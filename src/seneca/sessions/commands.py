@@ -35,7 +35,7 @@ from seneca.sessions.rows import (
     SessionRow,
 )
 from seneca.stats import course_names, totals
-from seneca.stats.totals import LearnerCourse, TotalsDelta
+from seneca.stats.totals import LearnerCourse
 
 MAX_MODULES = 1000
 MAX_BYTES = 4 * 1024 * 1024
@@ -128,7 +128,7 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, now: int) ->
         bytes=0,
     )
     tx.execute_later(INSERT_SESSION, **asdict(session))
-    totals.apply(tx, LearnerCourse(learner.bucket, learner.id, course.id), TotalsDelta(sessions=1))
+    totals.apply(tx, None, session)
     return id_, True
 
 
@@ -205,11 +205,9 @@ def update(tx: Transaction, learner: Learner, session_id: str, updates: Sequence
     new_to_bucket = course_lookup.new_to_bucket(before.course_id, new) if new else []
     tx.execute_later(UPDATE_SESSION, results=after.results, points=after.points, bytes=after.bytes, **key)
     tx.insert_many_later(PUT_RESULT, [{**key, **asdict(result)} for result in merge.merged])
-    learner_course = LearnerCourse(learner.bucket, learner.id, before.course_id)
     if merge.added:
-        totals.add_names(tx, learner_course, merge.added, new, new_to_bucket)
-    if merge.added or merge.points:
-        totals.apply(tx, learner_course, TotalsDelta(results=len(merge.added), points=merge.points), len(new))
+        totals.add_names(tx, LearnerCourse.of(after), merge.added, new, new_to_bucket)
+    totals.apply(tx, before, after, len(new))
     return UpdatedSession(after.points, [to_response(result) for result in merge.merged])
 
 
@@ -289,6 +287,5 @@ def end(tx: Transaction, learner: Learner, session_id: str, now: int) -> int:
     assert session.ended_at is not None  # END has set it now or did not match
     if not ended:
         raise SessionEnded(session.ended_at)
-    learner_course = LearnerCourse(learner.bucket, learner.id, session.course_id)
-    totals.apply(tx, learner_course, TotalsDelta(milliseconds=session.duration_ms))
+    totals.apply(tx, replace(session, ended_at=None), session)
     return session.ended_at

@@ -7,7 +7,7 @@ from seneca.accounts import Learner
 from seneca.database import Transaction
 from seneca.sessions.rows import SESSION_COLUMNS, SessionRow
 from seneca.stats import totals
-from seneca.stats.totals import LearnerCourse, TotalsDelta
+from seneca.stats.totals import LearnerCourse, TotalsChange
 
 MAX_SESSIONS_PER_BATCH: Final = 500
 MAX_RESULTS_PER_BATCH: Final = 20_000
@@ -47,7 +47,7 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
 
     """
     of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
-    deltas: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
+    changes: defaultdict[str, TotalsChange] = defaultdict(TotalsChange)
     courses: dict[str, str] = {}
     results = 0
     for row in tx.select_for_update(OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, **of_learner).fetchall():
@@ -56,14 +56,14 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
         if courses and results > MAX_RESULTS_PER_BATCH:
             break
         courses[session.id] = session.course_id
-        deltas[session.course_id] += TotalsDelta.of(session)
+        changes[session.course_id].subtract(session)
     if not courses:
         return 0
-    tx.select_for_update(LOCK_TOTALS, values=sorted(deltas), **of_learner)
+    tx.select_for_update(LOCK_TOTALS, values=sorted(changes), **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
-    for course_id, delta in sorted(deltas.items()):
-        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), delta, names[course_id])
+    for course_id, change in sorted(changes.items()):
+        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), change, names[course_id])
     tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)
     return len(courses)

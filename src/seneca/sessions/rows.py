@@ -3,10 +3,9 @@
 A column is declared once, as a field of one of these structs; the lists of columns and the INSERTs follow.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from seneca.database.statements import insert
 
@@ -25,6 +24,9 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     results: int
     points: int
     bytes: int
+
+    sessions: ClassVar[int] = 1
+    """A session counts as one: a total, as ``results`` and ``points`` are."""
 
     @property
     def duration_ms(self) -> int:
@@ -55,14 +57,15 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
 
     def merge(self, update: "ResultRow") -> "ResultRow":
         """Make the row in which the parts that the update has replace the stored ones."""
-        parts: dict[str, str | int | None] = {}
-        if update.adaptive is not None:
-            parts |= {"adaptive": update.adaptive, "adaptive_score": update.adaptive_score}
-        if update.quiz is not None:
-            parts |= {"quiz": update.quiz, "quiz_score": update.quiz_score}
-        if update.wrong_answers is not None:
-            parts |= {"wrong_answers": update.wrong_answers}
-        return replace(self, **parts)
+        return ResultRow(
+            module_name=self.module_name,
+            position=self.position,
+            adaptive=self.adaptive if update.adaptive is None else update.adaptive,
+            quiz=self.quiz if update.quiz is None else update.quiz,
+            wrong_answers=self.wrong_answers if update.wrong_answers is None else update.wrong_answers,
+            adaptive_score=self.adaptive_score if update.adaptive is None else update.adaptive_score,
+            quiz_score=self.quiz_score if update.quiz is None else update.quiz_score,
+        )
 
 
 def _size(text: str | None) -> int:

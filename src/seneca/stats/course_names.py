@@ -9,6 +9,7 @@ from typing import Final
 
 from seneca.database import MAX_ROWS_PER_STATEMENT, PendingResult, Transaction
 from seneca.errors import TooManyNames
+from seneca.stats.tables import COURSE_TOTALS
 
 MAX_NAMES: Final = 20_000
 
@@ -63,13 +64,11 @@ SELECT module_name FROM course_names
 WHERE bucket = :bucket AND course_id = :course_id AND module_name IN (:values)
 ORDER BY module_name
 """
-ADD_NEW_TO_COURSE = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
-SELECT :course_id, :bucket, 0, 0, 0, 0, :names - count(DISTINCT module_name), :names
+ADD_NEW_TO_COURSE = f"""
+INSERT INTO course_totals (course_id, bucket, {", ".join(COURSE_TOTALS.sum_columns)}, names, name_changes)
+SELECT :course_id, :bucket, {", ".join("0" for _ in COURSE_TOTALS.sums)}, :names - count(DISTINCT module_name), :names
 FROM course_names WHERE course_id = :course_id AND module_name IN (:values)
-ON CONFLICT (course_id, bucket) DO UPDATE SET
-    names = course_totals.names + excluded.names, name_changes = course_totals.name_changes + excluded.name_changes
-"""
+{COURSE_TOTALS.on_conflict}"""
 
 
 def add(tx: Transaction, bucket: int, course_id: str, names: Sequence[str]) -> None:

@@ -60,7 +60,20 @@ class SessionStatistics(Struct, frozen=True, rename="camel"):
     scores: Scores
 
 
-def statistics(names: list[str], results: int, points: int, milliseconds: int) -> Statistics:
+class Totals(Struct, frozen=True):
+    """The totals of a statistic: the version and the number of its module names, and sums as in ``tables``."""
+
+    name_changes: int
+    names: int
+    results: int
+    points: int
+    milliseconds: int
+
+
+SUMS = ", ".join(f"coalesce(sum({column}), 0)" for column in Totals.__struct_fields__)
+
+
+def statistics(names: list[str], *, results: int, points: int, milliseconds: int) -> Statistics:
     """Make the statistics object from totals.
 
     Args:
@@ -78,9 +91,12 @@ def statistics(names: list[str], results: int, points: int, milliseconds: int) -
     )
 
 
-COURSE_TOTALS = """
-SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
-    coalesce(sum(milliseconds), 0)
+def _of_totals(names: list[str], totals: Totals) -> Statistics:
+    return statistics(names, results=totals.results, points=totals.points, milliseconds=totals.milliseconds)
+
+
+COURSE_TOTALS = f"""
+SELECT {SUMS}
 FROM course_totals
 WHERE course_id = :course_id
 HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
@@ -98,26 +114,22 @@ def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statis
         ManyNames: ``quick``, and the course has many names.
 
     """
-    totals = tx.fetch_one(COURSE_TOTALS, course_id=course_id)
-    if totals is None:
+    row = tx.fetch_one(COURSE_TOTALS, course_id=course_id)
+    if row is None:
         raise CourseNotFound
-    changes, count, *sums = totals
-    names = _names(
-        tx, course_id, changes, count, lambda: _column(tx.fetch_all(COURSE_NAMES, course_id=course_id)), quick=quick
-    )
-    return statistics(names, *sums)
+    totals = Totals(*row)
+    names = _names(tx, course_id, totals, lambda: _column(tx.fetch_all(COURSE_NAMES, course_id=course_id)), quick=quick)
+    return _of_totals(names, totals)
 
 
-def _names(
-    tx: Transaction, key: Hashable, version: int, count: int, read: Callable[[], list[str]], *, quick: bool
-) -> list[str]:
+def _names(tx: Transaction, key: Hashable, totals: Totals, read: Callable[[], list[str]], *, quick: bool) -> list[str]:
     """Get the names of a statistic from the cache or, if their version has changed, from the database. Raises ManyNames."""
-    names = tx.cache.get(key, version)
+    names = tx.cache.get(key, totals.name_changes)
     if names is None:
-        if quick and count > MAX_UNCACHED_NAMES:
+        if quick and totals.names > MAX_UNCACHED_NAMES:
             raise ManyNames
         names = read()
-        tx.cache.put(key, version, names)
+        tx.cache.put(key, totals.name_changes, names)
     if quick and len(names) > MAX_UNCACHED_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
         raise ManyNames
     return names
@@ -127,9 +139,8 @@ def _column(rows: list[Row]) -> list[str]:
     return [row[0] for row in rows]
 
 
-LEARNER_IN_COURSE_TOTALS = """
-SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
-    coalesce(sum(milliseconds), 0)
+LEARNER_IN_COURSE_TOTALS = f"""
+SELECT {SUMS}
 FROM learner_totals
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
 HAVING sum(sessions) > 0 OR EXISTS (SELECT 1 FROM courses WHERE id = :course_id)
@@ -154,24 +165,22 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
         "learner_id": learner_id,
         "course_id": course_id,
     }
-    totals = tx.fetch_one(LEARNER_IN_COURSE_TOTALS, **key)
-    if totals is None:
+    row = tx.fetch_one(LEARNER_IN_COURSE_TOTALS, **key)
+    if row is None:
         raise CourseNotFound
-    changes, count, *sums = totals
+    totals = Totals(*row)
     names = _names(
         tx,
         (learner_id, course_id),
-        changes,
-        count,
+        totals,
         lambda: _column(tx.fetch_all(LEARNER_IN_COURSE_NAMES, **key)),
         quick=quick,
     )
-    return statistics(names, *sums)
+    return _of_totals(names, totals)
 
 
-LEARNER_TOTALS = """
-SELECT coalesce(sum(name_changes), 0), coalesce(sum(names), 0), coalesce(sum(results), 0), coalesce(sum(points), 0),
-    coalesce(sum(milliseconds), 0)
+LEARNER_TOTALS = f"""
+SELECT {SUMS}
 FROM learner_totals
 WHERE bucket = :bucket AND learner_id = :learner_id
 """
@@ -185,11 +194,10 @@ ORDER BY module_name
 def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
     """Read one learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many names."""
     key = {"bucket": bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
-    changes, count, *sums = tx.fetch_one(LEARNER_TOTALS, **key) or (0, 0, 0, 0, 0)
-    names = _names(
-        tx, ("all", learner_id), changes, count, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), quick=quick
-    )
-    return statistics(names, *sums)
+    (row,) = tx.fetch_all(LEARNER_TOTALS, **key)  # a sum always has one row
+    totals = Totals(*row)
+    names = _names(tx, ("all", learner_id), totals, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), quick=quick)
+    return _of_totals(names, totals)
 
 
 SESSION_NAMES = """
@@ -216,5 +224,5 @@ def of_session(tx: Transaction, learner: Learner | None, course_id: str, session
         learner_id=session.learner_id,
         session_id=session.id,
     )
-    whole = statistics(_column(names), session.results, session.points, session.duration_ms)
+    whole = statistics(_column(names), results=session.results, points=session.points, milliseconds=session.duration_ms)
     return SessionStatistics(session.id, whole.module_amount, whole.session_time, whole.scores)

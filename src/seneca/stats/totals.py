@@ -1,10 +1,12 @@
 """Stored totals and module names, updated incrementally in the transaction that changes what they count.
 
-docs/statistics.md defines each total; ``verification`` recomputes them all from the recorded rows.
+docs/statistics.md defines each total, ``tables`` declares them; ``verification`` recomputes them all from the recorded rows.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import add, sub
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -12,6 +14,7 @@ from msgspec.structs import asdict
 from seneca.database import PendingResult, Transaction
 from seneca.sessions.rows import SessionRow
 from seneca.stats import course_names
+from seneca.stats.tables import COURSE_NAMES, COURSE_TOTALS, LEARNER_NAMES, LEARNER_TOTALS, TOTALS_TABLES, TotalsTable
 
 
 class LearnerCourse(Struct, frozen=True):
@@ -21,70 +24,80 @@ class LearnerCourse(Struct, frozen=True):
     learner_id: str
     course_id: str
 
-
-class TotalsDelta(Struct, frozen=True):
-    """A change of totals. Negative values subtract."""
-
-    sessions: int = 0
-    results: int = 0
-    points: int = 0  # thousandths
-    milliseconds: int = 0
-
     @classmethod
-    def of(cls, session: SessionRow) -> "TotalsDelta":
-        """What a session contributes to the totals."""
-        return cls(sessions=1, results=session.results, points=session.points, milliseconds=session.duration_ms)
-
-    def __neg__(self) -> "TotalsDelta":
-        return TotalsDelta(-self.sessions, -self.results, -self.points, -self.milliseconds)
-
-    def __add__(self, other: "TotalsDelta") -> "TotalsDelta":
-        return TotalsDelta(
-            self.sessions + other.sessions,
-            self.results + other.results,
-            self.points + other.points,
-            self.milliseconds + other.milliseconds,
-        )
+    def of(cls, session: SessionRow) -> "LearnerCourse":
+        """The learner and the course of a session."""
+        return cls(session.bucket, session.learner_id, session.course_id)
 
 
-ADD_TO_LEARNER = """
-INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:bucket, :learner_id, :course_id, :sessions, :results, :points, :milliseconds, :names, :name_changes)
-ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET
-    sessions = learner_totals.sessions + excluded.sessions,
-    results = learner_totals.results + excluded.results,
-    points = learner_totals.points + excluded.points,
-    milliseconds = learner_totals.milliseconds + excluded.milliseconds,
-    names = learner_totals.names + excluded.names,
-    name_changes = learner_totals.name_changes + excluded.name_changes
-"""
-ADD_TO_COURSE = """
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
-VALUES (:course_id, :bucket, :sessions, :results, :points, :milliseconds, :names, :name_changes)
-ON CONFLICT (course_id, bucket) DO UPDATE SET
-    sessions = course_totals.sessions + excluded.sessions,
-    results = course_totals.results + excluded.results,
-    points = course_totals.points + excluded.points,
-    milliseconds = course_totals.milliseconds + excluded.milliseconds,
-    names = course_totals.names + excluded.names,
-    name_changes = course_totals.name_changes + excluded.name_changes
-"""
+class TotalsChange:
+    """A change of tables of totals, summed up by key until it is written."""
+
+    def __init__(self, tables: Sequence[TotalsTable] = TOTALS_TABLES) -> None:
+        self._tables = tables
+        self._rows: dict[str, dict[tuple[object, ...], list[int]]] = {table.name: {} for table in tables}
+
+    def add(self, session: SessionRow) -> None:
+        """Add what a session contributes."""
+        self._combine(add, session)
+
+    def subtract(self, session: SessionRow) -> None:
+        """Subtract what a session contributes."""
+        self._combine(sub, session)
+
+    def _combine(self, operator: Callable[[int, int], int], session: SessionRow) -> None:
+        for table in self._tables:
+            row = self._row(table, table.key_of(session))
+            row[: len(table.sums)] = map(operator, row, table.values_of(session))
+
+    def add_names(self, table: TotalsTable, key: Mapping[str, object], *, names: int, changes: int) -> None:
+        """Add to the number of distinct module names of a row, and to the number of their changes."""
+        row = self._row(table, tuple(key[column] for column in table.key_columns))
+        row[-2] += names
+        row[-1] += changes
+
+    def _row(self, table: TotalsTable, key: tuple[Any, ...]) -> list[int]:
+        """The change of a row: the sums, and the numbers of names and of their changes if the table has them."""
+        rows = self._rows[table.name]
+        row = rows.get(key)
+        if row is None:
+            row = rows[key] = [0] * len(table.added_columns)
+        return row
+
+    def _parameters(self, table: TotalsTable) -> list[dict[str, object]]:
+        """The changed rows, in a fixed order, so that two transactions do not deadlock."""
+        rows = [(key, values) for key, values in self._rows[table.name].items() if any(values)]
+        return [dict(zip(table.columns, (*key, *values), strict=True)) for key, values in sorted(rows)]
+
+    def write(self, tx: Transaction) -> None:
+        """Write the change."""
+        for table in self._tables:
+            tx.insert_many(table.add, self._parameters(table))
+
+    def write_later(self, tx: Transaction) -> None:
+        """Write the change without waiting for the outcome."""
+        for table in self._tables:
+            tx.insert_many_later(table.add, self._parameters(table))
 
 
-def apply(tx: Transaction, learner_course: LearnerCourse, delta: TotalsDelta, new_names: int = 0) -> None:
-    """Add a delta to the totals of the learner and of the course, and ``new_names`` to the learner's number of module names."""
-    parameters = {
-        "bucket": learner_course.bucket,
-        "course_id": learner_course.course_id,
-        "sessions": delta.sessions,
-        "results": delta.results,
-        "points": delta.points,
-        "milliseconds": delta.milliseconds,
-    }
-    tx.execute_later(
-        ADD_TO_LEARNER, learner_id=learner_course.learner_id, names=new_names, name_changes=new_names, **parameters
-    )
-    tx.execute_later(ADD_TO_COURSE, names=0, name_changes=0, **parameters)
+def apply(tx: Transaction, before: SessionRow | None, after: SessionRow, new_names: int = 0) -> None:
+    """Change all totals by the difference between two states of a session.
+
+    Args:
+        tx: the transaction.
+        before: the previous state, with the same key in every table; None: the session is new.
+        after: the new state.
+        new_names: the number of module names that are new to the learner in the course.
+
+    """
+    for table in TOTALS_TABLES:
+        sums = table.values_of(after)
+        if before is not None:
+            sums = tuple(map(sub, sums, table.values_of(before)))
+        names = new_names if table is LEARNER_TOTALS else 0
+        if names or any(sums):
+            values = (*table.key_of(after), *sums, names, names)[: len(table.columns)]
+            tx.execute_later(table.add, **dict(zip(table.columns, values, strict=True)))
 
 
 NAMES_IN_COURSE_OF_SESSION = """
@@ -120,20 +133,6 @@ class ModuleNameLookup:
         return 0 if row is None else int(row[0])
 
 
-ADD_LEARNER_NAMES = """
-INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
-VALUES (:bucket, :learner_id, :course_id, :module_name, :results)
-ON CONFLICT (bucket, learner_id, course_id, module_name) DO UPDATE SET
-    results = learner_names.results + excluded.results
-"""
-ADD_COURSE_NAMES = """
-INSERT INTO course_names (course_id, module_name, bucket, learners)
-VALUES (:course_id, :module_name, :bucket, :learners)
-ON CONFLICT (course_id, module_name, bucket) DO UPDATE SET learners = course_names.learners + excluded.learners
-RETURNING learners
-"""
-
-
 def add_names(
     tx: Transaction,
     learner_course: LearnerCourse,
@@ -143,73 +142,47 @@ def add_names(
 ) -> None:
     """Add one result of the learner under each name. ``new`` are new to the learner, and ``new_to_bucket`` also to the bucket."""
     course_names.add(tx, learner_course.bucket, learner_course.course_id, new_to_bucket)
-    key = {
-        "bucket": learner_course.bucket,
-        "learner_id": learner_course.learner_id,
-        "course_id": learner_course.course_id,
-    }
-    tx.insert_many_later(ADD_LEARNER_NAMES, [{**key, "module_name": name, "results": 1} for name in names])
+    key = asdict(learner_course)
+    tx.insert_many_later(LEARNER_NAMES.add, [{**key, "module_name": name, "results": 1} for name in names])
     if new:
         in_order = sorted(new)  # a fixed order, so that two learners do not deadlock
         course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
-        tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": 1} for name in in_order])
+        tx.insert_many_later(COURSE_NAMES.add, [{**course, "module_name": name, "learners": 1} for name in in_order])
 
 
 # -- subtracting -------------------------------------------------------------------------------
 
-DELETE_LEARNER_NAMES = """
-DELETE FROM learner_names
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id AND results = 0 AND module_name IN (:values)
-RETURNING module_name
-"""
-DELETE_COURSE_NAMES = """
-DELETE FROM course_names
-WHERE course_id = :course_id AND bucket = :bucket AND learners = 0 AND module_name IN (:values)
-RETURNING module_name
-"""
-# Rows stay when they reach zero: name_changes is the version of cached names and must never restart.
-SUBTRACT_FROM_LEARNER = """
-UPDATE learner_totals SET
-    sessions = sessions + :sessions,
-    results = results + :results,
-    points = points + :points,
-    milliseconds = milliseconds + :milliseconds,
-    names = names - :lost,
-    name_changes = name_changes + :lost
-WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
-"""
 
-
-def subtract(tx: Transaction, learner_course: LearnerCourse, delta: TotalsDelta, names: Mapping[str, int]) -> None:
-    """Subtract deleted sessions from the totals. The caller has locked the learner's totals.
+def subtract(tx: Transaction, learner_course: LearnerCourse, change: TotalsChange, names: Mapping[str, int]) -> None:
+    """Subtract a learner's deleted sessions of a course from the totals. The caller has locked the learner's totals.
 
     Args:
         tx: the transaction that deletes the sessions.
-        learner_course: the key of the totals.
-        delta: what the sessions had added.
+        learner_course: the learner and the course.
+        change: from which the sessions are subtracted; it is written.
         names: the number of the sessions' results under each name.
 
     """
     course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
-    learner = {"learner_id": learner_course.learner_id, **course}
+    learner = asdict(learner_course)
     in_order = sorted(names)
     tx.insert_many_later(
-        ADD_LEARNER_NAMES, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
+        LEARNER_NAMES.add, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
     )
-    lost = sorted(row[0] for row in tx.fetch_in(DELETE_LEARNER_NAMES, in_order, **learner))
-    tx.execute_later(SUBTRACT_FROM_LEARNER, lost=len(lost), **asdict(-delta), **learner)
-    tx.insert_many_later(ADD_COURSE_NAMES, [{**course, "module_name": name, "learners": -1} for name in lost])
-    gone = [row[0] for row in tx.fetch_in(DELETE_COURSE_NAMES, lost, **course)]
+    lost = sorted(row[0] for row in tx.fetch_in(LEARNER_NAMES.delete_zeros, in_order, **learner))
+    tx.insert_many_later(COURSE_NAMES.add, [{**course, "module_name": name, "learners": -1} for name in lost])
+    gone = [row[0] for row in tx.fetch_in(COURSE_NAMES.delete_zeros, lost, **course)]
     names_gone = course_names.count_gone(tx, learner_course.bucket, learner_course.course_id, gone)
-    tx.execute_later(ADD_TO_COURSE, names=-names_gone, name_changes=len(gone), **asdict(-delta), **course)
-
-
-DELETE_TOTALS = "DELETE FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id"
+    change.add_names(LEARNER_TOTALS, learner, names=-len(lost), changes=len(lost))
+    change.add_names(COURSE_TOTALS, course, names=-names_gone, changes=len(gone))
+    change.write_later(tx)
 
 
 def delete(tx: Transaction, bucket: int, learner_id: str) -> None:
     """Delete the totals of a learner whose sessions are all deleted, and whose account is being erased."""
-    tx.execute_later(DELETE_TOTALS, bucket=bucket, learner_id=learner_id)
+    for table in TOTALS_TABLES:
+        if table.delete_learner is not None:
+            tx.execute_later(table.delete_learner, bucket=bucket, learner_id=learner_id)
 
 
 # -- in bulk -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Bulk updates of totals and module names: the deltas of many sessions are summed up and written together."""
+"""Bulk updates of totals and module names: the changes by many sessions are summed up and written together."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,23 +7,14 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from seneca.database import Transaction
+from seneca.sessions.rows import SessionRow
 from seneca.stats import course_names
-from seneca.stats.totals import (
-    ADD_COURSE_NAMES,
-    ADD_LEARNER_NAMES,
-    ADD_TO_COURSE,
-    ADD_TO_LEARNER,
-    DELETE_COURSE_NAMES,
-    DELETE_LEARNER_NAMES,
-    LearnerCourse,
-    TotalsDelta,
-)
-
-COUNT_LEARNER_NAMES = f"{ADD_LEARNER_NAMES}RETURNING results"
+from seneca.stats.tables import COURSE_NAMES, COURSE_TOTALS, LEARNER_NAMES, LEARNER_TOTALS
+from seneca.stats.totals import LearnerCourse, TotalsChange
 
 
-class DeltaBatch:
-    """Deltas of totals, from added and removed sessions of one bucket's learners.
+class TotalsBatch:
+    """The change of totals by added and removed sessions of one bucket's learners.
 
     Args:
         bucket: the learners' bucket.
@@ -32,54 +23,35 @@ class DeltaBatch:
 
     def __init__(self, bucket: int) -> None:
         self._bucket = bucket
-        self._deltas: defaultdict[LearnerCourse, TotalsDelta] = defaultdict(TotalsDelta)
+        self._change = TotalsChange()
         self._names: defaultdict[LearnerCourse, Counter[str]] = defaultdict(Counter)
 
-    def add(self, learner_course: LearnerCourse, delta: TotalsDelta, names: Iterable[str]) -> None:
-        """Add a delta, and one more result under each name."""
-        self._deltas[learner_course] += delta
-        self._names[learner_course].update(names)
+    def add(self, session: SessionRow, names: Iterable[str]) -> None:
+        """Add a session, and one more result under each name."""
+        self._change.add(session)
+        self._names[LearnerCourse.of(session)].update(names)
 
-    def subtract(self, learner_course: LearnerCourse, delta: TotalsDelta, names: Iterable[str]) -> None:
-        """Subtract a delta, and one result under each name."""
-        self._deltas[learner_course] += -delta
-        self._names[learner_course].subtract(Counter(names))
+    def subtract(self, session: SessionRow, names: Iterable[str]) -> None:
+        """Subtract a session, and one result under each name."""
+        self._change.subtract(session)
+        self._names[LearnerCourse.of(session)].subtract(Counter(names))
 
     def write(self, tx: Transaction) -> dict[str, int]:
-        """Apply the deltas to the stored totals; returns the change in each course's number of names."""
+        """Write the change; returns the change in each course's number of names."""
         learners = self._write_learner_names(tx)
         gained, lost = self._write_course_names(tx, learners)
         growth = course_names.count_new(tx, self._bucket, gained)
         for course_id, names in lost.items():
             growth[course_id] = growth.get(course_id, 0) - course_names.count_gone(tx, self._bucket, course_id, names)
-        courses: defaultdict[str, TotalsDelta] = defaultdict(TotalsDelta)
-        for learner_course, delta in self._deltas.items():
-            courses[learner_course.course_id] += delta
-        tx.insert_many(
-            ADD_TO_LEARNER,
-            [
-                {
-                    **asdict(learner_course),
-                    **asdict(delta),
-                    "names": len(learners.gained[learner_course]) - len(learners.lost[learner_course]),
-                    "name_changes": len(learners.gained[learner_course]) + len(learners.lost[learner_course]),
-                }
-                for learner_course, delta in self._deltas.items()
-            ],
-        )
-        tx.insert_many(
-            ADD_TO_COURSE,
-            [
-                {
-                    "course_id": course_id,
-                    "bucket": self._bucket,
-                    **asdict(delta),
-                    "names": growth.get(course_id, 0),
-                    "name_changes": len(gained[course_id]) + len(lost[course_id]),
-                }
-                for course_id, delta in courses.items()
-            ],
-        )
+        for learner_course in self._names:
+            gains, losses = len(learners.gained[learner_course]), len(learners.lost[learner_course])
+            key = asdict(learner_course)
+            self._change.add_names(LEARNER_TOTALS, key, names=gains - losses, changes=gains + losses)
+        for course_id in {*gained, *lost}:
+            key = {"course_id": course_id, "bucket": self._bucket}
+            changes = len(gained[course_id]) + len(lost[course_id])
+            self._change.add_names(COURSE_TOTALS, key, names=growth.get(course_id, 0), changes=changes)
+        self._change.write(tx)
         return growth
 
     def _write_learner_names(self, tx: Transaction) -> "_LearnerNames":
@@ -88,7 +60,7 @@ class DeltaBatch:
         lost: defaultdict[LearnerCourse, list[str]] = defaultdict(list)
         deltas = [(key, name, delta) for key, names in self._names.items() for name, delta in names.items() if delta]
         stored = tx.insert_many(
-            COUNT_LEARNER_NAMES,
+            LEARNER_NAMES.add_and_return,
             [
                 {**asdict(learner_course), "module_name": name, "results": delta}
                 for learner_course, name, delta in deltas
@@ -101,7 +73,7 @@ class DeltaBatch:
                 gained[learner_course].append(name)
         with tx.pipeline():
             for learner_course, names in lost.items():
-                tx.execute_later(DELETE_LEARNER_NAMES, values=names, **asdict(learner_course))
+                tx.execute_later(LEARNER_NAMES.delete_zeros, values=names, **asdict(learner_course))
         return _LearnerNames(gained, lost)
 
     def _write_course_names(
@@ -122,7 +94,7 @@ class DeltaBatch:
         lost: defaultdict[str, list[str]] = defaultdict(list)
         deltas = [(course_id, name, delta) for (course_id, name), delta in counts.items() if delta]
         stored = tx.insert_many(
-            ADD_COURSE_NAMES,
+            COURSE_NAMES.add_and_return,
             [
                 {"course_id": course_id, "bucket": self._bucket, "module_name": name, "learners": delta}
                 for course_id, name, delta in deltas
@@ -135,7 +107,7 @@ class DeltaBatch:
                 gained[course_id].append(name)
         with tx.pipeline():
             for course_id, names in lost.items():
-                tx.execute_later(DELETE_COURSE_NAMES, values=names, course_id=course_id, bucket=self._bucket)
+                tx.execute_later(COURSE_NAMES.delete_zeros, values=names, course_id=course_id, bucket=self._bucket)
         return gained, lost
 
 

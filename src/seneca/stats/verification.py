@@ -1,7 +1,6 @@
 """Verification of the stored totals: recompute them from the recorded rows, report mismatches, rebuild.
 
-Each table of totals is declared with the SELECT that defines its rows. Verification uses one snapshot, so servers may go on
-writing.
+All statements follow from the declarations in ``tables``. Verification uses one snapshot, so servers may go on writing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +12,12 @@ from msgspec import Struct
 
 from seneca.common import scores
 from seneca.database import Transaction
+from seneca.sessions.rows import SessionRow
+from seneca.stats.tables import NAMES_TABLES, SESSION_TOTALS, TOTALS_TABLES, NamesTable, TotalsTable
 
 
-class TotalsTable(Struct, frozen=True):
-    """A table of totals: its key, its columns with totals, and the SELECT of the rows that it should have."""
+class Comparison(Struct, frozen=True):
+    """What is compared in a table: its key, its columns with totals, and the SELECT of the rows that it should have."""
 
     table: str
     key: tuple[str, ...]
@@ -38,87 +39,75 @@ class Mismatch(Struct, frozen=True):
         return f"{self.table} ({key}): {self.column} is {self.stored}, should be {self.expected}"
 
 
-# The totals of each session's results: sizes in bytes, points in thousandths.
-OF_SESSIONS: Final = """
-SELECT s.bucket, s.learner_id, s.id,
-    count(r.session_id) AS results,
-    coalesce(sum(coalesce(r.adaptive_score, 0) + coalesce(r.quiz_score, 0)), 0) AS points,
-    coalesce(sum(octet_length(r.module_name) + coalesce(octet_length(r.adaptive), 0)
-        + coalesce(octet_length(r.quiz), 0) + coalesce(octet_length(r.wrong_answers), 0)), 0) AS bytes
-FROM sessions s
-LEFT JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
+# -- what the recorded rows say ----------------------------------------------------------------
+
+SESSION_KEY: Final = ("bucket", "learner_id", "id")
+RESULTS_OF_SESSIONS: Final = "results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id"
+OF_SESSIONS: Final = f"""
+SELECT s.bucket, s.learner_id, s.id, {", ".join(f"{sql} AS {column}" for column, sql in SESSION_TOTALS.items())}
+FROM sessions s LEFT JOIN {RESULTS_OF_SESSIONS}
 GROUP BY s.bucket, s.learner_id, s.id
 """
-OF_LEARNERS_NAMES: Final = """
-SELECT s.bucket, s.learner_id, s.course_id, r.module_name, count(*) AS results
-FROM sessions s
-JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
-GROUP BY s.bucket, s.learner_id, s.course_id, r.module_name
-"""
-OF_LEARNERS: Final = f"""
-SELECT s.bucket, s.learner_id, s.course_id,
-    count(*) AS sessions,
-    sum(t.results) AS results,
-    sum(t.points) AS points,
-    sum(coalesce(s.ended_at - s.started_at, 0)) AS milliseconds,
-    coalesce(max(n.names), 0) AS names
+"""The totals of each session's results."""
+SESSIONS: Final = f"""
+SELECT {", ".join(f"{'t' if column in SESSION_TOTALS else 's'}.{column}" for column in SessionRow.__struct_fields__)}
 FROM sessions s
 JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AND t.id = s.id
-LEFT JOIN (SELECT bucket, learner_id, course_id, count(*) AS names FROM ({OF_LEARNERS_NAMES}) named
-           GROUP BY bucket, learner_id, course_id) n
-    ON n.bucket = s.bucket AND n.learner_id = s.learner_id AND n.course_id = s.course_id
-GROUP BY s.bucket, s.learner_id, s.course_id
 """
-OF_COURSES: Final = f"""
-SELECT s.course_id, s.bucket,
-    count(*) AS sessions,
-    sum(t.results) AS results,
-    sum(t.points) AS points,
-    sum(coalesce(s.ended_at - s.started_at, 0)) AS milliseconds
-FROM sessions s
-JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AND t.id = s.id
-GROUP BY s.course_id, s.bucket
-"""
-OF_COURSES_NAME_COUNTS: Final = """
-SELECT s.course_id, count(DISTINCT r.module_name) AS names
-FROM sessions s
-JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
-GROUP BY s.course_id
-"""
-OF_COURSES_NAMES: Final = """
-SELECT s.course_id, r.module_name, s.bucket, count(DISTINCT s.learner_id) AS learners
-FROM sessions s
-JOIN results r ON r.bucket = s.bucket AND r.learner_id = s.learner_id AND r.session_id = s.id
-GROUP BY s.course_id, r.module_name, s.bucket
+"""Every session as it should be."""
+
+
+def expected_sums(table: TotalsTable) -> str:
+    """Make the SELECT of the sums that a table should have."""
+    return f"""
+SELECT {", ".join(f"{column.sql} AS {column.name}" for column in table.key)},
+    {", ".join(f"sum({column.sql}) AS {column.name}" for column in table.sums)}
+FROM ({SESSIONS}) s
+GROUP BY {", ".join(column.sql for column in table.key)}
 """
 
-TOTALS_TABLES: Final = (
-    TotalsTable("sessions", ("bucket", "learner_id", "id"), ("results", "points", "bytes"), OF_SESSIONS),
-    TotalsTable(
-        "learner_totals",
-        ("bucket", "learner_id", "course_id"),
-        ("sessions", "results", "points", "milliseconds", "names"),
-        OF_LEARNERS,
-    ),
-    TotalsTable("learner_names", ("bucket", "learner_id", "course_id", "module_name"), ("results",), OF_LEARNERS_NAMES),
-    TotalsTable(
-        "course_totals", ("course_id", "bucket"), ("sessions", "results", "points", "milliseconds"), OF_COURSES
-    ),
-    TotalsTable("course_totals", ("course_id",), ("names",), OF_COURSES_NAME_COUNTS),
-    TotalsTable("course_names", ("course_id", "module_name", "bucket"), ("learners",), OF_COURSES_NAMES),
+
+def expected_name_counts(table: TotalsTable) -> str:
+    """Make the SELECT of the numbers of distinct module names that a table should have."""
+    within = [column for column in table.key if column.name in table.names_within]
+    return f"""
+SELECT {", ".join(f"{column.sql} AS {column.name}" for column in within)}, count(DISTINCT r.module_name) AS names
+FROM sessions s JOIN {RESULTS_OF_SESSIONS}
+GROUP BY {", ".join(column.sql for column in within)}
+"""
+
+
+def expected_names(table: NamesTable) -> str:
+    """Make the SELECT of the rows that a table of module names should have."""
+    key = ", ".join(f"{'r' if column == 'module_name' else 's'}.{column}" for column in table.key)
+    return f"""
+SELECT {key}, {table.counted} AS {table.count}
+FROM sessions s JOIN {RESULTS_OF_SESSIONS}
+GROUP BY {key}
+"""
+
+
+COMPARISONS: Final = (
+    Comparison("sessions", SESSION_KEY, tuple(SESSION_TOTALS), OF_SESSIONS),
+    *(Comparison(t.name, t.key_columns, t.sum_columns, expected_sums(t)) for t in TOTALS_TABLES),
+    *(Comparison(t.name, t.names_within, ("names",), expected_name_counts(t)) for t in TOTALS_TABLES if t.names_within),
+    *(Comparison(t.name, t.key, (t.count,), expected_names(t)) for t in NAMES_TABLES),
 )
 
 
-def comparison(totals: TotalsTable) -> str:
+# -- verifying ---------------------------------------------------------------------------------
+
+
+def differing_rows(comparison: Comparison) -> str:
     """Make the SELECT of the rows that differ: the key, then each column as stored and as expected, 0 for a missing row."""
-    key = ", ".join(totals.key)
-    sums = ", ".join(f"sum(stored_{c}), sum(expected_{c})" for c in totals.columns)
-    stored = ", ".join(f"{c} AS stored_{c}, 0 AS expected_{c}" for c in totals.columns)
-    expected = ", ".join(f"0 AS stored_{c}, {c} AS expected_{c}" for c in totals.columns)
-    differ = " OR ".join(f"sum(stored_{c}) <> sum(expected_{c})" for c in totals.columns)
+    key = ", ".join(comparison.key)
+    sums = ", ".join(f"sum(stored_{c}), sum(expected_{c})" for c in comparison.columns)
+    stored = ", ".join(f"{c} AS stored_{c}, 0 AS expected_{c}" for c in comparison.columns)
+    expected = ", ".join(f"0 AS stored_{c}, {c} AS expected_{c}" for c in comparison.columns)
+    differ = " OR ".join(f"sum(stored_{c}) <> sum(expected_{c})" for c in comparison.columns)
     return f"""
 SELECT {key}, {sums}
-FROM (SELECT {key}, {stored} FROM {totals.table} UNION ALL SELECT {key}, {expected} FROM ({totals.expected}) truth) rows_of_both
+FROM (SELECT {key}, {stored} FROM {comparison.table} UNION ALL SELECT {key}, {expected} FROM ({comparison.expected}) truth) rows_of_both
 GROUP BY {key}
 HAVING {differ}
 """
@@ -151,67 +140,72 @@ def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
                 yield Mismatch("results", key, column, stored, expected)
 
 
-def mismatched_totals(tx: Transaction, totals: TotalsTable) -> Iterator[Mismatch]:
+def mismatched_totals(tx: Transaction, comparison: Comparison) -> Iterator[Mismatch]:
     """Find the totals of a table that differ from the recorded rows."""
-    width = len(totals.key)
-    for row in tx.stream(comparison(totals)):
-        for column, stored, expected in zip(totals.columns, row[width::2], row[width + 1 :: 2], strict=True):
+    width = len(comparison.key)
+    for row in tx.stream(differing_rows(comparison)):
+        for column, stored, expected in zip(comparison.columns, row[width::2], row[width + 1 :: 2], strict=True):
             if stored != expected:
-                yield Mismatch(totals.table, dict(zip(totals.key, row, strict=False)), column, stored, expected)
+                yield Mismatch(comparison.table, dict(zip(comparison.key, row, strict=False)), column, stored, expected)
 
 
 def mismatches(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> Iterator[Mismatch]:
     """Find all stored totals that differ from the recorded rows. ``progress`` is called with each table's name first."""
     progress("results")
     yield from mismatched_scores(tx)
-    for totals in TOTALS_TABLES:
-        progress(totals.table)
-        yield from mismatched_totals(tx, totals)
+    for comparison in COMPARISONS:
+        progress(comparison.table)
+        yield from mismatched_totals(tx, comparison)
 
 
 # -- rebuilding --------------------------------------------------------------------------------
 
-REBUILD: Final = {
-    "sessions": f"""
-UPDATE sessions SET results = t.results, points = t.points, bytes = t.bytes
+REBUILD_SESSIONS: Final = f"""
+UPDATE sessions SET {", ".join(f"{column} = t.{column}" for column in SESSION_TOTALS)}
 FROM ({OF_SESSIONS}) t
 WHERE sessions.bucket = t.bucket AND sessions.learner_id = t.learner_id AND sessions.id = t.id
-    AND (sessions.results <> t.results OR sessions.points <> t.points OR sessions.bytes <> t.bytes)
-""",
-    # name_changes never decreases: it is the version of cached names
-    "learner_totals": f"""
-UPDATE learner_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
-    name_changes = name_changes + 1;
-INSERT INTO learner_totals
-    (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
-SELECT bucket, learner_id, course_id, sessions, results, points, milliseconds, names, 1
-FROM ({OF_LEARNERS}) truth WHERE true
-ON CONFLICT (bucket, learner_id, course_id) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
-    points = excluded.points, milliseconds = excluded.milliseconds, names = excluded.names
-""",
-    "learner_names": f"""
-DELETE FROM learner_names;
-INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results)
-{OF_LEARNERS_NAMES}
-""",
-    "course_totals": f"""
-UPDATE course_totals SET sessions = 0, results = 0, points = 0, milliseconds = 0, names = 0,
-    name_changes = name_changes + 1;
-INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, names, name_changes)
-SELECT course_id, bucket, sessions, results, points, milliseconds, 0, 1 FROM ({OF_COURSES}) truth WHERE true
-ON CONFLICT (course_id, bucket) DO UPDATE SET sessions = excluded.sessions, results = excluded.results,
-    points = excluded.points, milliseconds = excluded.milliseconds;
-UPDATE course_totals SET names = counted.names
-FROM (SELECT course_id, bucket, count(*) AS names
-      FROM (SELECT course_id, min(bucket) AS bucket FROM ({OF_COURSES_NAMES}) named GROUP BY course_id, module_name) firsts
-      GROUP BY course_id, bucket) counted
-WHERE course_totals.course_id = counted.course_id AND course_totals.bucket = counted.bucket
-""",
-    "course_names": f"""
-DELETE FROM course_names;
-INSERT INTO course_names (course_id, module_name, bucket, learners)
-{OF_COURSES_NAMES}
-""",
+    AND ({" OR ".join(f"sessions.{column} <> t.{column}" for column in SESSION_TOTALS)})
+"""
+
+
+def rebuild_totals(table: TotalsTable) -> Iterator[str]:
+    """Make the statements that rebuild a table of totals. Its rows stay: ``name_changes``, the version of cached names, never decreases."""
+    key, columns = ", ".join(table.key_columns), ", ".join(table.sum_columns)
+    if not table.names_within:
+        yield f"DELETE FROM {table.name}"
+        yield f"INSERT INTO {table.name} ({key}, {columns}) {expected_sums(table)}"
+        return
+    zeros = ", ".join(f"{column} = 0" for column in (*table.sum_columns, "names"))
+    yield f"UPDATE {table.name} SET {zeros}, name_changes = name_changes + 1"
+    yield f"""
+INSERT INTO {table.name} ({key}, {columns}, names, name_changes)
+SELECT {key}, {columns}, 0, 1 FROM ({expected_sums(table)}) truth WHERE true
+ON CONFLICT ({key}) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in table.sum_columns)}
+"""
+    within = ", ".join(column.sql for column in table.key if column.name in table.names_within)
+    first_rows = ", ".join(
+        f"{column.sql if column.name in table.names_within else f'min({column.sql})'} AS {column.name}"
+        for column in table.key
+    )
+    yield f"""
+UPDATE {table.name} SET names = counted.names
+FROM (SELECT {key}, count(*) AS names
+      FROM (SELECT {first_rows} FROM sessions s JOIN {RESULTS_OF_SESSIONS} GROUP BY {within}, r.module_name) first_rows
+      GROUP BY {key}) counted
+WHERE {" AND ".join(f"{table.name}.{column} = counted.{column}" for column in table.key_columns)}
+"""
+
+
+def rebuild_names(table: NamesTable) -> Iterator[str]:
+    """Make the statements that rebuild a table of module names."""
+    yield f"DELETE FROM {table.name}"
+    yield f"INSERT INTO {table.name} ({', '.join(table.key)}, {table.count}) {expected_names(table)}"
+
+
+REBUILD: Final[Mapping[str, tuple[str, ...]]] = {
+    "sessions": (REBUILD_SESSIONS,),
+    **{table.name: tuple(rebuild_totals(table)) for table in TOTALS_TABLES},
+    **{table.name: tuple(rebuild_names(table)) for table in NAMES_TABLES},
 }
 SET_SCORE: Final = """
 UPDATE results SET {column} = :expected
@@ -226,5 +220,5 @@ def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -
         tx.execute(SET_SCORE.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     for table, statements in REBUILD.items():
         progress(table)
-        for statement in statements.split(";"):
+        for statement in statements:
             tx.execute(statement)

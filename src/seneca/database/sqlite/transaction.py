@@ -70,7 +70,8 @@ class LazyResult(Pending):
         if "values" in self._parameters:
             return next(iter(self.fetchall()), None)
         self._begin_read()
-        return self._transaction.fetch_one(self._sql, **self._parameters)
+        row: Row | None = self._transaction.run(self._sql, self._parameters).fetchone()
+        return row
 
     def fetchall(self) -> list[Row]:
         """Every row."""
@@ -78,7 +79,7 @@ class LazyResult(Pending):
         if "values" in self._parameters:
             values = self._parameters.pop("values")
             return self._transaction.fetch_in(self._sql, values, **self._parameters)
-        return self._transaction.fetch_all(self._sql, **self._parameters)
+        return self._transaction.run(self._sql, self._parameters).fetchall()
 
 
 class SqliteTransaction:
@@ -91,16 +92,19 @@ class SqliteTransaction:
         self.writes = 0
         self._execute = connection.execute
 
+    def run(self, sql: str, parameters: dict[str, Any]) -> apsw.Cursor:
+        """Run a statement; returns a cursor over its rows."""
+        self.writes += is_write(sql)
+        return self._execute(sql, parameters)
+
     def fetch_one(self, sql: str, /, **parameters: object) -> Row | None:
         """The first row, or None."""
-        self.writes += is_write(sql)
-        row: Row | None = self._execute(sql, parameters).fetchone()
+        row: Row | None = self.run(sql, parameters).fetchone()
         return row
 
     def fetch_all(self, sql: str, /, **parameters: object) -> list[Row]:
         """Every row."""
-        self.writes += is_write(sql)
-        return self._execute(sql, parameters).fetchall()
+        return self.run(sql, parameters).fetchall()
 
     def send(self, sql: str, /, **parameters: object) -> LazyResult:
         """Run a query when its result is read."""
@@ -114,12 +118,15 @@ class SqliteTransaction:
 
     def execute(self, sql: str, /, **parameters: object) -> int:
         """Run a statement; returns the number of changed rows."""
+        self._change(sql, parameters)
+        return self.connection.changes()
+
+    def _change(self, sql: str, parameters: dict[str, Any]) -> None:
         self.writes += 1
         try:
             self._execute(sql, parameters)
         except apsw.ConstraintError as error:
             raise _translate_constraint(error) from error
-        return self.connection.changes()
 
     def execute_later(self, sql: str, /, **parameters: object) -> None:
         """Run a statement at once."""
@@ -127,7 +134,7 @@ class SqliteTransaction:
             values = cast("Sequence[object]", parameters.pop("values"))
             self.fetch_in(sql, values, **parameters)
         else:
-            self.execute(sql, **parameters)
+            self._change(sql, parameters)
 
     def insert_many(self, sql: str, rows: Sequence[Parameters], /) -> list[Row]:
         """Insert many rows in few statements; returns the rows of RETURNING."""
