@@ -157,7 +157,9 @@ async def one(request: Request[Any, Any, Any]) -> Response:
     session_id = path_uuid(request, "sessionId")
     if current_caller(request).role == "admin":  # many learners may have chosen this id
         return json_response(await scan(request, queries.get, None, session_id))
-    return json_response(await app_state(request).database.read(queries.get, current_learner(request), session_id))
+    return json_response(
+        await app_state(request).database.read_snapshot(queries.get, current_learner(request), session_id)
+    )
 
 
 ROUTES = [start, update, end, one]

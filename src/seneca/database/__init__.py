@@ -163,7 +163,21 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` on one consistent snapshot. For reads by key of a bounded number of rows."""
+        """Run ``f(tx, …)``, which runs a single query, by key and of a bounded number of rows: one round trip.
+
+        Raises:
+            SeveralStatements: ``f`` runs a second query, or anything but ``fetch_one``, ``fetch_all`` or ``send``: a bug.
+
+        """
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As ``read``, for several queries, which see one consistent snapshot."""
 
     async def poll(
         self,
@@ -172,7 +186,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for the one check that every request depends on: no other request delays it."""
+        """As ``read_snapshot``, for the one check that every request depends on: no other request delays it."""
 
     async def scan(
         self,
@@ -181,7 +195,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for queries that may touch many rows: they never delay other requests."""
+        """As ``read_snapshot``, for queries that may touch many rows: they never delay other requests."""
 
     async def write(
         self,

@@ -140,8 +140,18 @@ class Postgres:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a read on a thread: a single statement without a transaction, several on one snapshot."""
+        """Run a single query on a thread."""
         return await self._readers.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run queries on a thread, on one snapshot."""
+        return await self._readers.run(self._runner.read_snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def poll(
         self,
@@ -151,7 +161,7 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read on the dedicated poll connection."""
-        return await self._poller.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+        return await self._poller.run(self._runner.read_snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def scan(
         self,

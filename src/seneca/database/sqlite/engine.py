@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import apsw
 
 from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.locks import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
@@ -114,12 +115,28 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a read by key on the calling thread, on one snapshot."""
+        """Run a single query by key on the calling thread."""
+        try:
+            return f(cast("Transaction", SingleStatement(self._read_connection())), *args, **kwargs)
+        except apsw.Error as error:
+            raise translate_error(error) from error
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run queries by key on the calling thread, on one snapshot."""
+        return self._snapshot(self._read_connection(), f, *args, **kwargs)
+
+    poll = read_snapshot  # no other request can delay it
+
+    def _read_connection(self) -> SqliteTransaction:
         if self._reader is None:
             self._reader = self.transaction()
-        return self._snapshot(self._reader, f, *args, **kwargs)
-
-    poll = read  # no other request can delay it
+        return self._reader
 
     async def scan(
         self,
