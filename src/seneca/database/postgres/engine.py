@@ -7,15 +7,15 @@ is run again.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.postgres.citus import CitusCluster
 from seneca.database.postgres.connection_errors import explain_error, public_name
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
@@ -76,6 +76,8 @@ class Postgres:
         self._url = url
         self._adapters = adapters()
         self.applied = self.pending = 0
+        self.backups = self.files = None
+        self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
         self._start(create=create, migrate=migrate)
         self._runner = Runner(self.buckets, self.cache)
         self._writers = self._pool("write", connections, WRITE_OPTIONS)
@@ -183,14 +185,6 @@ class Postgres:
         """Run a write on a thread and commit it."""
         return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
 
-    async def vacuum(self, *, thoroughly: bool = False) -> None:
-        """Do nothing: autovacuum does it in time (docs/privacy.md)."""
-        if thoroughly:
-            raise CommandError("On PostgreSQL, run VACUUM (FULL) instead: docs/privacy.md has the statement.")
-
-    async def empty_log(self) -> None:
-        """Do nothing: the server recycles its log."""
-
     # -- for commands -------------------------------------------------------------------------
 
     @contextmanager
@@ -215,36 +209,6 @@ class Postgres:
                 check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
             raise translate_error(error) from error
-
-    def distribute(self, progress: Callable[[str], None]) -> int:
-        """Distribute the tables over a Citus cluster."""
-        from seneca.database.postgres import citus  # rarely needed
-
-        try:
-            with closing(self._connect(COMMAND_OPTIONS)) as connection:
-                return citus.distribute(connection, progress)
-        except psycopg.Error as error:
-            raise translate_error(error) from error
-
-    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:  # noqa: ARG002
-        """Not supported: PostgreSQL has its own tools."""
-        raise CommandError(
-            "Back up PostgreSQL with its own tools (docs/backup.md): "
-            'pg_dump --format=custom --no-owner --file=FILE "$SENECA_DATABASE_URL".'
-        )
-
-    def restore(
-        self,
-        path: Path,  # noqa: ARG002
-        verify: Callable[[Database], None],  # noqa: ARG002
-        carry_over: Callable[[Transaction, Transaction], None],  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-    ) -> None:
-        """Not supported: PostgreSQL has its own tools."""
-        raise CommandError(
-            "Restore PostgreSQL with its own tools (docs/backup.md), into an empty database: pg_restore --no-owner "
-            '--exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. Then run: seneca restore --in-place.'
-        )
 
     def check_schema(self) -> None:
         """Do nothing: a role that can create triggers can do everything else, too."""
