@@ -160,12 +160,12 @@ def test_a_file_that_is_not_small_is_left_to_the_command(tmp_path: Path, monkeyp
             "WITH n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 1000) INSERT INTO filler SELECT randomblob(900) FROM n"
         )
         connection.execute("DROP TABLE filler")
-        asyncio.run(database.vacuum())
-        asyncio.run(database.empty_log())
+        asyncio.run(database.files.vacuum())
+        asyncio.run(database.files.empty_log())
         size = (tmp_path / "seneca.db").stat().st_size
         assert (tmp_path / "seneca.db-wal").stat().st_size == 0
-        asyncio.run(database.vacuum(thoroughly=True))
-        asyncio.run(database.empty_log())
+        asyncio.run(database.files.vacuum(thoroughly=True))
+        asyncio.run(database.files.empty_log())
         assert (tmp_path / "seneca.db").stat().st_size < size - 800_000
     finally:
         connection.close()
@@ -181,15 +181,15 @@ def test_what_others_are_in_the_way_of_gives_up_after_a_moment(tmp_path: Path):
         writer.execute("INSERT INTO properties VALUES ('a', 'b')")
         began = time.monotonic()
         with pytest.raises(ServiceUnavailable):
-            asyncio.run(database.empty_log())
+            asyncio.run(database.files.empty_log())
         assert time.monotonic() - began < 20
         reader.close()
         writer.execute("BEGIN IMMEDIATE")
         with pytest.raises(ServiceUnavailable):
-            asyncio.run(database.vacuum())
+            asyncio.run(database.files.vacuum())
         writer.execute("COMMIT")
-        asyncio.run(database.vacuum())
-        asyncio.run(database.empty_log())
+        asyncio.run(database.files.vacuum())
+        asyncio.run(database.files.empty_log())
     finally:
         reader.close()
         writer.close()

@@ -25,6 +25,7 @@ from seneca.database import Transaction, UniqueViolation, open_database
 from seneca.database.postgres.engine import Postgres
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.sessions import commands
+from seneca.sessions import queries as session_queries
 from seneca.sessions.commands import StartSession
 from seneca.sessions.results import ModuleUpdate, Part, parse_results
 from seneca.settings import Settings
@@ -216,13 +217,12 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 
     def twice(tx: Transaction) -> tuple[Any, Any]:
         first = tx.fetch_one(GET, name="g")
-        second = tx.fetch_one(GET, name="g")  # here it begins again, on a snapshot
         between.set()
         changed.wait(10)
-        return first, tx.fetch_one(GET, name="g") if second else None
+        return first, tx.fetch_one(GET, name="g")
 
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read, database, twice)
+        reading = pool.submit(lambda: asyncio.run(database.read_snapshot(twice)))
         assert between.wait(10)
         write(database, lambda tx: tx.execute_later(SET, name="g", value="1"))
         changed.set()
@@ -312,7 +312,9 @@ class Proxy:
         self._listener.close()
 
 
-def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(cluster: engines.Postgres, url: str):
+def test_start_update_and_end_cost_two_round_trips_each_a_session_three_and_a_statistic_one(
+    cluster: engines.Postgres, url: str
+):
     proxy = Proxy(cluster.port)
     database = open_database(url.replace(f":{cluster.port}/", f":{proxy.port}/"), 1)
     learner_id = new_id()
@@ -345,13 +347,14 @@ def test_start_update_and_end_cost_two_round_trips_each_and_a_statistic_one(clus
             again = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n + 1)) for m in range(3)]
             await count("update", database.write(commands.update, learner, session_id, parse_results(again)))
             await count("end", database.write(commands.end, learner, session_id, n))
-            await database.read(queries.of_learner_in_course, learner.id, course.id)
+            await database.read_snapshot(queries.of_learner_in_course, learner.id, course.id)
+            await count("session", database.read_snapshot(session_queries.get, learner, session_id))
             await count("statistic", database.read(queries.of_learner_in_course, learner.id, course.id))
         return found
 
     try:
         found = asyncio.run(costs())
-        assert found == {"start": 2, "update, new": 2, "update": 2, "end": 2, "statistic": 1}
+        assert found == {"start": 2, "update, new": 2, "update": 2, "end": 2, "session": 3, "statistic": 1}
     finally:
         database.close()
         proxy.close()

@@ -68,9 +68,15 @@ def count_rows_of_any_schema(tx: Transaction) -> RowCounts:
 def write(database: Database, path: Path, progress: Progress, *, force: bool = False) -> RowCounts:
     """Back up a snapshot of everything, while others write; returns the row counts of the backup.
 
-    Raises as ``Database.backup`` does.
+    Raises as ``Backups.backup`` does, and CommandError: this engine has its own tools.
     """
-    return database.backup(path, count_rows_of_any_schema if database.pending else count_rows, progress, force=force)
+    if database.backups is None:
+        raise CommandError(
+            "Only SQLite is backed up by Seneca. Back up PostgreSQL with its own tools (docs/backup.md): "
+            'pg_dump --format=custom --no-owner --file=FILE "$SENECA_DATABASE_URL".'
+        )
+    inspect = count_rows_of_any_schema if database.pending else count_rows
+    return database.backups.backup(path, inspect, progress, force=force)
 
 
 def find_warning(path: Path) -> str | None:
@@ -97,10 +103,15 @@ def restore(
         progress: called with the progress.
 
     Raises:
-        CommandError: the file is not a backup of this engine, is damaged, or is newer than this program.
+        CommandError: this engine has its own tools; or the file is not a backup, is damaged, or is newer than this program.
         ServiceUnavailable: the database is busy, or the disk is full: nothing was changed.
 
     """
+    if database.backups is None:
+        raise CommandError(
+            "Only SQLite is restored by Seneca. Restore PostgreSQL with its own tools (docs/backup.md), into an empty database: "
+            'pg_restore --no-owner --exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. Then run: seneca restore --in-place.'
+        )
     corrected_totals, erased_again, counts = 0, 0, RowCounts(0, 0, 0, 0)
 
     def verify(restored: Database) -> None:
@@ -123,7 +134,7 @@ def restore(
         carry_over_name_changes(old, new)
         counts = count_rows(new)
 
-    database.restore(path, verify, carry_over, progress)
+    database.backups.restore(path, verify, carry_over, progress)
     return RestoreResult(counts, corrected_totals, erased_again)
 
 

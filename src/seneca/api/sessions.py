@@ -174,11 +174,11 @@ async def one(request: Request) -> Response:
     session_id, user_id = path_uuid(request, "sessionId"), query_uuid(request, "userId")
     database = app_state(request).database
     if current_caller(request).role == "admin":
-        return json_response(await database.read(queries.get, user_id, session_id))
+        return json_response(await database.read_snapshot(queries.get, user_id, session_id))
     learner = current_learner(request)
     if user_id not in (None, learner.id):
         raise SessionNotFound
-    return json_response(await database.read(queries.get, learner.id, session_id))
+    return json_response(await database.read_snapshot(queries.get, learner.id, session_id))
 
 
 @endpoint(

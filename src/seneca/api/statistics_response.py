@@ -1,8 +1,9 @@
 """Respond with statistics: directly if they have few module names, else from a thread and through a temporary file."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from tempfile import SpooledTemporaryFile
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,18 +13,22 @@ from seneca.http.auth import current_caller
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 from seneca.http.limits.long_reads import scan
 from seneca.http.responses import MAX_BYTES_IN_MEMORY, AsgiResponse, FileResponse, encode, json_response
-from seneca.stats.queries import ManyNames, Statistics
+from seneca.stats.queries import ManyNames, Statistics, UncachedNames
 
 NAMES_PER_CHUNK: Final = 500
 NAMES_START: Final = b'"moduleNames":['
 
 
 Statistic = Callable[..., Statistics]
-"""A query for statistics: it takes a transaction, strings, and ``quick``."""
+"""A query for statistics: it takes a transaction, strings, and ``which_names``."""
 
 
-async def respond(request: Request, statistic: Statistic, *args: str) -> AsgiResponse:
-    """Run a query for statistics and respond with the result.
+async def respond(
+    request: Request, statistic: Statistic, *args: str, queries: Literal["one", "several"] = "one"
+) -> AsgiResponse:
+    """Run a statistic and respond with the result.
+
+    Usually it takes one query, because its module names are in the cache. ``queries`` says how many it takes then.
 
     A result with many names is read and encoded on a thread, so that it does not block other requests, and sent from a temporary
     file, because it may exceed the memory budget for large responses.
@@ -32,15 +37,19 @@ async def respond(request: Request, statistic: Statistic, *args: str) -> AsgiRes
     def write(tx: Transaction) -> FileResponse:
         file = SpooledTemporaryFile(MAX_BYTES_IN_MEMORY, prefix="seneca-")  # noqa: SIM115 - sending it closes it
         try:
-            for chunk in chunks(statistic(tx, *args, quick=False)):
+            for chunk in chunks(statistic(tx, *args, which_names="all")):
                 file.write(chunk)
         except BaseException:
             file.close()
             raise
         return FileResponse(file)
 
+    database = app_state(request).database
     try:
-        return json_response(await app_state(request).database.read(statistic, *args, quick=True))
+        if queries == "one":
+            with suppress(UncachedNames):
+                return json_response(await database.read(statistic, *args, which_names="cached"))
+        return json_response(await database.read_snapshot(statistic, *args, which_names="few"))
     except ManyNames:
         scope: Any = request.scope
         scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(current_caller(request).id)

@@ -16,7 +16,7 @@ from seneca.http.responses import AsgiResponse, Response, json_response
 from seneca.sessions import lists
 from seneca.sessions.queries import Session
 from seneca.stats import queries as statistics_queries
-from seneca.stats.queries import SessionStatistics, Statistics
+from seneca.stats.queries import SessionStatistics, Statistics, WhichNames
 
 TAG = "Statistics"
 STATISTICS_RESPONSE = ResponseSpec(200, "The statistics.", Statistics, examples.STATISTICS)
@@ -129,10 +129,10 @@ async def account(request: Request) -> AsgiResponse:
     """Get one account's statistics over all courses."""
     user_id = path_uuid(request, "userId")
 
-    def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return statistics_queries.of_learner(tx, accounts.get(tx, user_id).id, quick=quick)
+    def read(tx: Transaction, *, which_names: WhichNames) -> Statistics:
+        return statistics_queries.of_learner(tx, accounts.get(tx, user_id).id, which_names=which_names)
 
-    return await respond(request, read)
+    return await respond(request, read, queries="several")
 
 
 @endpoint(
@@ -150,10 +150,12 @@ async def account_course(request: Request) -> AsgiResponse:
         path_uuid(request, "courseId"),
     )
 
-    def read(tx: Transaction, *, quick: bool) -> Statistics:
-        return statistics_queries.of_learner_in_course(tx, accounts.get(tx, user_id).id, course_id, quick=quick)
+    def read(tx: Transaction, *, which_names: WhichNames) -> Statistics:
+        return statistics_queries.of_learner_in_course(
+            tx, accounts.get(tx, user_id).id, course_id, which_names=which_names
+        )
 
-    return await respond(request, read)
+    return await respond(request, read, queries="several")
 
 
 @endpoint(
@@ -186,7 +188,7 @@ async def _session(request: Request, learner: Learner | None) -> Response:
         path_uuid(request, "sessionId"),
     )
     return json_response(
-        await app_state(request).database.read(statistics_queries.of_session, learner, course_id, session_id)
+        await app_state(request).database.read_snapshot(statistics_queries.of_session, learner, course_id, session_id)
     )
 
 

@@ -219,7 +219,8 @@ END_ALL_SIGN_INS = "DELETE FROM sign_ins"
 
 def ended(tx: Transaction, since: int) -> tuple[set[str], str]:
     """Read the sign-ins that ended since a time (milliseconds since 1970), and the current token generation."""
-    return {row[0] for row in tx.fetch_all(ENDED, since=since)}, _generation(tx.fetch_one(GENERATION))
+    ended, generation = tx.send(ENDED, since=since), tx.send(GENERATION)
+    return {row[0] for row in ended.fetchall()}, _generation(generation.fetchone())
 
 
 def stream_ended(tx: Transaction, since: int) -> tuple[set[str], str]:

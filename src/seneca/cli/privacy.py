@@ -102,6 +102,10 @@ def prune(
 def vacuum(data: Data = None, url: Url = None) -> None:
     """Rewrite the SQLite file without deleted data. Other writes wait until it is done."""
     with connect(data, url, create=False) as (settings, database), steps() as step:
+        if database.files is None:
+            raise CommandError(
+                "Only SQLite's file is rewritten by Seneca. On PostgreSQL, run VACUUM (FULL) instead: docs/privacy.md has the statement."
+            )
         step("rewriting the file")
         asyncio.run(run_vacuum(database, interval=0, now=now(), thoroughly=True))
         erasure_log.complete(database, settings.data / erasure_log.FILE)

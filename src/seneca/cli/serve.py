@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seneca.cli.options import Data, Url, connect, read_settings, steps
+from seneca.errors import CommandError
 
 
 def serve(
@@ -45,7 +46,11 @@ def migrate(
     """Create the database, or migrate its schema. A server does this when it starts."""
     with connect(data, url) as (_, database):
         if distribute:
+            if database.cluster is None:
+                raise CommandError(
+                    "SQLite is one file and cannot be distributed. Use a PostgreSQL with Citus: --database postgresql://…."
+                )
             with steps() as step:
-                count = database.distribute(step)
+                count = database.cluster.distribute(step)
             print(f"{count} tables distributed." if count else "Every table is already distributed.")
         print(f"{database.applied} migrations applied." if database.applied else "The schema is up to date.")

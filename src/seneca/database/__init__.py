@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
+from seneca.database.capabilities import Backups, Cluster, Files
 from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import ConfigurationError
 
@@ -138,6 +139,18 @@ class Database(Protocol):
     """An open database."""
 
     @property
+    def backups(self) -> Backups | None:
+        """The capability to back up and restore."""
+
+    @property
+    def files(self) -> Files | None:
+        """The capability to remove deleted data from files."""
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The capability to distribute the tables."""
+
+    @property
     def name(self) -> str:
         """The location to show to people: a file path, or a URL without user and password."""
 
@@ -168,7 +181,21 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` on one consistent snapshot. For reads by key of a bounded number of rows."""
+        """Run ``f(tx, …)``, which runs a single query, by key and of a bounded number of rows: one round trip.
+
+        Raises:
+            SeveralStatements: ``f`` runs a second query, or anything but ``fetch_one``, ``fetch_all`` or ``send``: a bug.
+
+        """
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As ``read``, for several queries, which see one consistent snapshot."""
 
     async def poll(
         self,
@@ -177,7 +204,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for the one check that every request depends on: no other request delays it."""
+        """As ``read_snapshot``, for the one check that every request depends on: no other request delays it."""
 
     async def scan(
         self,
@@ -186,7 +213,7 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """As ``read``, for queries that may touch many rows: they never delay other requests."""
+        """As ``read_snapshot``, for queries that may touch many rows: they never delay other requests."""
 
     async def write(
         self,
@@ -197,71 +224,11 @@ class Database(Protocol):
     ) -> T:
         """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored."""
 
-    async def vacuum(self, *, thoroughly: bool = False) -> None:
-        """Rewrite the engine's files without the deleted data, if that is quick and permitted.
-
-        Args:
-            thoroughly: even if it takes long and blocks writes.
-
-        Raises:
-            ServiceUnavailable: there is a concurrent write, or the disk is full.
-            CommandError: ``thoroughly``, and this engine has its own tool for that.
-
-        """
-
-    async def empty_log(self) -> None:
-        """Empty the engine's log, which holds old pages. Raises ServiceUnavailable if a reader still needs them."""
-
     def read_transaction(self) -> AbstractContextManager[Transaction]:
         """A snapshot for commands: ``with database.read_transaction() as tx``."""
 
     def write_transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction for commands that blocks all other writes: committed at the end of the block, rolled back if it raises."""
-
-    def distribute(self, progress: Callable[[str], None]) -> int:
-        """Distribute the tables over a cluster's nodes, by bucket; returns the number of newly distributed tables.
-
-        Args:
-            progress: called with each table's name, before it is distributed.
-
-        Raises:
-            CommandError: this engine, or this database, does not support it.
-
-        """
-
-    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
-        """Copy a snapshot of everything, while others write. Returns what ``inspect`` returns.
-
-        Args:
-            path: the backup, a file that only its owner can read. It replaces an older one once it is complete and on disk.
-            inspect: called on the backup, once it is verified.
-            progress: called with the progress.
-            force: replace a file even if it is not a backup of this database.
-
-        Raises:
-            CommandError: the file cannot be written or would replace something else, or this engine has its own tools.
-
-        """
-
-    def restore(
-        self,
-        path: Path,
-        verify: Callable[["Database"], None],
-        carry_over: Callable[[Transaction, Transaction], None],
-        progress: Progress,
-    ) -> None:
-        """Replace everything by a backup, atomically: concurrent readers see either the old or the new content.
-
-        Args:
-            path: a file that ``backup`` wrote. It is not modified.
-            verify: called on a migrated copy of the backup while others go on: may reject (raise) or repair it.
-            carry_over: called with the current content, which is locked against writes, and the new one: the last change to it.
-            progress: called with the progress.
-
-        Raises:
-            CommandError: the file is not a backup of such a database or is damaged, or this engine has its own tools.
-
-        """
 
     def check_schema(self) -> None:
         """Check that the schema is exactly what the migrations create. Raises CommandError, which names the difference."""

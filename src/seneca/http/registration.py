@@ -37,7 +37,7 @@ async def authorise_registration(request: Request, registration: Registration) -
         raise RegistrationClosed("Only administrators can register learners on this server. Ask one of them.")
     token = request.headers.get("x-setup-token")
     from_here = token is None and await is_local(request)
-    await state.database.read(check_first_administrator, token, is_local=from_here)
+    await state.database.read_snapshot(check_first_administrator, token, is_local=from_here)
 
 
 def find_administrator(request: Request) -> Caller | None:

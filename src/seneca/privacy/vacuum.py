@@ -81,7 +81,7 @@ def end_vacuum(tx: Transaction, fulfilled: State, now: int) -> None:
 
 
 async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly: bool = False) -> None:
-    """Perform the steps that are requested and due.
+    """Perform the steps that are requested and due; on an engine without ``files``, only record that nothing is left to do.
 
     Args:
         database: the database.
@@ -91,7 +91,6 @@ async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly:
 
     Raises:
         ServiceUnavailable: a step is not possible now. Steps that succeeded are not repeated.
-        CommandError: ``thoroughly``, and this engine has its own tool for that.
 
     """
     requested = await database.read(state)
@@ -100,11 +99,13 @@ async def run_vacuum(database: Database, *, interval: int, now: int, thoroughly:
         is_due = is_vacuum_due(requested, interval, now)
         fulfilled = await database.write(begin_vacuum, interval, now) if is_due else None
     if fulfilled is not None:
-        await database.vacuum(thoroughly=thoroughly)
+        if database.files is not None:
+            await database.files.vacuum(thoroughly=thoroughly)
         await database.write(end_vacuum, fulfilled, now)
         requested = await database.read(state)
     if LOG in requested:
-        await database.empty_log()
+        if database.files is not None:
+            await database.files.empty_log()
         await database.write(_end_empty_log, requested[LOG])
 
 

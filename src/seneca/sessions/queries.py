@@ -36,7 +36,7 @@ class Session(Struct, frozen=True, rename="camel"):
 
 # -- reading -----------------------------------------------------------------------------------
 
-WITH_ID = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
+OF_ANYONE = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
 
 
 def find(
@@ -60,7 +60,7 @@ def find(
 
     """
     rows = (
-        tx.fetch_all(WITH_ID, id=id)
+        tx.fetch_all(OF_ANYONE, id=id)
         if learner is None
         else tx.fetch_all(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=id)
     )

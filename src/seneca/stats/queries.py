@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from decimal import Decimal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -14,12 +15,19 @@ from seneca.sessions import queries as session_queries
 from seneca.sessions.commands import COURSE_WITH_ID
 
 MINUTE_MS = 60_000
-MAX_UNCACHED_NAMES = 100  # that a quick read fetches, for a course from up to 64 buckets
-MAX_QUICK_CHARACTERS = 256 * 1024  # of names that a quick read returns
+MAX_UNCACHED_NAMES = 100  # that ``few`` reads, for a course from up to 64 buckets
+MAX_CHARACTERS = 256 * 1024  # of names, unless ``all`` may be returned
+
+WhichNames = Literal["cached", "few", "all"]
+"""Which module names a statistic may read: those in the cache, so that it is a single query; also a few others; or all."""
+
+
+class UncachedNames(Exception):
+    """The module names of a statistic are not in the cache, and only ``cached`` ones may be read. The caller reads a ``few``."""
 
 
 class ManyNames(Exception):
-    """A statistic has more module names than a quick read may fetch or return. The caller retries with ``Database.scan``."""
+    """A statistic has more module names than a ``few``. The caller reads ``all`` of them with ``Database.scan``."""
 
 
 class ModuleAmount(Struct, frozen=True, rename="camel"):
@@ -106,31 +114,42 @@ SELECT DISTINCT module_name FROM course_names WHERE course_id = :course_id ORDER
 """
 
 
-def of_course(tx: Transaction, course_id: str, *, quick: bool = False) -> Statistics:
+def of_course(tx: Transaction, course_id: str, *, which_names: WhichNames = "all") -> Statistics:
     """Read the statistics of a course over all learners.
 
     Raises:
         CourseNotFound: no course has this id.
-        ManyNames: ``quick``, and the course has many names.
+        UncachedNames: the names are not in the cache, and only ``cached`` ones may be read.
+        ManyNames: there are more names than ``which_names`` allows.
 
     """
     row = tx.fetch_one(COURSE_TOTALS, course_id=course_id)
     if row is None:
         raise CourseNotFound
     totals = Totals(*row)
-    names = _names(tx, course_id, totals, lambda: _column(tx.fetch_all(COURSE_NAMES, course_id=course_id)), quick=quick)
+    names = _names(tx, course_id, totals, lambda: _column(tx.fetch_all(COURSE_NAMES, course_id=course_id)), which_names)
     return _of_totals(names, totals)
 
 
-def _names(tx: Transaction, key: Hashable, totals: Totals, read: Callable[[], list[str]], *, quick: bool) -> list[str]:
-    """Get the names of a statistic from the cache or, if their version has changed, from the database. Raises ManyNames."""
+def _names(
+    tx: Transaction, key: Hashable, totals: Totals, read: Callable[[], list[str]], which_names: WhichNames
+) -> list[str]:
+    """Get the names of a statistic from the cache or, if their version has changed, from the database.
+
+    Raises:
+        UncachedNames: they are not in the cache, and only ``cached`` ones may be read.
+        ManyNames: there are more than may be read.
+
+    """
     names = tx.cache.get(key, totals.name_changes)
     if names is None:
-        if quick and totals.names > MAX_UNCACHED_NAMES:
+        if which_names != "all" and totals.names > MAX_UNCACHED_NAMES:
             raise ManyNames
+        if which_names == "cached":
+            raise UncachedNames
         names = read()
         tx.cache.put(key, totals.name_changes, names)
-    if quick and len(names) > MAX_UNCACHED_NAMES and sum(map(len, names)) > MAX_QUICK_CHARACTERS:
+    if which_names != "all" and len(names) > MAX_UNCACHED_NAMES and sum(map(len, names)) > MAX_CHARACTERS:
         raise ManyNames
     return names
 
@@ -152,12 +171,14 @@ ORDER BY module_name
 """
 
 
-def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, quick: bool = False) -> Statistics:
+def of_learner_in_course(
+    tx: Transaction, learner_id: str, course_id: str, *, which_names: WhichNames = "all"
+) -> Statistics:
     """Read one learner's statistics of a course.
 
     Raises:
         CourseNotFound: no course has this id.
-        ManyNames: ``quick``, and there are many names.
+        UncachedNames, ManyNames: as ``of_course``.
 
     """
     key = {
@@ -174,7 +195,7 @@ def of_learner_in_course(tx: Transaction, learner_id: str, course_id: str, *, qu
         (learner_id, course_id),
         totals,
         lambda: _column(tx.fetch_all(LEARNER_IN_COURSE_NAMES, **key)),
-        quick=quick,
+        which_names,
     )
     return _of_totals(names, totals)
 
@@ -191,12 +212,12 @@ ORDER BY module_name
 """
 
 
-def of_learner(tx: Transaction, learner_id: str, *, quick: bool = False) -> Statistics:
-    """Read one learner's statistics over all courses. Raises ManyNames if ``quick``, and there are many names."""
+def of_learner(tx: Transaction, learner_id: str, *, which_names: WhichNames = "all") -> Statistics:
+    """Read one learner's statistics over all courses. Raises UncachedNames and ManyNames as ``of_course``."""
     key = {"bucket": bucket_of(learner_id, tx.buckets), "learner_id": learner_id}
     (row,) = tx.fetch_all(LEARNER_TOTALS, **key)  # a sum always has one row
     totals = Totals(*row)
-    names = _names(tx, ("all", learner_id), totals, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), quick=quick)
+    names = _names(tx, ("all", learner_id), totals, lambda: _column(tx.fetch_all(LEARNER_NAMES, **key)), which_names)
     return _of_totals(names, totals)
 
 

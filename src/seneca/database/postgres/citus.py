@@ -5,12 +5,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
-from seneca.database.postgres.transaction import Connection
+from seneca.database.postgres.transaction import Connection, translate_error
 from seneca.errors import CommandError
 
 LOCAL: Final = ("migrations",)
@@ -57,6 +58,26 @@ INSERT INTO properties (name, value) VALUES ('dropped-foreign-keys', %s) ON CONF
 DELETE_DROPPED_KEYS = "DELETE FROM properties WHERE name = 'dropped-foreign-keys'"
 DROP_KEY = "ALTER TABLE {table} DROP CONSTRAINT {name}"
 ADD_KEY = "ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+
+
+class CitusCluster:
+    """The capability of PostgreSQL to distribute the tables, if the Citus extension is installed.
+
+    Args:
+        connect: opens a connection to the coordinator, in autocommit mode.
+
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+
+    def distribute(self, progress: Callable[[str], None]) -> int:
+        """Distribute the tables that are not distributed yet."""
+        try:
+            with closing(self._connect()) as connection:
+                return distribute(connection, progress)
+        except psycopg.Error as error:
+            raise translate_error(error) from error
 
 
 def distribute(connection: Connection, progress: Callable[[str], None]) -> int:

@@ -7,15 +7,15 @@ is run again.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.postgres.citus import CitusCluster
 from seneca.database.postgres.connection_errors import explain_error, public_name
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
@@ -85,6 +85,8 @@ class Postgres:
         self._url = url
         self._adapters = adapters()
         self.applied = self.pending = 0
+        self.backups = self.files = None
+        self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
         self._start(idle_minutes, create=create, migrate=migrate)
         self._runner = Runner(self._properties, self.cache)
         self._writers = self._pool("write", connections, WRITE_OPTIONS)
@@ -152,8 +154,18 @@ class Postgres:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a read on a thread: a single statement without a transaction, several on one snapshot."""
+        """Run a single query on a thread."""
         return await self._readers.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run queries on a thread, on one snapshot."""
+        return await self._readers.run(self._runner.read_snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def poll(
         self,
@@ -163,7 +175,7 @@ class Postgres:
         **kwargs: P.kwargs,
     ) -> T:
         """Run a read on the dedicated poll connection."""
-        return await self._poller.run(self._runner.read, lambda tx: f(tx, *args, **kwargs))
+        return await self._poller.run(self._runner.read_snapshot, lambda tx: f(tx, *args, **kwargs))
 
     async def scan(
         self,
@@ -184,14 +196,6 @@ class Postgres:
     ) -> T:
         """Run a write on a thread and commit it."""
         return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
-
-    async def vacuum(self, *, thoroughly: bool = False) -> None:
-        """Do nothing: autovacuum does it in time (docs/privacy.md)."""
-        if thoroughly:
-            raise CommandError("On PostgreSQL, run VACUUM (FULL) instead: docs/privacy.md has the statement.")
-
-    async def empty_log(self) -> None:
-        """Do nothing: the server recycles its log."""
 
     # -- for commands -------------------------------------------------------------------------
 
@@ -217,36 +221,6 @@ class Postgres:
                 check_committed(connection.execute("COMMIT"))
         except psycopg.Error as error:
             raise translate_error(error) from error
-
-    def distribute(self, progress: Callable[[str], None]) -> int:
-        """Distribute the tables over a Citus cluster."""
-        from seneca.database.postgres import citus  # rarely needed
-
-        try:
-            with closing(self._connect(COMMAND_OPTIONS)) as connection:
-                return citus.distribute(connection, progress)
-        except psycopg.Error as error:
-            raise translate_error(error) from error
-
-    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:  # noqa: ARG002
-        """Not supported: PostgreSQL has its own tools."""
-        raise CommandError(
-            "Back up PostgreSQL with its own tools (docs/backup.md): "
-            'pg_dump --format=custom --no-owner --file=FILE "$SENECA_DATABASE_URL".'
-        )
-
-    def restore(
-        self,
-        path: Path,  # noqa: ARG002
-        verify: Callable[[Database], None],  # noqa: ARG002
-        carry_over: Callable[[Transaction, Transaction], None],  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-    ) -> None:
-        """Not supported: PostgreSQL has its own tools."""
-        raise CommandError(
-            "Restore PostgreSQL with its own tools (docs/backup.md), into an empty database: pg_restore --no-owner "
-            '--exit-on-error --dbname="$SENECA_DATABASE_URL" FILE. Then run: seneca restore --in-place.'
-        )
 
     def check_schema(self) -> None:
         """Do nothing: a role that can create triggers can do everything else, too."""

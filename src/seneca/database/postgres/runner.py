@@ -1,18 +1,18 @@
-"""Run work on a connection: a write in a pipeline, with retries; a read as a single statement or on a snapshot."""
+"""Run work on a connection: a write in a pipeline, with retries; a read as a single query or on a snapshot."""
 
 import random
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn, TypeVar
+from typing import Final, TypeVar, cast
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import Params
 
 from seneca.database import ForeignKeyViolation, Row, Transaction, UniqueViolation
 from seneca.database.cache import Cache
 from seneca.database.postgres.transaction import LOST_RACES, Connection, PostgresTransaction, translate_error
 from seneca.database.properties import Properties
+from seneca.database.single_statement import SingleStatement
 
 T = TypeVar("T")
 Work = Callable[[Transaction], T]
@@ -28,26 +28,6 @@ MAX_LOCK_SECONDS: Final = 30.0
 
 class ConnectionLost(psycopg.OperationalError):
     """The connection was lost before COMMIT was sent: nothing was stored."""
-
-
-class NeedsSnapshot(Exception):
-    """A read that was started as a single statement has more than one."""
-
-
-class SingleStatement(PostgresTransaction):
-    """A connection for a single statement, which needs no explicit transaction."""
-
-    _is_used = False
-
-    def pipeline(self) -> NoReturn:
-        """Raise NeedsSnapshot: a pipeline has several statements."""
-        raise NeedsSnapshot
-
-    def _send(self, sql: str, parameters: Params | None) -> psycopg.Cursor[Row]:
-        if self._is_used:
-            raise NeedsSnapshot
-        self._is_used = True
-        return super()._send(sql, parameters)
 
 
 class Runner:
@@ -102,7 +82,7 @@ class Runner:
         return result
 
     def read(self, connection: Connection, work: Work[T]) -> T:
-        """Run a read as a single statement, or on a snapshot if it has several statements.
+        """Run a single query.
 
         Raises:
             ConnectionLost: the connection was lost.
@@ -110,13 +90,15 @@ class Runner:
 
         """
         try:
-            return work(SingleStatement(connection, None, self._properties, self._cache))
-        except NeedsSnapshot:
-            with connection.pipeline():  # BEGIN and COMMIT share the round trips of the queries
-                return self.snapshot(connection, work)
+            return work(cast("Transaction", SingleStatement(self.transaction(connection))))
         except psycopg.Error as error:
             raise_if_lost(connection, error)
             raise
+
+    def read_snapshot(self, connection: Connection, work: Work[T]) -> T:
+        """Run a read on one snapshot; BEGIN shares the round trip of the first queries. Raises as ``read`` does."""
+        with connection.pipeline():
+            return self.snapshot(connection, work)
 
     def snapshot(self, connection: Connection, work: Work[T]) -> T:
         """Run a read on one snapshot. Raises as ``read`` does."""

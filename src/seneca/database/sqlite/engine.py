@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import apsw
 
-from seneca.database import SCAN_THREADS, Database, Progress, Transaction, migrations
+from seneca.database import SCAN_THREADS, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
+from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
+from seneca.database.sqlite.capabilities import SqliteBackups, SqliteFiles, translated_errors
 from seneca.database.sqlite.locks import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
-from seneca.database.sqlite.vacuum import empty_log, vacuum
 from seneca.database.sqlite.version import check_version, linked_version
 from seneca.database.sqlite.writer import Writer
 from seneca.errors import CommandError, reason
@@ -60,6 +61,9 @@ class Sqlite:
             self._open(idle_minutes, migrate=migrate)
         except (OSError, apsw.Error) as error:
             raise CommandError(f"The database {path} cannot be used: {reason(error)}.") from error
+        self.backups = SqliteBackups(self)
+        self.files = SqliteFiles(self.transaction)
+        self.cluster = None
         self._reader: SqliteTransaction | None = None
         self._writer: Writer | None = None
         self._local = threading.local()
@@ -96,18 +100,18 @@ class Sqlite:
                         self.applied = migrations.apply(tx, "sqlite", self.warnings, idle_minutes)
             else:
                 self.pending = len(migrations.pending(tx, "sqlite"))
-            self._properties = read_properties(tx)
+            self.properties = read_properties(tx)
             self.id = (tx.fetch_one(migrations.DATABASE_ID) or [None])[0]
 
     @property
     def buckets(self) -> int:
         """The number of buckets."""
-        return self._properties.buckets
+        return self.properties.buckets
 
     def transaction(self) -> SqliteTransaction:
         """A new connection, ready for domain functions. Raises ServiceUnavailable."""
         try:
-            return SqliteTransaction(self._connect(), self._properties, self.cache)
+            return SqliteTransaction(self._connect(), self.properties, self.cache)
         except apsw.Error as error:
             raise translate_error(error) from error
 
@@ -120,12 +124,28 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a read by key on the calling thread, on one snapshot."""
+        """Run a single query by key on the calling thread."""
+        try:
+            return f(cast("Transaction", SingleStatement(self._read_connection())), *args, **kwargs)
+        except apsw.Error as error:
+            raise translate_error(error) from error
+
+    async def read_snapshot(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run queries by key on the calling thread, on one snapshot."""
+        return self._snapshot(self._read_connection(), f, *args, **kwargs)
+
+    poll = read_snapshot  # no other request can delay it
+
+    def _read_connection(self) -> SqliteTransaction:
         if self._reader is None:
             self._reader = self.transaction()
-        return self._snapshot(self._reader, f, *args, **kwargs)
-
-    poll = read  # no other request can delay it
+        return self._reader
 
     async def scan(
         self,
@@ -154,26 +174,6 @@ class Sqlite:
         if self._writer is None:
             self._writer = Writer(self.transaction)
         return await self._writer.submit(f, *args, **kwargs)
-
-    async def vacuum(self, *, thoroughly: bool = False) -> None:
-        """Rewrite the file if it is small, or ``thoroughly``."""
-        await self._maintain(lambda connection: vacuum(connection, thoroughly=thoroughly))
-
-    async def empty_log(self) -> None:
-        """Empty the write-ahead log."""
-        await self._maintain(empty_log)
-
-    async def _maintain(self, work: Callable[[apsw.Connection], None]) -> None:
-        """Run maintenance of the files on a thread, with a new connection."""
-
-        def run() -> None:
-            with closing(self.transaction().connection) as connection:
-                try:
-                    work(connection)
-                except apsw.Error as error:
-                    raise translate_error(error) from error
-
-        await asyncio.get_running_loop().run_in_executor(None, run)
 
     @staticmethod
     def _snapshot(
@@ -219,65 +219,10 @@ class Sqlite:
         finally:
             tx.connection.close()
 
-    def backup(self, path: Path, inspect: Callable[[Transaction], T], progress: Progress, *, force: bool) -> T:
-        """Write a snapshot of everything to a file."""
-        with self._translated_errors(), backup.replacing_backup(path, self.path, self.id, force=force) as part:
-            with closing(self.transaction().connection) as connection:
-                backup.write(connection, part, progress)
-            backup.check(part, path)
-            with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
-                return inspect(SqliteTransaction(copy, self._properties, Cache()))
-
-    def restore(
-        self,
-        path: Path,
-        verify: Callable[[Database], None],
-        carry_over: Callable[[Transaction, Transaction], None],
-        progress: Progress,
-    ) -> None:
-        """Replace everything by a backup, in one transaction."""
-        with (
-            self._translated_errors(),
-            backup.temporary_copy(path, self.path) as part,
-            closing(self.transaction().connection) as target,
-        ):
-            backup.check(part, path)
-            backup.match_page_size(part, target)
-            restored = Sqlite(part)
-            try:
-                restored.check_schema(path)
-                verify(restored)
-                source = restored.transaction()
-
-                def carry_over_locked() -> None:
-                    with self.read_transaction() as old, immediate(source.connection):
-                        carry_over(old, source)
-
-                with closing(source.connection):
-                    backup.replace(target, source.connection, carry_over_locked, progress)
-            finally:
-                restored.close()
-
     def check_schema(self, name: Path | None = None) -> None:
         """Check that the schema is exactly what the migrations create. ``name`` is the path to show in errors."""
-        with self._translated_errors(), closing(self.transaction().connection) as connection:
+        with translated_errors(self.path), closing(self.transaction().connection) as connection:
             schema.check(connection, name or self.path)
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Translate the engine's errors for commands."""
-        try:
-            yield
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise CommandError(f"{self.path} is damaged: {error}.") from error
-        except apsw.Error as error:
-            raise translate_error(error) from error
-
-    def distribute(self, progress: Callable[[str], None]) -> int:  # noqa: ARG002 another engine's
-        """Not supported by SQLite."""
-        raise CommandError(
-            "SQLite is one file and cannot be distributed. Use a PostgreSQL with Citus: --database postgresql://…."
-        )
 
     def close(self) -> None:
         """Finish the queued writes and close every connection."""
