@@ -1,6 +1,5 @@
 """Who may do what: every route, asked by everyone. A route without a row here fails the suite."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,11 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Request, get
+from litestar import get
 
 from seneca import app
-from seneca.http.auth import guard
-from seneca.http.endpoint import UndeclaredRoute
+from seneca.api import health
+from seneca.api.docs import docs_endpoints
+from seneca.http.app_state import Request
+from seneca.http.endpoint import endpoint
+from seneca.http.responses import Response, text_response
+from seneca.http.routes import UndeclaredRoute, make_routes
 from seneca.settings import Settings
 from tests.conftest import PASSWORD, Person, Server, make_course, refused, sign_up, unique
 from tests.test_tokens import forge, unsigned, with_header, with_payload
@@ -286,13 +289,36 @@ async def forgotten() -> str:
     return "open to anyone"
 
 
-def test_a_route_without_a_declaration_keeps_the_server_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(app, "ROUTES", [*app.ROUTES, forgotten])
-    with pytest.raises(UndeclaredRoute, match=r"GET /forgotten has no declaration: add opt=operation\(…\)\."):
+async def bare(_: Request) -> Response:
+    return text_response("open to anyone")
+
+
+@pytest.mark.parametrize("handler", [forgotten, bare])
+def test_a_handler_without_a_declaration_keeps_the_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: Any
+):
+    monkeypatch.setattr(app, "ROUTES", [*app.ROUTES, handler])
+    with pytest.raises(UndeclaredRoute, match=r"has no declaration: add @endpoint\(…\)\."):
         app.create_app(Settings(data=tmp_path), time.monotonic())
+    assert list(tmp_path.iterdir()) == [], "it is checked before a database is opened"
 
 
-def test_the_guard_lets_nobody_through_to_it():
-    scope: Any = {"type": "http", "method": "GET", "path": "/forgotten", "route_handler": forgotten}
-    with pytest.raises(UndeclaredRoute):
-        asyncio.run(guard(Request(scope)))
+def test_the_framework_has_no_route_that_is_not_declared(tmp_path: Path):
+    outer: Any = app.create_app(Settings(data=tmp_path), time.monotonic())
+    services = outer.app.state["services"]
+    services.password_hashers.close()
+    services.database.close()
+    declared: dict[str, set[str]] = {}
+    for each in [*app.ROUTES, *docs_endpoints(app.ROUTES)]:
+        declared.setdefault(each.path, {"OPTIONS"}).add(each.method)
+    assert {route.path_format: set(route.methods) for route in outer.app.routes} == declared
+
+
+def test_a_declaration_must_name_who_may_call_it():
+    with pytest.raises(TypeError, match="requires"):
+        endpoint("GET", "/forgotten", tag="Service", responses=[])  # type: ignore[call-arg]
+
+
+def test_two_declarations_of_one_route_keep_the_server_from_starting():
+    with pytest.raises(ValueError, match="GET /health is declared twice"):
+        make_routes([health.health, health.health])

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp
 
 from seneca import logs, settings
 from seneca.api import accounts, audit, auth, courses, health, privacy, sessions, stats
-from seneca.api.docs import docs_routes
+from seneca.api.docs import docs_endpoints
 from seneca.auth import password_policy
 from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
@@ -29,10 +29,9 @@ from seneca.database import MAX_CONCURRENT_EXPORTS, MAX_CONCURRENT_LISTS, open_d
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import AppState, now_ms
-from seneca.http.auth import guard
-from seneca.http.endpoint import check_declared
+from seneca.http.endpoint import Endpoint
 from seneca.http.middleware import RequestMiddleware
-from seneca.http.options import options_routes
+from seneca.http.routes import make_routes
 from seneca.privacy import erasure_log
 from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.server import sockets
@@ -41,7 +40,7 @@ from seneca.settings import STARTED, Settings
 
 log = structlog.get_logger()
 
-ROUTES = [
+ROUTES: list[Endpoint] = [
     *auth.ROUTES,
     *accounts.ROUTES,
     *courses.ROUTES,
@@ -85,11 +84,10 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
     Raises:
         CommandError: the database or the signing key cannot be used.
         ServiceUnavailable: the database is temporarily unavailable.
-        UndeclaredRoute: a route does not say who may call it.
+        UndeclaredRoute: a handler does not say who may call it.
 
     """
-    routes = [*ROUTES, *docs_routes(ROUTES)]
-    check_declared(routes)
+    routes = make_routes([*ROUTES, *docs_endpoints(ROUTES)])
     database = open_database(settings.database, settings.database_connections)
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()
@@ -110,8 +108,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
 
     return RequestMiddleware(
         Application(
-            route_handlers=[*options_routes(routes), *routes],
-            before_request=guard,  # not a Litestar guard: those copy the handler for each request
+            route_handlers=routes,
             exception_handlers=problem_details.HANDLERS,
             state=State({"services": state}),
             lifespan=[lifespan(state, flush_log)],

@@ -1,30 +1,26 @@
 """The audit log over HTTP."""
 
-from typing import Any
-
-from litestar import Request, get
-
 from seneca import audit
 from seneca.http import examples, pagination
-from seneca.http.endpoint import ResponseSpec, operation
+from seneca.http.app_state import Request
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
 from seneca.http.responses import Response, json_response
 
 
-@get(
+@endpoint(
+    "GET",
     "/audit",
-    opt=operation(
-        tag="Privacy",
-        requires="admin",
-        query=["limit", "cursor"],
-        responses=[
-            ResponseSpec(
-                200, "Audit entries, newest first.", list[audit.AuditEntry], [examples.AUDIT_ENTRY], pagination.LINK
-            )
-        ],
-    ),
+    tag="Privacy",
+    requires="admin",
+    query=["limit", "cursor"],
+    responses=[
+        ResponseSpec(
+            200, "Audit entries, newest first.", list[audit.AuditEntry], [examples.AUDIT_ENTRY], pagination.LINK
+        )
+    ],
 )
-async def page(request: Request[Any, Any, Any]) -> Response:
+async def page(request: Request) -> Response:
     """List the audit log, newest first.
 
     It has every administrative action, with actor and subject as ids only.

@@ -1,8 +1,7 @@
 """Login, token refresh, logout and password change over HTTP."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from litestar import Request, post, put
 from msgspec import Meta, Struct
 
 from seneca.auth import login as auth_login
@@ -12,14 +11,12 @@ from seneca.auth.login import Tokens
 from seneca.common import text_types
 from seneca.errors import AccountNotFound, InvalidCredentials, TooManyRequests, Unauthenticated
 from seneca.http import examples
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import AUTHENTICATED_ACCOUNT, current_caller, log_failed_login
 from seneca.http.client_address import client_address
-from seneca.http.endpoint import ResponseSpec, operation
-from seneca.http.requests import read_body
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.responses import Response, empty_response, json_response
 
-AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Accounts and sign-in"
 
 
@@ -55,62 +52,48 @@ class TokenResponse(Struct, frozen=True, rename="camel"):
     expires_in: Annotated[int, Meta(description="Lifetime of `token` in seconds.")]
 
 
-@post(
+@endpoint(
+    "POST",
     "/auth/login",
-    status_code=200,
-    opt=operation(
-        tag=TAG,
-        requires="anyone",
-        body=LoginRequest,
-        example=examples.LOGIN,
-        responses=[ResponseSpec(200, "The tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
-        errors=[InvalidCredentials, TooManyRequests],
-    ),
+    tag=TAG,
+    requires="anyone",
+    example=examples.LOGIN,
+    responses=[ResponseSpec(200, "The tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
+    errors=[InvalidCredentials, TooManyRequests],
 )
-async def login(request: AnyRequest) -> Response:
+async def login(request: Request, data: LoginRequest) -> Response:
     """Sign in with a username or an email address, and a password."""
-    payload = await read_body(request, LoginRequest)
     with log_failed_login(request):
-        tokens = await auth_login.sign_in(
-            app_state(request), payload.username, payload.password, client_address(request)
-        )
+        tokens = await auth_login.sign_in(app_state(request), data.username, data.password, client_address(request))
     return token_response(request, tokens)
 
 
-@post(
+@endpoint(
+    "POST",
     "/auth/refresh",
-    status_code=200,
-    opt=operation(
-        tag=TAG,
-        requires="anyone",
-        body=RefreshRequest,
-        example=examples.REFRESH,
-        responses=[ResponseSpec(200, "The new tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
-        errors=[Unauthenticated],
-    ),
+    tag=TAG,
+    requires="anyone",
+    example=examples.REFRESH,
+    responses=[ResponseSpec(200, "The new tokens.", TokenResponse, examples.TOKEN_RESPONSE)],
+    errors=[Unauthenticated],
 )
-async def refresh(request: AnyRequest) -> Response:
+async def refresh(request: Request, data: RefreshRequest) -> Response:
     """Exchange a refresh token for new tokens.
 
     A refresh token is valid once. Within ten seconds of its first use, while the new one is unused, sending it again returns the same
     new one, in case the first response was lost. Any other reuse ends the sign-in, since the token may have been stolen.
     """
-    payload = await read_body(request, RefreshRequest)
-    return token_response(request, await auth_login.refresh(app_state(request), payload.refresh_token))
+    return token_response(request, await auth_login.refresh(app_state(request), data.refresh_token))
 
 
-def token_response(request: AnyRequest, tokens: Tokens) -> Response:
+def token_response(request: Request, tokens: Tokens) -> Response:
     """Respond with tokens, and note their account for the log."""
     request.scope[AUTHENTICATED_ACCOUNT] = tokens.account_id  # type: ignore[literal-required]
     return json_response(TokenResponse(tokens.access_token, tokens.refresh_token, "Bearer", ACCESS_TOKEN_TTL_SECONDS))
 
 
-@post(
-    "/auth/logout",
-    status_code=200,  # for the framework only; the response is a 204
-    opt=operation(tag=TAG, requires="signed-in", responses=[ResponseSpec(204, "Signed out.")]),
-)
-async def logout(request: AnyRequest) -> Response:
+@endpoint("POST", "/auth/logout", tag=TAG, requires="signed-in", responses=[ResponseSpec(204, "Signed out.")])
+async def logout(request: Request) -> Response:
     """Sign out.
 
     The tokens of this sign-in become invalid.
@@ -119,30 +102,26 @@ async def logout(request: AnyRequest) -> Response:
     return empty_response()
 
 
-@put(
+@endpoint(
+    "PUT",
     "/auth/password",
-    status_code=200,  # for the framework only; the response is a 204
-    opt=operation(
-        tag=TAG,
-        requires="signed-in",
-        body=PasswordChange,
-        example=examples.PASSWORD_CHANGE,
-        responses=[ResponseSpec(204, "Changed.")],
-        errors=[InvalidCredentials, TooManyRequests, AccountNotFound],
-    ),
+    tag=TAG,
+    requires="signed-in",
+    example=examples.PASSWORD_CHANGE,
+    responses=[ResponseSpec(204, "Changed.")],
+    errors=[InvalidCredentials, TooManyRequests, AccountNotFound],
 )
-async def change_password(request: AnyRequest) -> Response:
+async def change_password(request: Request, data: PasswordChange) -> Response:
     """Change your own password.
 
     All other sign-ins of the account end.
     """
-    payload = await read_body(request, PasswordChange)
     with log_failed_login(request):
         await auth_login.change_password(
             app_state(request),
             current_caller(request),
-            payload.current_password,
-            payload.new_password,
+            data.current_password,
+            data.new_password,
             client_address(request),
         )
     return empty_response()

@@ -1,8 +1,5 @@
 """Courses over HTTP."""
 
-from typing import Any
-
-from litestar import Request, delete, get, post, put
 from msgspec import Struct
 
 from seneca import courses
@@ -10,11 +7,11 @@ from seneca.common.text_types import CursorText
 from seneca.courses import Course, CourseChange, NewCourse, commands
 from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
 from seneca.http import examples, pagination
-from seneca.http.app_state import app_state, now_ms
+from seneca.http.app_state import Request, app_state, now_ms
 from seneca.http.auth import write_as_caller
-from seneca.http.endpoint import KIBIBYTE, ResponseSpec, operation
+from seneca.http.endpoint import KIBIBYTE, ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
-from seneca.http.requests import header, path_text, read_body
+from seneca.http.requests import header, path_text
 from seneca.http.responses import Response, empty_response, json_response
 
 MAX_COURSE_BYTES = 1024 * KIBIBYTE
@@ -28,39 +25,35 @@ class CreateCourseResponse(Struct, frozen=True, rename="camel"):
     new_course: Course
 
 
-@post(
+@endpoint(
+    "POST",
     "/course/create",
-    opt=operation(
-        tag="Courses",
-        requires="admin",
-        body=NewCourse,
-        example=examples.NEW_COURSE,
-        max_body_bytes=MAX_COURSE_BYTES,
-        responses=[ResponseSpec(201, "Created.", CreateCourseResponse, examples.CREATE_COURSE_RESPONSE)],
-        errors=[TitleTaken],
-    ),
+    tag="Courses",
+    requires="admin",
+    example=examples.NEW_COURSE,
+    max_body_bytes=MAX_COURSE_BYTES,
+    responses=[ResponseSpec(201, "Created.", CreateCourseResponse, examples.CREATE_COURSE_RESPONSE)],
+    errors=[TitleTaken],
 )
-async def create(request: Request[Any, Any, Any]) -> Response:
+async def create(request: Request, data: NewCourse) -> Response:
     """Create a course."""
-    payload = await read_body(request, NewCourse, MAX_COURSE_BYTES)
-    course = await write_as_caller(request, commands.create, payload, now_ms())
+    course = await write_as_caller(request, commands.create, data, now_ms())
     return json_response(CreateCourseResponse("Course created successfully", course), 201)
 
 
-@get(
-    "/course/{courseIdentifier:str}",
-    opt=operation(
-        tag="Courses",
-        requires="anyone",
-        request_headers=["If-None-Match"],
-        responses=[
-            ResponseSpec(200, "The course.", Course, examples.COURSE, ETAG),
-            ResponseSpec(304, "Not modified: `If-None-Match` has the ETag of the stored version.", headers=ETAG),
-        ],
-        errors=[CourseNotFound],
-    ),
+@endpoint(
+    "GET",
+    "/course/{courseIdentifier}",
+    tag="Courses",
+    requires="anyone",
+    request_headers=["If-None-Match"],
+    responses=[
+        ResponseSpec(200, "The course.", Course, examples.COURSE, ETAG),
+        ResponseSpec(304, "Not modified: `If-None-Match` has the ETag of the stored version.", headers=ETAG),
+    ],
+    errors=[CourseNotFound],
 )
-async def one(request: Request[Any, Any, Any]) -> Response:
+async def one(request: Request) -> Response:
     """Get a course by its id or its exact title."""
     course = await app_state(request).database.read(courses.get, path_text(request, "courseIdentifier"))
     etag = course.etag
@@ -70,16 +63,15 @@ async def one(request: Request[Any, Any, Any]) -> Response:
     return json_response(course, headers={"ETag": etag})
 
 
-@get(
+@endpoint(
+    "GET",
     "/course",
-    opt=operation(
-        tag="Courses",
-        requires="signed-in",
-        query=["limit", "cursor", "q"],
-        responses=[ResponseSpec(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
-    ),
+    tag="Courses",
+    requires="signed-in",
+    query=["limit", "cursor", "q"],
+    responses=[ResponseSpec(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
 )
-async def page(request: Request[Any, Any, Any]) -> Response:
+async def page(request: Request) -> Response:
     """List courses.
 
     With `q`, list those whose title or qualification contains it (case-insensitive).
@@ -90,41 +82,36 @@ async def page(request: Request[Any, Any, Any]) -> Response:
     return json_response(result.items, headers=params.link(result.next_cursor))
 
 
-@put(
-    "/course/{courseIdentifier:str}",
-    opt=operation(
-        tag="Courses",
-        requires="admin",
-        body=CourseChange,
-        example=examples.COURSE_CHANGE,
-        max_body_bytes=MAX_COURSE_BYTES,
-        request_headers=["If-Match"],
-        responses=[ResponseSpec(200, "The changed course.", Course, examples.COURSE, ETAG)],
-        errors=[CourseNotFound, TitleTaken, PreconditionFailed],
-    ),
+@endpoint(
+    "PUT",
+    "/course/{courseIdentifier}",
+    tag="Courses",
+    requires="admin",
+    example=examples.COURSE_CHANGE,
+    max_body_bytes=MAX_COURSE_BYTES,
+    request_headers=["If-Match"],
+    responses=[ResponseSpec(200, "The changed course.", Course, examples.COURSE, ETAG)],
+    errors=[CourseNotFound, TitleTaken, PreconditionFailed],
 )
-async def change(request: Request[Any, Any, Any]) -> Response:
+async def change(request: Request, data: CourseChange) -> Response:
     """Change a course.
 
     Members that are left out keep their values. `If-Match` is optional.
     """
-    payload = await read_body(request, CourseChange, MAX_COURSE_BYTES)
     identifier, condition = path_text(request, "courseIdentifier"), header(request, b"if-match")
-    course = await write_as_caller(request, commands.change, identifier, payload, if_match=condition, now=now_ms())
+    course = await write_as_caller(request, commands.change, identifier, data, if_match=condition, now=now_ms())
     return json_response(course, headers={"ETag": course.etag})
 
 
-@delete(
-    "/course/{courseIdentifier:str}",
-    status_code=200,  # for the framework only; the response is a 204
-    opt=operation(
-        tag="Courses",
-        requires="admin",
-        responses=[ResponseSpec(204, "Deleted.")],
-        errors=[CourseNotFound, CourseInUse],
-    ),
+@endpoint(
+    "DELETE",
+    "/course/{courseIdentifier}",
+    tag="Courses",
+    requires="admin",
+    responses=[ResponseSpec(204, "Deleted.")],
+    errors=[CourseNotFound, CourseInUse],
 )
-async def remove(request: Request[Any, Any, Any]) -> Response:
+async def remove(request: Request) -> Response:
     """Delete a course that has no sessions."""
     await write_as_caller(request, commands.delete, path_text(request, "courseIdentifier"), now_ms())
     return empty_response()

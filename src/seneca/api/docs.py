@@ -8,13 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import Request, get
-from litestar.handlers import HTTPRouteHandler
 
 from seneca import errors
 from seneca.courses import matches
 from seneca.errors import ApiError
-from seneca.http.endpoint import Operation, ResponseSpec, operation
+from seneca.http.app_state import Request
+from seneca.http.endpoint import Endpoint, ResponseSpec, endpoint
 from seneca.http.openapi import document
 from seneca.http.problem_details import InternalError
 from seneca.http.requests import header
@@ -25,15 +24,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-AnyRequest = Request[Any, Any, Any]
-
-
-def docs_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """The routes that serve the documentation of ``routes``."""
+def docs_endpoints(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """The endpoints that serve the documentation of ``endpoints``."""
 
     @cache
     def openapi_document() -> dict[str, Any]:
-        return document(routes)
+        return document(endpoints)
 
     @cache  # the responses cannot change while the server runs
     def cached_document() -> CachedResponse:
@@ -47,24 +43,24 @@ def docs_routes(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     def cached_template(name: str, media_type: str) -> CachedResponse:
         return CachedResponse(text_response(_templates().get_template(name).render(), media_type))
 
-    @get("/openapi.json", opt=_public("The OpenAPI document."))
-    async def openapi_json(request: AnyRequest) -> Response:
+    @_page("/openapi.json", "The OpenAPI document.")
+    async def openapi_json(request: Request) -> Response:
         return cached_document().respond(request)
 
-    @get("/", opt=_public("Redirects to the documentation."))
-    async def start() -> Response:
+    @_page("/", "Redirects to the documentation.")
+    async def start(_: Request) -> Response:
         return empty_response(307, {"Location": "/docs"})
 
-    @get("/docs", opt=_public("The documentation as an HTML page."))
-    async def docs(request: AnyRequest) -> Response:
+    @_page("/docs", "The documentation as an HTML page.")
+    async def docs(request: Request) -> Response:
         return cached_page().respond(request)
 
-    @get("/docs.css", opt=_public("The page's style sheet."))
-    async def docs_css(request: AnyRequest) -> Response:
+    @_page("/docs.css", "The page's style sheet.")
+    async def docs_css(request: Request) -> Response:
         return cached_template("docs.css", "text/css").respond(request)
 
-    @get("/docs.svg", opt=_public("The page's icon."))
-    async def docs_svg(request: AnyRequest) -> Response:
+    @_page("/docs.svg", "The page's icon.")
+    async def docs_svg(request: Request) -> Response:
         return cached_template("docs.svg", "image/svg+xml").respond(request)
 
     return [openapi_json, start, docs, docs_css, docs_svg]
@@ -79,7 +75,7 @@ class CachedResponse:
         self._response.headers.append((b"etag", self._etag.encode()))
         self._not_modified = empty_response(304, {"ETag": self._etag})
 
-    def respond(self, request: AnyRequest) -> Response:
+    def respond(self, request: Request) -> Response:
         """The response, or a 304 if the client's copy is current."""
         condition = header(request, b"if-none-match")
         if condition is not None and matches(condition, self._etag):
@@ -87,8 +83,8 @@ class CachedResponse:
         return self._response
 
 
-def _public(description: str) -> dict[str, Operation]:
-    return operation(tag="Documentation", requires="anyone", responses=[ResponseSpec(200, description)])
+def _page(path: str, description: str) -> Endpoint:
+    return endpoint("GET", path, tag="Documentation", requires="anyone", responses=[ResponseSpec(200, description)])
 
 
 @cache

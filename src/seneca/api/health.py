@@ -1,72 +1,67 @@
 """The health check, and the token probes: routes that only test a token."""
 
-from typing import Any
-
-from litestar import Request, get, post
-
-from seneca.http.endpoint import MAX_BODY_BYTES, Requires, ResponseSpec, check_query, operation
-from seneca.http.requests import read_bytes
+from seneca.http.app_state import Request
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.responses import Response, text_response
 
+PROBES = "Token probes"
+VALID = "The token is valid."
 
-def _text_operation(tag: str, requires: Requires, description: str, text: str) -> dict[str, Any]:
-    return operation(tag=tag, requires=requires, responses=[ResponseSpec(200, description, str, text)])
 
-
-@get("/health", opt=_text_operation("Service", "anyone", "The service is running.", "OK"))
-async def health() -> Response:
+@endpoint(
+    "GET",
+    "/health",
+    tag="Service",
+    requires="anyone",
+    responses=[ResponseSpec(200, "The service is running.", str, "OK")],
+)
+async def health(_: Request) -> Response:
     """Check that the service is running."""
     return text_response("OK")
 
 
-@get(
-    "/test",
-    opt=_text_operation("Token probes", "signed-in", "The token is valid.", "Hello world"),
-)
-async def any_token() -> Response:
+@endpoint("GET", "/test", tag=PROBES, requires="signed-in", responses=[ResponseSpec(200, VALID, str, "Hello world")])
+async def any_token(_: Request) -> Response:
     """Test a token."""
     return text_response("Hello world")
 
 
-@post(
+@endpoint(
+    "POST",
     "/test/data",
-    status_code=200,
-    opt=operation(
-        tag="Token probes",
-        requires="signed-in",
-        accepts_any_body=True,
-        responses=[ResponseSpec(200, "The token is valid.", str, "OK")],
-    ),
+    tag=PROBES,
+    requires="signed-in",
+    accepts_any_body=True,
+    responses=[ResponseSpec(200, VALID, str, "OK")],
 )
-async def any_data(request: Request[Any, Any, Any]) -> Response:
+async def any_data(_: Request) -> Response:
     """Test a token with a request that has a body.
 
     The body is discarded.
     """
-    await read_bytes(request, MAX_BODY_BYTES)
-    check_query(request)
     return text_response("OK")
 
 
-@get(
+@endpoint(
+    "GET",
     "/test/user",
-    opt=_text_operation("Token probes", "user", "The token is a learner's.", "User Functionality"),
+    tag=PROBES,
+    requires="user",
+    responses=[ResponseSpec(200, "The token is a learner's.", str, "User Functionality")],
 )
-async def user_token() -> Response:
+async def user_token(_: Request) -> Response:
     """Test a learner's token."""
     return text_response("User Functionality")
 
 
-@get(
+@endpoint(
+    "GET",
     "/test/admin",
-    opt=_text_operation(
-        "Token probes",
-        "admin",
-        "The token is an administrator's.",
-        "Admin Functionality",
-    ),
+    tag=PROBES,
+    requires="admin",
+    responses=[ResponseSpec(200, "The token is an administrator's.", str, "Admin Functionality")],
 )
-async def admin_token() -> Response:
+async def admin_token(_: Request) -> Response:
     """Test an administrator's token."""
     return text_response("Admin Functionality")
 

@@ -1,9 +1,8 @@
 """Export and erasure of one person's data over HTTP: by themselves, or by an administrator."""
 
 from tempfile import SpooledTemporaryFile
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request, delete, get
 from msgspec import Struct
 
 from seneca import accounts
@@ -11,17 +10,16 @@ from seneca.auth import login, passwords
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidCredentials, LastAdministrator, OwnAccount, TooManyRequests
 from seneca.http import examples
-from seneca.http.app_state import app_state, now_ms
+from seneca.http.app_state import Request, app_state, now_ms
 from seneca.http.auth import current_caller, log_failed_login, write_as_caller
 from seneca.http.client_address import client_address
-from seneca.http.endpoint import ResponseSpec, operation
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import export
-from seneca.http.requests import path_uuid, read_body
+from seneca.http.requests import path_uuid
 from seneca.http.responses import MAX_BYTES_IN_MEMORY, FileResponse, Response, empty_response
 from seneca.privacy import data_export, erasure
 from seneca.privacy.data_export import DataExport
 
-AnyRequest = Request[Any, Any, Any]
 TAG: Final = "Privacy"
 CONTENT_DISPOSITION: Final = {"Content-Disposition": "The name of the file to save."}
 EXPORT = ResponseSpec(200, "All data held about the person.", DataExport, examples.DATA_EXPORT, CONTENT_DISPOSITION)
@@ -33,7 +31,7 @@ class AccountErasure(Struct, frozen=True, forbid_unknown_fields=True):
     password: passwords.SentPassword
 
 
-async def export_account(request: AnyRequest, account_id: str) -> FileResponse:
+async def export_account(request: Request, account_id: str) -> FileResponse:
     """All data held about an account, read from one snapshot. Raises AccountNotFound."""
 
     def work(tx: Transaction, now: int) -> FileResponse:
@@ -48,20 +46,30 @@ async def export_account(request: AnyRequest, account_id: str) -> FileResponse:
     return await export(request, work, now_ms())
 
 
-@get(
+@endpoint(
+    "GET",
     "/auth/me/export",
-    opt=operation(tag=TAG, requires="signed-in", is_download=True, responses=[EXPORT], errors=[AccountNotFound]),
+    tag=TAG,
+    requires="signed-in",
+    is_download=True,
+    responses=[EXPORT],
+    errors=[AccountNotFound],
 )
-async def export_own(request: AnyRequest) -> FileResponse:
+async def export_own(request: Request) -> FileResponse:
     """Export all data held about the caller."""
     return await export_account(request, current_caller(request).id)
 
 
-@get(
-    "/users/{userId:str}/export",
-    opt=operation(tag=TAG, requires="admin", is_download=True, responses=[EXPORT], errors=[AccountNotFound]),
+@endpoint(
+    "GET",
+    "/users/{userId}/export",
+    tag=TAG,
+    requires="admin",
+    is_download=True,
+    responses=[EXPORT],
+    errors=[AccountNotFound],
 )
-async def export_anothers(request: AnyRequest) -> FileResponse:
+async def export_anothers(request: Request) -> FileResponse:
     """Export all data held about an account.
 
     The export is recorded in the audit log.
@@ -73,46 +81,40 @@ async def export_anothers(request: AnyRequest) -> FileResponse:
     return await export_account(request, user_id)
 
 
-@delete(
+@endpoint(
+    "DELETE",
     "/auth/me",
-    status_code=200,  # for the framework only; the response is a 204
-    opt=operation(
-        tag=TAG,
-        requires="signed-in",
-        body=AccountErasure,
-        example=examples.ACCOUNT_ERASURE,
-        responses=[ResponseSpec(204, "Deleted.")],
-        errors=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
-    ),
+    tag=TAG,
+    requires="signed-in",
+    example=examples.ACCOUNT_ERASURE,
+    responses=[ResponseSpec(204, "Deleted.")],
+    errors=[InvalidCredentials, TooManyRequests, AccountNotFound, LastAdministrator],
 )
-async def erase_own(request: AnyRequest) -> Response:
+async def erase_own(request: Request, data: AccountErasure) -> Response:
     """Erase the caller's account and all data held about them.
 
     Every statistic is corrected accordingly.
     """
-    payload = await read_body(request, AccountErasure)
     caller, state = current_caller(request), app_state(request)
     account = await state.database.read(accounts.get, caller.id)
     now = now_ms()
     with log_failed_login(request):
-        async with login.authenticate(state, account.username, payload.password, client_address(request)) as verified:
+        async with login.authenticate(state, account.username, data.password, client_address(request)) as verified:
             result = await state.database.write(erasure.erase_self, caller, verified.account, verified.attempt, now)
     state.token_verifier.revoke([*result.sign_ins, caller.sign_in])
     await state.erasure_worker.finish_erasure(caller.id, now, is_complete=result.is_complete)
     return empty_response()
 
 
-@delete(
-    "/users/{userId:str}",
-    status_code=200,  # for the framework only; the response is a 204
-    opt=operation(
-        tag=TAG,
-        requires="admin",
-        responses=[ResponseSpec(204, "Deleted.")],
-        errors=[AccountNotFound, LastAdministrator, OwnAccount],
-    ),
+@endpoint(
+    "DELETE",
+    "/users/{userId}",
+    tag=TAG,
+    requires="admin",
+    responses=[ResponseSpec(204, "Deleted.")],
+    errors=[AccountNotFound, LastAdministrator, OwnAccount],
 )
-async def erase_another(request: AnyRequest) -> Response:
+async def erase_another(request: Request) -> Response:
     """Erase another account and all data held about it.
 
     Every statistic is corrected accordingly, and the account's sign-ins end. To erase your own account, use `DELETE /auth/me`.

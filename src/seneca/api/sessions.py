@@ -1,9 +1,7 @@
 """Study sessions over HTTP."""
 
 from decimal import Decimal
-from typing import Any
 
-from litestar import Request, get, post, put
 from msgspec import Struct
 
 from seneca.common import scores
@@ -20,11 +18,11 @@ from seneca.errors import (
     TopicNotFound,
 )
 from seneca.http import examples
-from seneca.http.app_state import app_state, now_ms
+from seneca.http.app_state import Request, app_state, now_ms
 from seneca.http.auth import current_caller, current_learner
-from seneca.http.endpoint import ResponseSpec, operation
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
-from seneca.http.requests import path_uuid, read_body
+from seneca.http.requests import path_uuid
 from seneca.http.responses import Response, json_response
 from seneca.sessions import commands, queries
 from seneca.sessions.results import ModuleResult, parse_results
@@ -54,59 +52,53 @@ class EndSessionResponse(Struct, frozen=True, rename="camel"):
     session_end: str
 
 
-@post(
+@endpoint(
+    "POST",
     "/session/startSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=commands.StartSession,
-        example=examples.START_SESSION,
-        responses=[
-            ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
-            ResponseSpec(
-                200,
-                "Started by an earlier identical request; nothing changed.",
-                StartSessionResponse,
-                examples.START_SESSION_RESPONSE,
-            ),
-        ],
-        errors=[CourseNotFound, TopicNotFound, SessionIdTaken, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.START_SESSION,
+    responses=[
+        ResponseSpec(201, "Created.", StartSessionResponse, examples.START_SESSION_RESPONSE),
+        ResponseSpec(
+            200,
+            "Started by an earlier identical request; nothing changed.",
+            StartSessionResponse,
+            examples.START_SESSION_RESPONSE,
+        ),
+    ],
+    errors=[CourseNotFound, TopicNotFound, SessionIdTaken, QuotaExceeded],
 )
-async def start(request: Request[Any, Any, Any]) -> Response:
+async def start(request: Request, data: commands.StartSession) -> Response:
     """Start a session.
 
     With a `sessionId` chosen by the client the request is idempotent: repeating it starts nothing.
     """
-    payload = await read_body(request, commands.StartSession)
     learner, state, now = current_learner(request), app_state(request), now_ms()
     async with state.quotas.charge(learner, 0, now):
-        session_id, is_new = await state.database.write(commands.start, learner, payload, now)
+        session_id, is_new = await state.database.write(commands.start, learner, data, now)
     return json_response(
         StartSessionResponse("Session started created successfully", session_id),
         201 if is_new else 200,
     )
 
 
-@put(
+@endpoint(
+    "PUT",
     "/session/updateSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=commands.UpdateSession,
-        example=examples.UPDATE_SESSION,
-        responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.UPDATE_SESSION,
+    responses=[ResponseSpec(200, "Recorded.", UpdateSessionResponse, examples.UPDATE_SESSION_RESPONSE)],
+    errors=[SessionNotFound, SessionEnded, SessionFull, TooManyLearnerNames, TooManyNames, QuotaExceeded],
 )
-async def update(request: Request[Any, Any, Any]) -> Response:
+async def update(request: Request, data: commands.UpdateSession) -> Response:
     """Record results of modules.
 
     A part in the request replaces the stored one; a part that is left out stays. The request is atomic.
     """
-    payload = await read_body(request, commands.UpdateSession)
-    session_id = payload.session_id.lower()
-    results = parse_results(payload.module_stats)
+    session_id = data.session_id.lower()
+    results = parse_results(data.module_stats)
     learner, state = current_learner(request), app_state(request)
     async with state.quotas.charge(learner, sum(result.bytes for result in results), now_ms()):
         updated_session = await state.database.write(commands.update, learner, session_id, results)
@@ -120,36 +112,33 @@ async def update(request: Request[Any, Any, Any]) -> Response:
     )
 
 
-@put(
+@endpoint(
+    "PUT",
     "/session/endSession",
-    opt=operation(
-        tag="Study sessions",
-        requires="user",
-        body=commands.EndSession,
-        example=examples.END_SESSION,
-        responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
-        errors=[SessionNotFound, SessionEnded, QuotaExceeded],
-    ),
+    tag="Study sessions",
+    requires="user",
+    example=examples.END_SESSION,
+    responses=[ResponseSpec(200, "Ended.", EndSessionResponse, examples.END_SESSION_RESPONSE)],
+    errors=[SessionNotFound, SessionEnded, QuotaExceeded],
 )
-async def end(request: Request[Any, Any, Any]) -> Response:
+async def end(request: Request, data: commands.EndSession) -> Response:
     """End a session."""
-    session_id = (await read_body(request, commands.EndSession)).session_id.lower()
+    session_id = data.session_id.lower()
     learner, state, now = current_learner(request), app_state(request), now_ms()
     async with state.quotas.charge(learner, 0, now):
         ended_at = await state.database.write(commands.end, learner, session_id, now)
     return json_response(EndSessionResponse("Session ended successfully", session_id, to_iso(ended_at)))
 
 
-@get(
-    "/session/{sessionId:str}",
-    opt=operation(
-        tag="Study sessions",
-        requires="signed-in",
-        responses=[ResponseSpec(200, "The session.", queries.Session, examples.SESSION)],
-        errors=[SessionNotFound],
-    ),
+@endpoint(
+    "GET",
+    "/session/{sessionId}",
+    tag="Study sessions",
+    requires="signed-in",
+    responses=[ResponseSpec(200, "The session.", queries.Session, examples.SESSION)],
+    errors=[SessionNotFound],
 )
-async def one(request: Request[Any, Any, Any]) -> Response:
+async def one(request: Request) -> Response:
     """Get a session: learners their own, administrators any.
 
     If several learners chose the same id, an administrator gets the session that started first.

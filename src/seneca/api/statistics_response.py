@@ -5,10 +5,9 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
 import msgspec
-from litestar import Request
 
 from seneca.database import Transaction
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import current_caller
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 from seneca.http.limits.long_reads import scan
@@ -23,7 +22,7 @@ Statistic = Callable[..., Statistics]
 """A query for statistics: it takes a transaction, strings, and ``quick``."""
 
 
-async def respond(request: Request[Any, Any, Any], statistic: Statistic, *args: str) -> AsgiResponse:
+async def respond(request: Request, statistic: Statistic, *args: str) -> AsgiResponse:
     """Run a query for statistics and respond with the result.
 
     A result with many names is read and encoded on a thread, so that it does not block other requests, and sent from a temporary

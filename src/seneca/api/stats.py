@@ -1,18 +1,14 @@
 """Statistics over HTTP."""
 
-from typing import Any
-
-from litestar import Request, get
-
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.api.statistics_response import respond
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, CourseNotFound, SessionNotFound
 from seneca.http import examples, pagination
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import current_caller, current_learner
-from seneca.http.endpoint import ResponseSpec, operation
+from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
 from seneca.http.responses import AsgiResponse, Response, json_response
@@ -20,7 +16,6 @@ from seneca.sessions import queries as session_queries
 from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import SessionStatistics, Statistics
 
-AnyRequest = Request[Any, Any, Any]
 TAG = "Statistics"
 STATISTICS_RESPONSE = ResponseSpec(200, "The statistics.", Statistics, examples.STATISTICS)
 SESSION_STATISTICS_RESPONSE = ResponseSpec(200, "The statistics.", SessionStatistics, examples.SESSION_STATISTICS)
@@ -34,11 +29,16 @@ SESSIONS_RESPONSE = ResponseSpec(
 PAGE_PARAMS = ["limit", "cursor"]
 
 
-@get(
-    "/stats/sessions/{id:str}",
-    opt=operation(tag=TAG, requires="admin", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE], errors=[CourseNotFound]),
+@endpoint(
+    "GET",
+    "/stats/sessions/{id}",
+    tag=TAG,
+    requires="admin",
+    query=PAGE_PARAMS,
+    responses=[SESSIONS_RESPONSE],
+    errors=[CourseNotFound],
 )
-async def sessions_of_course(request: AnyRequest) -> Response:
+async def sessions_of_course(request: Request) -> Response:
     """List the sessions of a course, or with a session id.
 
     If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
@@ -49,11 +49,15 @@ async def sessions_of_course(request: AnyRequest) -> Response:
     return json_response(page.items, headers=params.link(page.next_cursor))
 
 
-@get(
-    "/stats/courses/{courseId:str}",
-    opt=operation(tag=TAG, requires="signed-in", responses=[STATISTICS_RESPONSE], errors=[CourseNotFound]),
+@endpoint(
+    "GET",
+    "/stats/courses/{courseId}",
+    tag=TAG,
+    requires="signed-in",
+    responses=[STATISTICS_RESPONSE],
+    errors=[CourseNotFound],
 )
-async def course(request: AnyRequest) -> AsgiResponse:
+async def course(request: Request) -> AsgiResponse:
     """Get a course's statistics: for administrators over all learners, for learners their own."""
     caller = current_caller(request)
     course_id = path_uuid(request, "courseId")
@@ -62,65 +66,63 @@ async def course(request: AnyRequest) -> AsgiResponse:
     return await respond(request, statistics_queries.of_learner_in_course, caller.id, course_id)
 
 
-@get(
-    "/stats/courses/{courseId:str}/sessions/{sessionId:str}",
-    opt=operation(
-        tag=TAG,
-        requires="signed-in",
-        responses=[SESSION_STATISTICS_RESPONSE],
-        errors=[CourseNotFound, SessionNotFound],
-    ),
+@endpoint(
+    "GET",
+    "/stats/courses/{courseId}/sessions/{sessionId}",
+    tag=TAG,
+    requires="signed-in",
+    responses=[SESSION_STATISTICS_RESPONSE],
+    errors=[CourseNotFound, SessionNotFound],
 )
-async def session(request: AnyRequest) -> Response:
+async def session(request: Request) -> Response:
     """Get a session's statistics: learners their own, administrators any."""
     learner = None if current_caller(request).role == "admin" else current_learner(request)
     return await _session(request, learner)
 
 
-@get(
-    "/stats/user/sessions",
-    opt=operation(tag=TAG, requires="user", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE]),
-)
-async def own_sessions(request: AnyRequest) -> Response:
+@endpoint("GET", "/stats/user/sessions", tag=TAG, requires="user", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE])
+async def own_sessions(request: Request) -> Response:
     """List the caller's sessions."""
     return await _sessions_of(request, current_learner(request))
 
 
-@get("/stats/user", opt=operation(tag=TAG, requires="user", responses=[STATISTICS_RESPONSE]))
-async def own(request: AnyRequest) -> AsgiResponse:
+@endpoint("GET", "/stats/user", tag=TAG, requires="user", responses=[STATISTICS_RESPONSE])
+async def own(request: Request) -> AsgiResponse:
     """Get the caller's statistics over all courses."""
     return await respond(request, statistics_queries.of_learner, current_caller(request).id)
 
 
-@get(
-    "/stats/user/courses/{courseId:str}",
-    opt=operation(tag=TAG, requires="user", responses=[STATISTICS_RESPONSE], errors=[CourseNotFound]),
+@endpoint(
+    "GET",
+    "/stats/user/courses/{courseId}",
+    tag=TAG,
+    requires="user",
+    responses=[STATISTICS_RESPONSE],
+    errors=[CourseNotFound],
 )
-async def own_course(request: AnyRequest) -> AsgiResponse:
+async def own_course(request: Request) -> AsgiResponse:
     """Get the caller's statistics of a course."""
     course_id = path_uuid(request, "courseId")
     return await respond(request, statistics_queries.of_learner_in_course, current_caller(request).id, course_id)
 
 
-@get(
-    "/stats/user/courses/{courseId:str}/sessions/{sessionId:str}",
-    opt=operation(
-        tag=TAG,
-        requires="user",
-        responses=[SESSION_STATISTICS_RESPONSE],
-        errors=[CourseNotFound, SessionNotFound],
-    ),
+@endpoint(
+    "GET",
+    "/stats/user/courses/{courseId}/sessions/{sessionId}",
+    tag=TAG,
+    requires="user",
+    responses=[SESSION_STATISTICS_RESPONSE],
+    errors=[CourseNotFound, SessionNotFound],
 )
-async def own_session(request: AnyRequest) -> Response:
+async def own_session(request: Request) -> Response:
     """Get the statistics of one of the caller's sessions."""
     return await _session(request, current_learner(request))
 
 
-@get(
-    "/stats/users/{userId:str}",
-    opt=operation(tag=TAG, requires="admin", responses=[STATISTICS_RESPONSE], errors=[AccountNotFound]),
+@endpoint(
+    "GET", "/stats/users/{userId}", tag=TAG, requires="admin", responses=[STATISTICS_RESPONSE], errors=[AccountNotFound]
 )
-async def account(request: AnyRequest) -> AsgiResponse:
+async def account(request: Request) -> AsgiResponse:
     """Get one account's statistics over all courses."""
     user_id = path_uuid(request, "userId")
 
@@ -130,11 +132,15 @@ async def account(request: AnyRequest) -> AsgiResponse:
     return await respond(request, read)
 
 
-@get(
-    "/stats/users/{userId:str}/courses/{courseId:str}",
-    opt=operation(tag=TAG, requires="admin", responses=[STATISTICS_RESPONSE], errors=[AccountNotFound, CourseNotFound]),
+@endpoint(
+    "GET",
+    "/stats/users/{userId}/courses/{courseId}",
+    tag=TAG,
+    requires="admin",
+    responses=[STATISTICS_RESPONSE],
+    errors=[AccountNotFound, CourseNotFound],
 )
-async def account_course(request: AnyRequest) -> AsgiResponse:
+async def account_course(request: Request) -> AsgiResponse:
     """Get one account's statistics of a course."""
     user_id, course_id = (
         path_uuid(request, "userId"),
@@ -147,27 +153,30 @@ async def account_course(request: AnyRequest) -> AsgiResponse:
     return await respond(request, read)
 
 
-@get(
-    "/stats/users/{userId:str}/sessions",
-    opt=operation(
-        tag=TAG, requires="admin", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE], errors=[AccountNotFound]
-    ),
+@endpoint(
+    "GET",
+    "/stats/users/{userId}/sessions",
+    tag=TAG,
+    requires="admin",
+    query=PAGE_PARAMS,
+    responses=[SESSIONS_RESPONSE],
+    errors=[AccountNotFound],
 )
-async def account_sessions(request: AnyRequest) -> Response:
+async def account_sessions(request: Request) -> Response:
     """List one account's sessions."""
     user_id = path_uuid(request, "userId")
     learner = await app_state(request).database.read(accounts.learner, user_id)
     return await _sessions_of(request, learner)
 
 
-async def _sessions_of(request: AnyRequest, learner: Learner) -> Response:
+async def _sessions_of(request: Request, learner: Learner) -> Response:
     params = pagination.page_params(request)
     after = params.after(session_queries.Cursor, session_queries.FIRST_PAGE)
     page = await scan(request, session_queries.page_of_learner, learner, after, params.limit)
     return json_response(page.items, headers=params.link(page.next_cursor))
 
 
-async def _session(request: AnyRequest, learner: Learner | None) -> Response:
+async def _session(request: Request, learner: Learner | None) -> Response:
     course_id, session_id = (
         path_uuid(request, "courseId"),
         path_uuid(request, "sessionId"),

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from litestar import Request as LitestarRequest
 from litestar.connection import ASGIConnection
 
 from seneca.auth.services import Services
@@ -23,6 +24,7 @@ class AppState(Services, frozen=True, kw_only=True):
 
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+Request = LitestarRequest[Any, Any, Any]
 
 
 def app_state(connection: Connection) -> AppState:

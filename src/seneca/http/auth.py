@@ -1,20 +1,17 @@
-"""Authentication and authorisation of requests, and the guard that runs before every route."""
+"""Authentication of requests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import structlog
-from litestar import Request
 
 from seneca.accounts import Learner
 from seneca.auth.access_tokens import Caller
 from seneca.database import Transaction
-from seneca.errors import Forbidden, InvalidCredentials, TooManyRequests, Unauthenticated
-from seneca.http.app_state import Connection, app_state
+from seneca.errors import InvalidCredentials, TooManyRequests, Unauthenticated
+from seneca.http.app_state import Connection, Request, app_state
 from seneca.http.client_address import client_address
-from seneca.http.endpoint import Operation, UndeclaredRoute, check_query
-from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,7 +19,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 CALLER = "caller"
-"""Key of the request's scope: the ``Caller`` that the guard authenticated."""
+"""Key of the request's scope: the ``Caller`` that the endpoint authenticated."""
 AUTHENTICATED_ACCOUNT = "authenticated_account"
 """Key of the request's scope: for the log, the id of an account that was authenticated without an access token."""
 
@@ -58,29 +55,6 @@ def authenticate(connection: Connection) -> Caller:
     return app_state(connection).token_verifier.verify(token)
 
 
-async def guard(request: Request[Any, Any, Any]) -> None:
-    """Let a request through to its handler, or raise an ``ApiError``.
-
-    The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), unknown query parameters.
-    """
-    operation: Operation | None = request.scope["route_handler"].opt.get("operation")
-    if operation is None:
-        if request.method != "OPTIONS":
-            raise UndeclaredRoute(request.scope["path"])
-        return
-    if operation.requires != "anyone":
-        caller = authenticate(request)
-        request.scope[CALLER] = caller  # type: ignore[literal-required]
-        if operation.requires not in ("signed-in", caller.role):
-            raise Forbidden(f"Only the role {operation.requires} may do that.")
-        if operation.limits_concurrency:
-            scope: Any = request.scope
-            scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
-            check_still_signed_in(request)
-    if operation.body is None and not operation.accepts_any_body:  # else after the body's size and media type
-        check_query(request)
-
-
 def check_still_signed_in(connection: Connection) -> None:
     """Check again, after a wait, that the caller's sign-in has not ended or expired.
 
@@ -91,7 +65,7 @@ def check_still_signed_in(connection: Connection) -> None:
 
 
 async def write_as_caller(
-    request: Request[Any, Any, Any],
+    request: Request,
     f: Callable[Concatenate[Transaction, Caller, P], T],
     /,
     *args: P.args,
@@ -106,7 +80,7 @@ async def write_as_caller(
 
 
 @contextmanager
-def log_failed_login(request: Request[Any, Any, Any]) -> Iterator[None]:
+def log_failed_login(request: Request) -> Iterator[None]:
     """Log that the block rejects a password, with the account's id and a keyed hash of the address, never with the name."""
     try:
         yield
@@ -122,7 +96,7 @@ def log_failed_login(request: Request[Any, Any, Any]) -> Iterator[None]:
 
 
 def current_caller(connection: Connection) -> Caller:
-    """The caller that the guard authenticated."""
+    """The caller that the endpoint authenticated."""
     caller: Caller = connection.scope[CALLER]  # type: ignore[literal-required]
     return caller
 

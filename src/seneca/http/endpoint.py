@@ -1,18 +1,25 @@
 """The declaration of a route: who may call it, what it accepts and what it returns.
 
-The guard and the OpenAPI document both read the declaration, so they cannot disagree.
+The declaration runs the handler, and the OpenAPI document is generated from it, so they cannot disagree.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, get_type_hints
 
-from litestar import Request
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from seneca.errors import ApiError, InvalidInput
+from seneca.common import json_decoding
+from seneca.errors import ApiError, Forbidden
+from seneca.http.app_state import Request
+from seneca.http.auth import CALLER, authenticate, check_still_signed_in
+from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
+from seneca.http.requests import check_media_type, check_query, header, read_bytes
+from seneca.http.responses import AsgiResponse
 
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Requires = Literal["anyone", "signed-in", "user", "admin"]
+Handler = Callable[..., Awaitable[AsgiResponse]]
 KIBIBYTE = 1024
 MAX_BODY_BYTES = 256 * KIBIBYTE
 
@@ -27,53 +34,81 @@ class ResponseSpec(Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-class Operation(Struct, frozen=True, kw_only=True):
-    """A route's declaration."""
+@dataclass(eq=False)
+class Endpoint:
+    """A route. As a decorator it declares its handler: ``handler(request)``, or ``handler(request, data)`` if it takes a body."""
 
+    method: Method
+    path: str
+    """With the names of path parameters in braces."""
+    _: KW_ONLY
     tag: str
     requires: Requires
     responses: Sequence[ResponseSpec]
     errors: Sequence[type[ApiError]] = ()
-    body: Any = None
-    """The type of the JSON body; None if the route takes no body."""
     example: object = None
     """An example of the body."""
+    max_body_bytes: int = MAX_BODY_BYTES
     accepts_any_body: bool = False
     """Whether the route accepts a body of any media type and discards it."""
-    max_body_bytes: int = MAX_BODY_BYTES
+    authorise: Callable[[Request, Any], Awaitable[None]] | None = None
+    """Called where authorisation depends on the body, after its types and before its other rules are checked."""
     query: Sequence[str] = ()
     """The query parameters that the route accepts: names in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
     is_download: bool = False
     """Whether the response is a file to save. It may be large."""
+    handler: Handler = field(init=False)
+    body: Any = field(init=False)
+    """The type of the JSON body, which is the type of the handler's parameter ``data``; None if it has no such parameter."""
 
-    @property
-    def limits_concurrency(self) -> bool:
-        """Whether the response may be large, so that one account may have only a few in progress."""
-        return self.is_download or "limit" in self.query
+    def __call__(self, handler: Handler) -> "Endpoint":
+        """Declare the handler."""
+        self.handler = handler
+        self.body = get_type_hints(handler, include_extras=True).get("data")
+        return self
+
+    async def respond(self, request: Request) -> AsgiResponse:
+        """Check the request, read its body, and call the handler.
+
+        The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), the body's size (413) and
+        media type (415), query parameters, the body itself (400).
+        """
+        if self.requires != "anyone":
+            await self._authorise_caller(request)
+        if self.body is not None:
+            return await self.handler(request, await self._read_body(request))
+        if self.accepts_any_body:
+            await self._read_bytes(request)
+        check_query(request, self.query)
+        return await self.handler(request)
+
+    async def _authorise_caller(self, request: Request) -> None:
+        scope: Any = request.scope
+        caller = scope[CALLER] = authenticate(request)
+        if self.requires not in ("signed-in", caller.role):
+            raise Forbidden(f"Only the role {self.requires} may do that.")
+        if self.is_download or "limit" in self.query:  # the response may be large
+            scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
+            check_still_signed_in(request)
+
+    async def _read_bytes(self, request: Request) -> bytes:
+        """The body's bytes. Raises Unauthenticated if the caller's sign-in ended while they arrived."""
+        raw = await read_bytes(request, self.max_body_bytes)
+        check_still_signed_in(request)
+        return raw
+
+    async def _read_body(self, request: Request) -> Any:
+        """The JSON body, decoded and validated."""
+        raw = await self._read_bytes(request)
+        check_media_type(header(request, b"content-type") or "")
+        check_query(request, self.query)
+        data = json_decoding.decode_types(raw, self.body)
+        if self.authorise is not None:
+            await self.authorise(request, data)
+        json_decoding.check(data, raw, self.body)
+        return data
 
 
-def operation(**declaration: Any) -> dict[str, Operation]:
-    """The ``opt`` of a route handler."""
-    return {"operation": Operation(**declaration)}
-
-
-def check_declared(routes: Sequence[HTTPRouteHandler]) -> None:
-    """Check that every route has a declaration, so that none is open because somebody forgot it. Raises UndeclaredRoute."""
-    for route in routes:
-        if not isinstance(route.opt.get("operation"), Operation):
-            methods, paths = (", ".join(sorted(names)) for names in (route.http_methods, route.paths))
-            raise UndeclaredRoute(f"{methods} {paths} has no declaration: add opt=operation(…).")
-
-
-class UndeclaredRoute(RuntimeError):
-    """A route does not say who may call it: a bug."""
-
-
-def check_query(request: Request[Any, Any, Any]) -> None:
-    """Raise InvalidInput for a query parameter that the route does not declare."""
-    if request.scope["query_string"]:
-        operation_: Operation = request.scope["route_handler"].opt["operation"]
-        for name in request.query_params:
-            if name not in operation_.query:
-                raise InvalidInput.field(name, "is not a query parameter of this path")
+endpoint = Endpoint
+"""The decorator of handlers."""

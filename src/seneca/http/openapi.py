@@ -8,14 +8,13 @@ from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from seneca import errors
 from seneca.common import text_types
 from seneca.errors import ApiError, FieldError
 from seneca.http import pagination
-from seneca.http.endpoint import Operation, ResponseSpec
+from seneca.http.endpoint import Endpoint, ResponseSpec
 
 SCHEMAS: Final = "#/components/schemas/{name}"
 UUID: Final = {"type": "string", "format": "uuid"}
@@ -65,38 +64,32 @@ class ProblemDetails(Struct, frozen=True):
     session_end: str | msgspec.UnsetType = msgspec.field(name="sessionEnd", default=msgspec.UNSET)
 
 
-def errors_of(operation: Operation) -> list[type[ApiError]]:
+def errors_of(endpoint: Endpoint) -> list[type[ApiError]]:
     """Every error that a route can return: those that it declares, and those that follow from the rest of its declaration."""
     kinds: list[type[ApiError]] = [errors.InvalidInput]
-    if operation.body is not None:
+    if endpoint.body is not None:
         kinds += [errors.MalformedJson, errors.RequestTimeout, errors.PayloadTooLarge, errors.UnsupportedMediaType]
-    if operation.accepts_any_body:
+    if endpoint.accepts_any_body:
         kinds += [errors.RequestTimeout, errors.PayloadTooLarge]
-    if operation.requires != "anyone" or "X-Setup-Token" in operation.request_headers:
+    if endpoint.requires != "anyone" or "X-Setup-Token" in endpoint.request_headers:
         kinds.append(errors.Unauthenticated)
-    if operation.requires in ("user", "admin"):
+    if endpoint.requires in ("user", "admin"):
         kinds.append(errors.Forbidden)
-    return [*kinds, *operation.errors, errors.ServiceUnavailable]
+    return [*kinds, *endpoint.errors, errors.ServiceUnavailable]
 
 
-def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
-    """Generate the OpenAPI document of these routes."""
-    operations: list[tuple[HTTPRouteHandler, Operation]] = [(route, route.opt["operation"]) for route in routes]
-    request_types = [operation.body for _, operation in operations if operation.body is not None]
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Generate the OpenAPI document of these endpoints."""
+    request_types = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
     response_types = [
-        response.body
-        for _, operation in operations
-        for response in operation.responses
-        if response.body not in (None, str)
+        response.body for endpoint in endpoints for response in endpoint.responses if response.body not in (None, str)
     ]
     types = [ProblemDetails, *request_types, *response_types]
     _, components = msgspec.json.schema_components(types, ref_template=SCHEMAS)
     _refine_schemas(components)
     paths: dict[str, dict[str, Any]] = {}
-    for route, operation in operations:
-        path = re.sub(r"\{(\w+):str\}", r"{\1}", next(iter(route.paths)))
-        method = next(iter(route.http_methods)).lower()
-        paths.setdefault(path, {})[method] = _operation(route, operation, path)
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -106,7 +99,7 @@ def document(routes: Sequence[HTTPRouteHandler]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, operation in operations)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -136,48 +129,48 @@ def _refine_schemas(components: dict[str, Any]) -> None:
                 schema["properties"][name] = UUID
 
 
-def _operation(route: HTTPRouteHandler, operation: Operation, path: str) -> dict[str, Any]:
-    name = getattr(route.fn, "__name__", "")
-    module = getattr(route.fn, "__module__", "").rpartition(".")[2]
-    summary, _, description = (route.fn.__doc__ or "").strip().partition("\n")
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    name = getattr(endpoint.handler, "__name__", "")
+    module = endpoint.handler.__module__.rpartition(".")[2]
+    summary, _, description = (endpoint.handler.__doc__ or "").strip().partition("\n")
     spec: dict[str, Any] = {
         "operationId": f"{module}_{name}",
-        "tags": [operation.tag],
+        "tags": [endpoint.tag],
         "summary": summary.rstrip("."),
-        "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _requirement(operation),
-        "parameters": _parameters(operation, path),
-        "responses": _responses(operation),
-        "x-who": operation.requires,
+        "description": "\n".join(line.strip() for line in description.strip().splitlines()) + _requirement(endpoint),
+        "parameters": _parameters(endpoint),
+        "responses": _responses(endpoint),
+        "x-who": endpoint.requires,
     }
-    if operation.requires != "anyone":
+    if endpoint.requires != "anyone":
         spec["security"] = [{"bearer": []}]
-    elif "X-Setup-Token" in operation.request_headers:
+    elif "X-Setup-Token" in endpoint.request_headers:
         spec["security"] = [{}, {"bearer": []}]
-    if operation.body is not None:
-        (schema,), _ = msgspec.json.schema_components([operation.body], ref_template=SCHEMAS)
+    if endpoint.body is not None:
+        (schema,), _ = msgspec.json.schema_components([endpoint.body], ref_template=SCHEMAS)
         content = {
             "schema": schema,
-            "examples": {"example": {"value": operation.example}},
+            "examples": {"example": {"value": endpoint.example}},
         }
         spec["requestBody"] = {
             "required": True,
             "content": {"application/json": content},
         }
-    if operation.accepts_any_body:
+    if endpoint.accepts_any_body:
         spec["requestBody"] = {"required": False, "content": {"*/*": {}}}
     return spec
 
 
-def _requirement(operation: Operation) -> str:
+def _requirement(endpoint: Endpoint) -> str:
     return {
         "anyone": "",
         "signed-in": "\n\nRequires a token of any role.",
         "user": "\n\nRequires the role `user` (learners).",
         "admin": "\n\nRequires the role `admin` (administrators).",
-    }[operation.requires]
+    }[endpoint.requires]
 
 
-def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     def schema(name: str) -> dict[str, Any]:
         if name != "courseIdentifier":
             return UUID
@@ -189,8 +182,11 @@ def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
         }
 
     return [
-        *({"name": n, "in": "path", "required": True, "schema": schema(n)} for n in re.findall(r"\{(\w+)\}", path)),
-        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in operation.query),
+        *(
+            {"name": n, "in": "path", "required": True, "schema": schema(n)}
+            for n in re.findall(r"\{(\w+)\}", endpoint.path)
+        ),
+        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in endpoint.query),
         *(
             {
                 "name": n,
@@ -199,15 +195,15 @@ def _parameters(operation: Operation, path: str) -> list[dict[str, Any]]:
                 "description": REQUEST_HEADERS[n],
                 "schema": {"type": "string"},
             }
-            for n in operation.request_headers
+            for n in endpoint.request_headers
         ),
     ]
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
-    responses = {str(response.status): _success_response(response) for response in operation.responses}
+def _responses(endpoint: Endpoint) -> dict[str, Any]:
+    responses = {str(response.status): _success_response(response) for response in endpoint.responses}
     by_status: dict[int, list[type[ApiError]]] = {}
-    for kind in errors_of(operation):
+    for kind in errors_of(endpoint):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):
         responses[str(status)] = _error_response(status, kinds)

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
-from litestar import Request
 from msgspec import Struct
 
 from seneca.errors import InvalidInput
+from seneca.http.app_state import Request
 from seneca.http.auth import current_caller
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class PageParams(Struct, frozen=True):
         return {"Link": f'<{quote(self.path)}?{urlencode(query)}>; rel="next"'}
 
 
-def page_params(request: Request[Any, Any, Any]) -> PageParams:
+def page_params(request: Request) -> PageParams:
     """Read the pagination and filter parameters of a request.
 
     Raises:

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import structlog
-from litestar import Request
 from litestar import Response as LitestarResponse
 from litestar.exceptions import (
     HTTPException,
@@ -13,8 +12,8 @@ from litestar.exceptions import (
 from litestar.types import Send
 
 from seneca.errors import ApiError, InvalidInput, MethodNotAllowed, RouteNotFound
-from seneca.http.options import allow_header
-from seneca.http.responses import encode
+from seneca.http.app_state import Request
+from seneca.http.responses import allow_header, encode
 
 log = structlog.get_logger()
 
@@ -46,7 +45,7 @@ def to_problem(error: ApiError) -> dict[str, object]:
     }
 
 
-def error_response(request: Request[Any, Any, Any], error: ApiError) -> LitestarResponse[bytes]:
+def error_response(request: Request, error: ApiError) -> LitestarResponse[bytes]:
     """Make the response for an error, and note the error for the log."""
     scope: Any = request.scope
     scope[ERROR] = (error.code, error.account)
@@ -68,7 +67,7 @@ async def send_error(error: ApiError, scope: Any, send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def framework_error_response(request: Request[Any, Any, Any], exception: HTTPException) -> LitestarResponse[bytes]:
+def framework_error_response(request: Request, exception: HTTPException) -> LitestarResponse[bytes]:
     """Make the response for an exception that the framework raised before it called a handler."""
     match exception:
         case MethodNotAllowedException():
@@ -83,7 +82,7 @@ def framework_error_response(request: Request[Any, Any, Any], exception: HTTPExc
     return error_response(request, error)
 
 
-def internal_error_response(request: Request[Any, Any, Any], exception: Exception) -> LitestarResponse[bytes]:
+def internal_error_response(request: Request, exception: Exception) -> LitestarResponse[bytes]:
     """Log an unexpected exception. The client learns only the request's id."""
     request_id = request.scope.get("request_id")
     log.error("unhandled exception", request=request_id, exc_info=exception)

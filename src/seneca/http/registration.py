@@ -6,13 +6,11 @@ import re
 import time
 from typing import Any, Final
 
-from litestar import Request
-
 from seneca.accounts.registration import ADMINISTRATOR_HELP, Registration, check_first_administrator
 from seneca.auth.access_tokens import Caller
 from seneca.errors import RegistrationClosed, Unauthenticated
 from seneca.http import peer_user
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import authenticate, bearer_token
 
 LOCAL_SECONDS: Final = 3600
@@ -20,7 +18,7 @@ FORWARDING_HEADERS: Final = ("origin", "forwarded", "x-real-ip", "via")
 HOST: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
 
-async def authorise_registration(request: Request[Any, Any, Any], registration: Registration) -> None:
+async def authorise_registration(request: Request, registration: Registration) -> None:
     """Check that the request may register this account.
 
     Raises:
@@ -42,7 +40,7 @@ async def authorise_registration(request: Request[Any, Any, Any], registration: 
     await state.database.read(check_first_administrator, token, is_local=from_here)
 
 
-def find_administrator(request: Request[Any, Any, Any]) -> Caller | None:
+def find_administrator(request: Request) -> Caller | None:
     """The administrator who registers an account for somebody else; None: its owner does."""
     try:
         caller = authenticate(request)
@@ -51,7 +49,7 @@ def find_administrator(request: Request[Any, Any, Any]) -> Caller | None:
     return caller if caller.role == "admin" else None
 
 
-async def is_local(request: Request[Any, Any, Any]) -> bool:
+async def is_local(request: Request) -> bool:
     """Whether the request comes directly from this machine, within an hour of the server's start.
 
     On Linux it must come from a process of the server's user or of root, because other users, and a proxy that adds no forwarding
@@ -69,7 +67,7 @@ async def is_local(request: Request[Any, Any, Any]) -> bool:
     return await asyncio.to_thread(peer_user.is_own_or_root, *ends)
 
 
-def looks_local(request: Request[Any, Any, Any]) -> bool:
+def looks_local(request: Request) -> bool:
     """Whether addresses, headers and settings are all those of a local request."""
     state = app_state(request)
     is_forwarded = any(name in FORWARDING_HEADERS or name.startswith("x-forwarded-") for name in request.headers)

@@ -1,18 +1,11 @@
-"""Read a request: headers, path parameters, and a JSON body with a size limit and errors that name field and rule."""
+"""Read a request: headers, path parameters, query parameters, and the bytes of its body."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-
-from litestar import Request
+from collections.abc import Sequence
+from typing import Any
 
 from seneca.common.ids import parse_uuid
-from seneca.common.json_decoding import check, decode_types
 from seneca.errors import InvalidInput, MalformedJson, PayloadTooLarge, UnsupportedMediaType
-from seneca.http.app_state import Connection
-from seneca.http.auth import check_still_signed_in
-from seneca.http.endpoint import MAX_BODY_BYTES, check_query
-
-T = TypeVar("T")
+from seneca.http.app_state import Connection, Request
 
 
 def header(connection: Connection, name: bytes) -> str | None:
@@ -26,7 +19,7 @@ def header(connection: Connection, name: bytes) -> str | None:
     return None
 
 
-def path_text(request: Request[Any, Any, Any], name: str) -> str:
+def path_text(request: Request, name: str) -> str:
     """A path parameter, unchanged. Raises InvalidInput if it contains NUL."""
     value: str = request.path_params[name]
     if "\0" in value:
@@ -34,7 +27,7 @@ def path_text(request: Request[Any, Any, Any], name: str) -> str:
     return value
 
 
-def path_uuid(request: Request[Any, Any, Any], name: str) -> str:
+def path_uuid(request: Request, name: str) -> str:
     """A path parameter that must be a UUID, in the form in which ids are stored. Raises InvalidInput."""
     value = parse_uuid(request.path_params[name])
     if value is None:
@@ -42,45 +35,21 @@ def path_uuid(request: Request[Any, Any, Any], name: str) -> str:
     return value
 
 
-async def read_body(
-    request: Request[Any, Any, Any],
-    body_type: type[T],
-    max_bytes: int = MAX_BODY_BYTES,
-    authorise: Callable[[T], Awaitable[None]] | None = None,
-) -> T:
-    """The JSON body, decoded and validated.
-
-    Args:
-        request: the request.
-        body_type: the type to decode.
-        max_bytes: the largest body to accept.
-        authorise: called where authorisation depends on the body, after its types and before its other rules are checked.
-
-    Raises:
-        PayloadTooLarge: the body is larger than ``max_bytes``.
-        UnsupportedMediaType: its media type is not JSON.
-        MalformedJson: it is not JSON, or it is incomplete.
-        RequestTimeout: it does not arrive in time.
-        InvalidInput: it does not match the type; the error names each field and rule.
-
-    """
-    raw = await read_bytes(request, max_bytes)
-    check_media_type(header(request, b"content-type") or "")
-    check_query(request)
-    value = decode_types(raw, body_type)
-    if authorise is not None:
-        await authorise(value)
-    check(value, raw, body_type)
-    return value
+def check_query(request: Request, names: Sequence[str]) -> None:
+    """Raise InvalidInput for a query parameter that is none of these."""
+    if request.scope["query_string"]:
+        for name in request.query_params:
+            if name not in names:
+                raise InvalidInput.field(name, "is not a query parameter of this path")
 
 
-async def read_bytes(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
     """The body's bytes.
 
     Raises:
         PayloadTooLarge: there are more than ``max_bytes``.
         MalformedJson: the body is incomplete or its framing is invalid. The bytes so far could be valid JSON all the same.
-        Unauthenticated: the caller's sign-in ended while the body was arriving.
+        RequestTimeout: it does not arrive in time.
 
     """
     content_length = header(request, b"content-length") or ""
@@ -92,7 +61,6 @@ async def read_bytes(request: Request[Any, Any, Any], max_bytes: int) -> bytes:
                 raise MalformedJson("The request body is incomplete.")
             body += message.get("body", b"")
             if not message.get("more_body", False) and len(body) <= max_bytes:
-                check_still_signed_in(request)
                 return bytes(body)
     raise PayloadTooLarge(f"The body may have at most {max_bytes // 1024:,} KiB.")
 

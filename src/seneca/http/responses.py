@@ -1,7 +1,7 @@
 """Responses: ASGI applications that send a body at once, or in chunks as fast as the client reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final
 
@@ -151,3 +151,9 @@ def text_response(body: str, media_type: str = "text/plain") -> Response:
 def empty_response(status: int = 204, headers: Mapping[str, str] = NO_HEADERS) -> Response:
     """A response without a body."""
     return Response(b"", status, b"", headers)
+
+
+def allow_header(methods: Iterable[str]) -> dict[str, str]:
+    """The Allow header of a path with these methods. Every path takes OPTIONS, and a path with GET also takes HEAD."""
+    names = {"OPTIONS", *methods}
+    return {"Allow": ", ".join(sorted(names | ({"HEAD"} if "GET" in names else set())))}

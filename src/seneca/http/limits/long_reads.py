@@ -1,12 +1,10 @@
 """Run reads that may touch many rows, on threads that accounts share fairly."""
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-from litestar import Request
+from typing import Concatenate, ParamSpec, TypeVar
 
 from seneca.database import Transaction
-from seneca.http.app_state import app_state
+from seneca.http.app_state import Request, app_state
 from seneca.http.auth import check_still_signed_in, current_caller
 
 P = ParamSpec("P")
@@ -14,7 +12,7 @@ T = TypeVar("T")
 
 
 async def scan(
-    request: Request[Any, Any, Any], f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    request: Request, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Wait for a list slot, then run ``f(tx, …)``, which reads no more than one page of a list.
 
@@ -29,7 +27,7 @@ async def scan(
 
 
 async def export(
-    request: Request[Any, Any, Any], f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
+    request: Request, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Wait for an export slot, then run ``f(tx, …)``, which may take long. Lists do not wait for exports.
 
