@@ -14,7 +14,7 @@ from seneca.auth.refresh_tokens import RefreshToken
 from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.common.ids import bucket_of, new_id
 from seneca.database import open_database
-from tests.helpers.engines import engine
+from tests.helpers import engines
 from tests.helpers.names import unique
 from tests.helpers.server import PASSWORD, Server, servers
 
@@ -100,7 +100,7 @@ def store_learner(server: Server, client: httpx.Client, stem: str) -> Person:
     name, id_, now = unique(stem), new_id(), time.time_ns() // 1_000_000
     email = f"{name}@example.org"
     refresh_token = RefreshToken.first(id_, new_id())
-    database = open_database(engine().url(server.data))
+    database = open_database(server.environment.get("SENECA_DATABASE_URL") or engines.engine().url(server.data))
     try:
         with database.write_transaction() as tx:
             accounts.create(
