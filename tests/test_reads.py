@@ -9,7 +9,7 @@ import pytest
 
 from seneca.database import Database, Transaction, open_database
 from seneca.database.single_statement import SeveralStatements
-from tests.engines import engine
+from tests.helpers.engines import engine
 
 NAMES = "SELECT name FROM properties WHERE name IN ('buckets', 'added') ORDER BY name"
 ONE = "SELECT 1 FROM properties WHERE name = :name"

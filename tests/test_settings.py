@@ -38,6 +38,9 @@ GIVEN = {
     "SENECA_TRUSTED_PROXIES": ("10.0.0.7, fd00::/8", "10.0.0.7, fd00::/8"),
     "SENECA_MAX_LEARNER_WRITES": ("5", 5),
     "SENECA_MAX_LEARNER_BYTES": ("1000", 1000),
+    "SENECA_MAX_LATE_DAYS": ("7", 7),
+    "SENECA_SESSION_TIMEOUT_HOURS": ("0", 0),
+    "SENECA_IDLE_MINUTES": ("10", 10),
     "SENECA_VACUUM_INTERVAL": ("60", 60),
     "SENECA_LOG_FORMAT": ("json", "json"),
 }

@@ -22,7 +22,7 @@ from seneca.sessions.rows import RecordedResult, ResultRow, SessionRow
 MAX_MODULES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 TOLERANCE_MS: Final = (
-    60_000  # by which repeated requests of a device differ, since its clock is compared anew each time
+    60_000  # by which repeated requests of a device differ, since its clock is compared again each time
 )
 
 
