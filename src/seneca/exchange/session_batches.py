@@ -23,10 +23,9 @@ from seneca.exchange.stored_sessions import (
     read_sessions,
 )
 from seneca.sessions import deletion
-from seneca.sessions.commands import MAX_LEARNER_NAMES
 from seneca.sessions.rows import INSERT_RESULT, INSERT_SESSION, SessionRow
 from seneca.stats import totals
-from seneca.stats.totals import LearnerCourse
+from seneca.stats.totals import MAX_LEARNER_NAMES, LearnerCourse
 from seneca.stats.totals_batch import TotalsBatch
 
 MAX_SESSIONS_PER_BATCH: Final = 4000

@@ -30,8 +30,8 @@ from seneca.errors import (
 from seneca.sessions.commands import check_same_start
 from seneca.sessions.rows import (
     INSERT_SESSION,
-    RESULT_COLUMNS,
     RESULT_UPSERT,
+    RESULTS_OF_MODULES,
     SESSION_COLUMNS,
     SESSION_UPSERT,
     RecordedResult,
@@ -88,10 +88,6 @@ ORDER BY id
 """
 VOIDED = "SELECT id FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
-STORED_RESULTS = f"""
-SELECT {RESULT_COLUMNS} FROM results
-WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
-"""
 
 
 def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[Outcome | ApiError]:
@@ -205,7 +201,7 @@ class Batch:
                 modules.update(dict.fromkeys(result.row.module_name for result in item.results))
         with_results = [id_ for id_, modules in names.items() if modules and self._rows[id_].results]
         stored = self._tx.fetch_each(
-            STORED_RESULTS, [{**self._key, "session_id": id_, "values": list(names[id_])} for id_ in with_results]
+            RESULTS_OF_MODULES, [{**self._key, "session_id": id_, "values": list(names[id_])} for id_ in with_results]
         )
         results = {
             id_: {row[0]: ResultRow(*row) for row in rows} for id_, rows in zip(with_results, stored, strict=True)

@@ -18,7 +18,6 @@ from seneca.errors import (
     SessionIdTaken,
     SessionNotFound,
     SessionVoided,
-    TooManyLearnerNames,
     TopicNotFound,
     Unauthenticated,
 )
@@ -27,7 +26,7 @@ from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import (
     INSERT_SESSION,
-    RESULT_COLUMNS,
+    RESULTS_OF_MODULES,
     SESSION,
     RecordedResult,
     ResultRow,
@@ -35,8 +34,6 @@ from seneca.sessions.rows import (
 )
 from seneca.sessions.state import SessionState, new_row
 from seneca.stats import course_names, totals
-
-MAX_LEARNER_NAMES = 2000
 
 
 class UpdatedSession(Struct, frozen=True):
@@ -129,11 +126,6 @@ def check_same_start(payload: SessionStart, existing: SessionRow, course_id: str
 
 # -- recording ---------------------------------------------------------------------------------
 
-STORED_RESULTS = f"""
-SELECT {RESULT_COLUMNS} FROM results
-WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
-"""
-
 
 def update(
     tx: Transaction, learner: Learner, session_id: str, updates: Sequence[RecordedResult], *, now: int
@@ -158,7 +150,7 @@ def update(
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": session_id}
     names = [update.row.module_name for update in updates]
     session = tx.select_for_update(SESSION, **key)
-    stored = tx.send(STORED_RESULTS, values=names, **key)
+    stored = tx.send(RESULTS_OF_MODULES, values=names, **key)
     learner_lookup = totals.ModuleNameLookup(tx, names, **key)
     course_lookup = course_names.CourseNameLookup(tx, names, **key)
     row = session.fetchone()
@@ -180,10 +172,8 @@ def find_new_names(lookup: totals.ModuleNameLookup, names: Sequence[str]) -> lis
 
     """
     new = lookup.new(names)
-    if new and lookup.count() + len(new) > MAX_LEARNER_NAMES:
-        raise TooManyLearnerNames(
-            f"A learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course."
-        )
+    if new:
+        totals.check_learner_names(lookup.count() + len(new))
     return new
 
 

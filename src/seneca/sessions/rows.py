@@ -184,3 +184,7 @@ SESSION_UPSERT = f"""{INSERT_SESSION}ON CONFLICT (bucket, learner_id, id) DO UPD
 SESSION = f"""
 SELECT {SESSION_COLUMNS} FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id
 """
+RESULTS_OF_MODULES = f"""
+SELECT {RESULT_COLUMNS} FROM results
+WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
+"""

@@ -2,17 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from msgspec.structs import asdict
 
 from seneca.database import Transaction
-from seneca.errors import TooManyLearnerNames
 from seneca.stats import course_names, totals
 from seneca.stats.tables import LEARNER_TOTALS
 from seneca.stats.totals import LearnerCourse, TotalsChange
-
-MAX_LEARNER_NAMES: Final = 2000
 
 LEARNER_NAME_COUNT = """
 SELECT names FROM learner_totals WHERE bucket = :bucket AND learner_id = :learner_id AND course_id = :course_id
@@ -56,10 +52,7 @@ class NameBatch:
         """
         new = [name for name in names if name not in self._known and name not in self._new]
         if new:
-            if self._learner_count + len(self._new) + len(new) > MAX_LEARNER_NAMES:
-                raise TooManyLearnerNames(
-                    f"A learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course."
-                )
+            totals.check_learner_names(self._learner_count + len(self._new) + len(new))
             self._in_course.add(new)
         self._new |= dict.fromkeys(new)
         self._results.update(names)

@@ -6,15 +6,31 @@ docs/statistics.md defines each total, ``tables`` declares them; ``verification`
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add, sub
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from seneca.database import PendingResult, Transaction
+from seneca.errors import TooManyLearnerNames
 from seneca.sessions.rows import SessionRow
 from seneca.stats import course_names
 from seneca.stats.tables import COURSE_NAMES, COURSE_TOTALS, LEARNER_NAMES, LEARNER_TOTALS, TOTALS_TABLES, TotalsTable
+
+MAX_LEARNER_NAMES: Final = 2000
+
+
+def check_learner_names(names: int) -> None:
+    """Check the number of module names that a learner would have in a course.
+
+    Raises:
+        TooManyLearnerNames: there would be too many.
+
+    """
+    if names > MAX_LEARNER_NAMES:
+        raise TooManyLearnerNames(
+            f"A learner has results under at most {MAX_LEARNER_NAMES:,} module names in one course."
+        )
 
 
 class LearnerCourse(Struct, frozen=True):
