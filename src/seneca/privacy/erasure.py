@@ -26,7 +26,7 @@ from seneca.errors import (
     ServiceUnavailable,
 )
 from seneca.privacy import erased_accounts, vacuum
-from seneca.sessions import deletion
+from seneca.sessions import deletion, voided
 from seneca.stats import totals
 
 MAX_ATTEMPTS: Final = 12  # of a transaction while the database is busy; each one waits for five seconds
@@ -68,7 +68,6 @@ UNFINISHED = "SELECT id FROM accounts WHERE erased_at IS NOT NULL ORDER BY id"
 CLOSE = "UPDATE accounts SET username = '', email = '', role = 'user', erased_at = :now WHERE id = :id"
 DELETE_PASSWORD = "DELETE FROM passwords WHERE bucket = :bucket AND account_id = :id"  # noqa: S105 a statement
 DELETE_QUOTAS = "DELETE FROM learner_quotas WHERE bucket = :bucket AND learner_id = :id"
-DELETE_VOIDED = "DELETE FROM voided_sessions WHERE bucket = :bucket AND learner_id = :id"
 DELETE_NAMES = "DELETE FROM account_names WHERE account_id = :id"
 DELETE_ACCOUNT = "DELETE FROM accounts WHERE id = :id"
 
@@ -115,7 +114,7 @@ def erase(
 def _delete_account(tx: Transaction, learner: Learner) -> None:
     totals.delete(tx, learner.bucket, learner.id)
     tx.execute_later(DELETE_QUOTAS, bucket=learner.bucket, id=learner.id)
-    tx.execute_later(DELETE_VOIDED, bucket=learner.bucket, id=learner.id)
+    voided.delete_of_learner(tx, learner)
     tx.execute_later(DELETE_ACCOUNT, id=learner.id)
 
 

@@ -1,7 +1,6 @@
 """Corrections by administrators: set the times of a session, or delete it for good. Each is audited."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -12,13 +11,9 @@ from seneca.common.ids import bucket_of
 from seneca.common.times import from_iso, to_iso
 from seneca.database import Transaction
 from seneca.errors import FieldError, InvalidInput
-from seneca.sessions import deletion, queries, storage
+from seneca.sessions import deletion, queries, storage, voided
 from seneca.sessions.device_times import DeviceTime, time_errors
 from seneca.sessions.queries import Session
-
-INSERT_VOIDED: Final = """
-INSERT INTO voided_sessions (bucket, learner_id, id, voided_at) VALUES (:bucket, :learner_id, :id, :now)
-"""
 
 
 class SessionCorrection(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -110,7 +105,7 @@ def void(tx: Transaction, actor: Actor, id: str, user_id: str | None, now: int) 
     learner = _learner(tx, id, user_id)
     session = storage.lock(tx, learner, id).row
     deletion.delete(tx, learner, [session])
-    tx.execute_later(INSERT_VOIDED, bucket=learner.bucket, learner_id=learner.id, id=id, now=now)
+    voided.add(tx, learner, id, now)
     audit.record(
         tx,
         actor.id,
