@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from seneca.exchange import records
-from seneca.sessions.results import ModuleUpdate, Part
+from seneca.exchange.session_lines import LineModule, LinePart, SessionLine, VoidedSessionLine
 from tests.helpers.exchange import stored
 
 PAGE = (Path(__file__).parent.parent / "docs" / "exchange-format.md").read_text()
@@ -39,9 +39,10 @@ def test_the_examples_are_imported(tmp_path: Path):
     [
         ('### `"kind": "course"`', records.CourseLine),
         ('### `"kind": "user"`', records.UserLine),
-        ('### `"kind": "session"`', records.SessionLine),
-        ("An entry of `modulesStats`:", ModuleUpdate),
-        ("A part:", Part),
+        ('### `"kind": "session"`', SessionLine),
+        ("An entry of `modulesStats`:", LineModule),
+        ("A part:", LinePart),
+        ('### `"kind": "voided-session"`', VoidedSessionLine),
     ],
 )
 def test_every_member_has_its_row(heading: str, kind: type[msgspec.Struct]):
@@ -51,7 +52,7 @@ def test_every_member_has_its_row(heading: str, kind: type[msgspec.Struct]):
         name for row in table.splitlines() if ", optional" in row for name in re.findall(r"`(\w+)`", row.split("|")[1])
     }
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    if kind is ModuleUpdate:
+    if kind is LineModule:
         del fields["id"]  # the reference service's, ignored
     assert {name for row in rows for name in row} == set(fields)
     assert optional == {name for name, field in fields.items() if not field.required}

@@ -30,6 +30,7 @@ KEPT = (
     "passwords",
     "sessions",
     "results",
+    "voided_sessions",
     "learner_totals",
     "learner_names",
     "course_totals",
@@ -68,6 +69,8 @@ def test_writes_each_line_whole_and_in_order(shell: Shell):
     assert done.returncode == 0
     for entry in given[4]["modulesStats"]:
         entry["wrongAnswers"] = None
+    given[4] |= {"endedBy": "learner", "activity": []}
+    given[5] |= {"endedBy": None, "activity": []}
     assert lines(done.stdout) == [given[1], given[0], given[3], given[2], given[5], given[4]]
     assert list(lines(done.stdout)[0]) == [
         "kind",
@@ -200,6 +203,7 @@ PARTS = st.none() | st.fixed_dictionaries(
         "answers": st.lists(TEXT, max_size=2),
         "isCompleted": st.booleans(),
         "score": st.integers(-(10**9), 10**9).map(lambda n: n / 1000),
+        "recordedAt": st.none() | st.integers(EARLIEST_MS, LATEST_MS).map(to_iso),
     },
 )
 MODULES = st.lists(
@@ -208,6 +212,11 @@ MODULES = st.lists(
     unique_by=lambda entry: entry["moduleName"],
 )
 TIMES = st.integers(EARLIEST_MS, LATEST_MS)
+
+
+ACTIVITY = st.lists(TIMES, max_size=6, unique=True).map(
+    lambda times: [tuple(map(to_iso, pair)) for pair in zip(*[iter(sorted(times))] * 2, strict=False)]
+)
 
 
 @st.composite
@@ -222,12 +231,21 @@ def sessions(draw: st.DrawFn) -> dict[str, Any]:
         sessionStart=to_iso(start),
         sessionEnd=to_iso(end) if is_end or draw(st.booleans()) else None,
         isEnd=is_end,
+        endedBy=draw(st.sampled_from(["learner", "timeout", "administrator", None])) if is_end else None,
+        activity=draw(st.none() | ACTIVITY),
+        idleSince=draw(st.none() | TIMES.map(to_iso)),
         modulesStats=draw(MODULES),
     )
 
 
+@st.composite
+def voided(draw: st.DrawFn) -> dict[str, Any]:
+    user_id, time = draw(st.sampled_from([ALICE_ID, CHARLIE_ID])), draw(TIMES)
+    return {"kind": "voided-session", "id": str(draw(st.uuids())), "userId": user_id, "voidedAt": to_iso(time)}
+
+
 @given(
-    st.lists(sessions(), max_size=8, unique_by=lambda line: line["id"]),
+    st.lists(sessions() | voided(), max_size=8, unique_by=lambda line: line["id"]),
     st.lists(TIMES, min_size=4, max_size=4),
 )
 @settings(max_examples=30 if engines.chosen == "sqlite" else 8, deadline=None)  # two databases each
@@ -239,7 +257,7 @@ def test_an_import_of_an_export_is_the_same(tmp_path_factory: pytest.TempPathFac
     for shell, file, other in zip(shells, files, reversed(files), strict=True):
         database = open_database(engine().url(shell.data))
         report = import_lines(database, file, skip_bad=False, now=0, progress=silently)
-        assert report.sessions.stored == len(given_sessions)
+        assert report.sessions.stored + report.voided.stored == len(given_sessions)
         export_lines(
             database, other if shell is shells[0] else file.with_name("again.jsonl"), overwrite=True, progress=silently
         )

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from seneca.common.json_decoding import decoder
 from seneca.errors import FieldError, InvalidInput
-from seneca.exchange.records import SessionLine, read
+from seneca.exchange.records import read
+from seneca.exchange.session_lines import SessionLine
 
 pytestmark = pytest.mark.no_database
 
@@ -18,7 +19,7 @@ TIMES = st.sampled_from(
     ["2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00,0001+00", "2026-02-30T00:00:00Z", "2025-12-31T23:59:59Z", "today"]
 )
 SCORES = st.sampled_from([0, 99, 0.5, 1_000_000, -1_000_001, 1_000_000.5, True, "5", None, []])
-PARTS = st.none() | st.just([]) | st.fixed_dictionaries({}, optional={"score": SCORES})
+PARTS = st.none() | st.just([]) | st.fixed_dictionaries({}, optional={"score": SCORES, "recordedAt": st.none() | TIMES})
 MODULES = st.fixed_dictionaries(
     {"moduleName": st.sampled_from(["A", " A", "B", "\u00e9", "e\u0301"])},
     optional={"adaptive": PARTS, "quiz": PARTS, "wrongAnswers": PARTS},
@@ -31,7 +32,12 @@ LINES = st.fixed_dictionaries(
         "sessionEnd": st.none() | TIMES,
         "isEnd": st.booleans(),
         "modulesStats": st.lists(MODULES, max_size=3),
-    }
+    },
+    optional={
+        "endedBy": st.sampled_from([None, "learner", "timeout", "administrator"]),
+        "activity": st.none() | st.lists(st.tuples(TIMES, TIMES), max_size=3),
+        "idleSince": st.none() | TIMES,
+    },
 )
 VALID = {"sessionStart": "2026-01-01T00:00:00.000Z", "sessionEnd": None, "isEnd": False, "modulesStats": []}
 
@@ -42,6 +48,12 @@ VALID = {"sessionStart": "2026-01-01T00:00:00.000Z", "sessionEnd": None, "isEnd"
 @example(VALID | {"isEnd": True, "sessionEnd": "2025-12-31T23:59:59Z"})
 @example(VALID | {"sessionEnd": "today"})
 @example(VALID | {"sessionStart": "today"})
+@example(VALID | {"endedBy": "learner"})
+@example(VALID | {"idleSince": "today"})
+@example(VALID | {"activity": [["2026-01-01T00:00:00Z", "2025-12-31T23:59:59Z"]]})
+@example(VALID | {"activity": [["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"]] * 2})
+@example(VALID | {"activity": [["today", "2026-01-01T00:00:00Z"]]})
+@example(VALID | {"modulesStats": [{"moduleName": "A", "quiz": {"recordedAt": "today"}}]})
 @example(VALID | {"modulesStats": [{"moduleName": "A"}, {"moduleName": " A"}]})
 @example(VALID | {"modulesStats": [{"moduleName": "A", "wrongAnswers": {"score": "5"}}]})
 def test_a_session_is_refused_for_exactly_the_errors_of_its_line(members: dict[str, Any]):

@@ -247,9 +247,12 @@ NAMES = ["a", "A", "b", "c", "b@example.org"]
 TIMES = ["2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"]
 MODULES = st.lists(
     st.builds(
-        lambda name, score: module(name, adaptive=None, quiz={"answers": [], "isCompleted": True, "score": score}),
+        lambda name, score, recorded_at: module(
+            name, adaptive=None, quiz={"answers": [], "isCompleted": True, "score": score} | recorded_at
+        ),
         st.sampled_from("VWXYZ"),
-        st.integers(-2, 2),
+        st.integers(-1, 1),
+        st.just({}) | st.sampled_from(TIMES).map(lambda time: {"recordedAt": time}),
     ),
     max_size=3,
     unique_by=lambda entry: entry["moduleName"],
@@ -276,7 +279,7 @@ USERS = st.builds(
     st.sampled_from([None, BCRYPT, ARGON2]),
 )
 SESSIONS = st.builds(
-    lambda ids, title, topic, start, end, modules: session(
+    lambda ids, title, topic, start, end, modules, ended_by, activity: session(
         id=ids[0],
         userId=ids[1],
         courseId=ids[2],
@@ -285,6 +288,8 @@ SESSIONS = st.builds(
         sessionStart=TIMES[start],
         isEnd=end is not None,
         sessionEnd=end,
+        endedBy=None if end is None else ended_by,
+        activity=activity,
         modulesStats=modules,
     ),
     st.tuples(st.sampled_from(IDS[2:]), st.sampled_from(IDS[:3]), st.sampled_from(IDS[:3])),
@@ -293,6 +298,8 @@ SESSIONS = st.builds(
     st.integers(0, 1),
     st.none() | st.just("2026-01-03T00:00:00.000Z"),
     MODULES,
+    st.sampled_from([None, "learner", "administrator"]),
+    st.sampled_from([None, [], [[TIMES[1], TIMES[1]]]]),
 )
 FILES = st.lists(st.one_of(COURSES, USERS, SESSIONS, SESSIONS), max_size=10)
 
@@ -364,12 +371,32 @@ class Model:
             same = there is not None and there["courseId"] == line["courseId"]
             line["courseTitle"] = there["courseTitle"] if same else course["courseTitle"]
         line["modulesStats"] = [entry | {"wrongAnswers": None} for entry in line["modulesStats"]]
-        if line == there:
+        is_same_end = there is not None and there["sessionEnd"] == line["sessionEnd"]
+        line["endedBy"] = line["endedBy"] or (there["endedBy"] if is_same_end else "learner" if line["isEnd"] else None)
+        if line["activity"] is None:
+            line["activity"] = there["activity"] if there else []
+        if there is not None:
+            line["modulesStats"] = [entry | {"quiz": self._quiz(entry, there)} for entry in line["modulesStats"]]
+        if line == {name: value for name, value in (there or {}).items() if name != "idleSince"}:
             return "skipped"
         if there is not None and not self.update:
             return None
+        if there is not None and there["isEnd"] and not line["isEnd"]:
+            line["idleSince"] = self.now
+        elif there is not None and "idleSince" in there:
+            line["idleSince"] = there["idleSince"]
         self.sessions[key] = line
         return "stored" if there is None else "updated"
+
+    def _quiz(self, entry: Line, there: Line) -> Line:
+        """The quiz of a line that may replace a session: a changed one without a time was recorded now."""
+        if "recordedAt" in entry["quiz"]:
+            return entry["quiz"]
+        for before in there["modulesStats"]:
+            quiz = {name: value for name, value in before["quiz"].items() if name != "recordedAt"}
+            if before["moduleName"] == entry["moduleName"] and quiz == entry["quiz"]:
+                return before["quiz"]
+        return entry["quiz"] | {"recordedAt": self.now}
 
     def lines(self) -> list[Line]:
         lines = [*self.courses.values(), *self.users.values(), *self.sessions.values()]

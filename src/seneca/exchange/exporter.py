@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from seneca import accounts, courses
 from seneca.common.atomic_file import atomic_write
@@ -19,7 +19,9 @@ from seneca.database import Database, Row, Transaction
 from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
-from seneca.sessions.rows import RESULT_COLUMNS, SESSION_COLUMNS, ResultRow, SessionRow
+from seneca.sessions import activity, voided
+from seneca.sessions.results import with_time
+from seneca.sessions.rows import RESULT_COLUMNS, SESSION_COLUMNS, EndedBy, ResultRow, SessionRow
 
 SESSIONS_PER_PROGRESS: Final = 1000  # between two progress reports
 GZIP_LEVEL: Final = 6
@@ -57,7 +59,16 @@ class ExportedSession(Struct, frozen=True, rename="camel", tag_field="kind", tag
     session_start: str
     session_end: str | None
     is_end: bool
+    ended_by: EndedBy | None
+    activity: list[tuple[str, str]]
     modules_stats: list[ExportedModule]
+    idle_since: str | UnsetType = UNSET
+
+
+class ExportedVoidedSession(voided.VoidedSession, frozen=True, tag_field="kind", tag="voided-session"):
+    """The line of the id of a session that an administrator deleted."""
+
+    user_id: str
 
 
 def export_lines(
@@ -121,7 +132,7 @@ def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], ob
 
 
 def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Progress) -> Report:
-    """Write courses, then accounts, then sessions."""
+    """Write courses, then accounts, voided ids and sessions."""
     report = Report()
     for course in export_courses(tx):
         write(_encoder.encode(course) + b"\n")
@@ -129,6 +140,9 @@ def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Pro
     for user in export_users(tx):
         write(_encoder.encode(user) + b"\n")
         report.users.stored += 1
+    for voided_session in export_voided(tx):
+        write(_encoder.encode(voided_session) + b"\n")
+        report.voided.stored += 1
     for session in export_sessions(tx):
         write(_encoder.encode(session) + b"\n")
         report.sessions.stored += 1
@@ -168,6 +182,19 @@ def export_users(tx: Transaction) -> Iterator[ExportedUser]:
         )
 
 
+VOIDED = """
+SELECT id, learner_id, voided_at FROM voided_sessions
+WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
+ORDER BY bucket, learner_id, id
+"""
+
+
+def export_voided(tx: Transaction) -> Iterator[ExportedVoidedSession]:
+    """The ids of the sessions that administrators deleted, ordered by key."""
+    for id_, learner_id, voided_at in tx.stream(VOIDED):
+        yield ExportedVoidedSession(id=id_, user_id=learner_id, voided_at=to_iso(voided_at))
+
+
 SESSIONS = f"""
 SELECT {SESSION_COLUMNS} FROM sessions
 WHERE learner_id NOT IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)
@@ -200,13 +227,21 @@ def export_sessions(tx: Transaction) -> Iterator[ExportedSession]:
             session_start=to_iso(row.started_at),
             session_end=None if row.ended_at is None else to_iso(row.ended_at),
             is_end=row.ended_at is not None,
+            ended_by=row.ended_by,
+            activity=activity.to_iso_pairs(activity.parse(row.activity)),
             modules_stats=modules,
+            idle_since=UNSET if row.idle_since == row.started_at else to_iso(row.idle_since),
         )
 
 
 def _to_module(result: ResultRow) -> ExportedModule:
-    return ExportedModule(result.module_name, _part(result.adaptive), _part(result.quiz), _part(result.wrong_answers))
+    return ExportedModule(
+        module_name=result.module_name,
+        adaptive=_part(result.adaptive, result.adaptive_at),
+        quiz=_part(result.quiz, result.quiz_at),
+        wrong_answers=_part(result.wrong_answers, result.wrong_answers_at),
+    )
 
 
-def _part(text: str | None) -> Raw:
-    return Raw(b"null" if text is None else text.encode())
+def _part(text: str | None, recorded_at: int | None) -> Raw:
+    return Raw(b"null") if text is None else with_time(text, recorded_at)

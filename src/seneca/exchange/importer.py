@@ -21,9 +21,11 @@ from seneca.exchange.accounts_and_courses import CREATE_IMPORTED, DROP_IMPORTED,
 from seneca.exchange.file_format import BYTE_ORDER_MARK, HEAD_BYTES, check_format
 from seneca.exchange.name_limit import CourseNameLimit
 from seneca.exchange.records import CourseRecord, UserRecord, read
+from seneca.exchange.references import read_courses
 from seneca.exchange.report import Report
-from seneca.exchange.session_batches import Batch, read_batches, read_courses
+from seneca.exchange.session_batches import Batch, read_batches
 from seneca.exchange.spool import Spool
+from seneca.exchange.voided_batches import store_voided
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # 4 MiB of results with every character escaped
 SKIP_BYTES: Final = 64 * 1024  # per read of the rest of a line that is too long
@@ -209,6 +211,7 @@ class Import:
         self._tx.execute(CREATE_IMPORTED)
         with self._tx.pipeline():
             self._store_courses_and_accounts()
+            store_voided(self._tx, self._spool.voided(), self._report, update=self._update)
         with self._tx.bulk_load(TABLES, INDEXES) if is_bulk_load else nullcontext():
             self._store_sessions()
         self._tx.execute(DROP_IMPORTED)
@@ -258,6 +261,8 @@ class Import:
             while batch := next_batch.result():
                 next_batch = reader.submit(next, batches, None)
                 bucket, sessions = batch
-                Batch(self._tx, courses, bucket, self._report, name_limit, update=self._update).store(sessions)
+                Batch(self._tx, courses, bucket, self._report, name_limit, update=self._update, now=self._now).store(
+                    sessions
+                )
                 done += len(sessions)
                 self._progress("storing", done, self._spool.added)

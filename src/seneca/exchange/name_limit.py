@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from seneca.database import Transaction
-from seneca.exchange.records import SessionRecord
+from seneca.exchange.session_lines import SessionRecord
 from seneca.stats import course_names
 from seneca.stats.course_names import MAX_NAMES
 

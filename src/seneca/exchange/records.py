@@ -1,28 +1,33 @@
-"""The lines of an imported file, their validation, and the records that are made of them.
+"""The lines of an imported file, their validation, and the records that are made of them (sessions: ``session_lines``).
 
 Nothing here uses the database: ``account_batches``, ``accounts_and_courses`` and ``session_batches`` compare records with it.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Final, cast
+from typing import Final, cast
 
 import msgspec
-from msgspec import Meta, Struct, UnsetType
+from msgspec import Struct
 
 from seneca import accounts, courses
 from seneca.accounts import Role
 from seneca.auth import passwords
 from seneca.common import text_types
-from seneca.common.ids import bucket_of
 from seneca.common.json_decoding import check, check_text, decode_types
-from seneca.common.text_types import Email, Id, Line, Name, Title, Username
+from seneca.common.text_types import Email, Id, Line, Title, Username
 from seneca.common.times import from_iso
 from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
-from seneca.sessions import activity
-from seneca.sessions.results import ModuleUpdate, parse_results, result_errors
-from seneca.sessions.rows import ResultRow, SessionRow
-from seneca.sessions.state import MAX_MODULES, check_limits
+from seneca.exchange.session_lines import (
+    SessionLine,
+    SessionRecord,
+    VoidedSessionLine,
+    VoidedSessionRecord,
+    time_rule,
+    to_record,
+    to_voided_record,
+)
+from seneca.sessions.state import check_limits
 
 MAX_TOPICS_BYTES: Final = 1024 * 1024  # of a course; a course that was created over HTTP has no more
 
@@ -52,7 +57,7 @@ class CourseLine(
     def find_errors(self) -> Iterator[FieldError]:
         """Validate what the types do not."""
         yield from courses.repeated_names(self.topics_and_modules)
-        if rule := _time_rule(self.created_at):
+        if rule := time_rule(self.created_at):
             yield FieldError("createdAt", rule)
 
 
@@ -81,63 +86,8 @@ class UserLine(
                 passwords.check_hash(self.password_hash)
             except ValueError as error:
                 yield FieldError("passwordHash", str(error))
-        if rule := _time_rule(self.created_at):
+        if rule := time_rule(self.created_at):
             yield FieldError("createdAt", rule)
-
-
-class SessionLine(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    rename="camel",
-    tag_field="kind",
-    tag="session",
-    gc=False,
-):
-    """The line of a session with its results."""
-
-    id: Id
-    user_id: Id
-    course_id: Id
-    topic: Name
-    session_start: str
-    is_end: bool
-    modules_stats: Annotated[list[ModuleUpdate], Meta(max_length=MAX_MODULES)]
-    session_end: str | None = None
-    course_title: Title | None = None
-
-    def __post_init__(self) -> None:
-        """Normalise the names."""
-        text_types.normalise_member(self, "topic", "topic")
-        text_types.normalise_member(self, "course_title", "courseTitle")
-
-    def find_errors(self) -> Iterator[FieldError]:
-        """Validate what the types do not."""
-        start_rule, end_rule = _time_rule(self.session_start), _time_rule(self.session_end)
-        if start_rule:
-            yield FieldError("sessionStart", start_rule)
-        if end_rule:
-            yield FieldError("sessionEnd", end_rule)
-        elif self.is_end is True and not start_rule:
-            if self.session_end is None:
-                yield FieldError("sessionEnd", "is required when isEnd is true")
-            elif (
-                isinstance(self.session_start, str)
-                and isinstance(self.session_end, str)
-                and from_iso(self.session_end) < from_iso(self.session_start)
-            ):
-                yield FieldError("sessionEnd", "must not be before sessionStart")
-        yield from result_errors(self.modules_stats, "modulesStats")
-
-
-def _time_rule(text: str | UnsetType | None) -> str | None:
-    """Return the rule that a time breaks, if any. What is not text has another error, or none."""
-    if isinstance(text, str):
-        try:
-            from_iso(text)
-        except ValueError as error:
-            return str(error)
-    return None
 
 
 # -- records, ready to be stored ------------------------------------------------------------------------
@@ -164,16 +114,9 @@ class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
     created_at: int | None
 
 
-class SessionRecord(Struct, frozen=True, array_like=True, tag="s", gc=False):
-    """A session to store, and its results. The row's title is empty if the line has none."""
-
-    number: int
-    row: SessionRow
-    results: list[ResultRow]
-
-
-Record = CourseRecord | UserRecord | SessionRecord
-LINE: Final = cast("type[CourseLine | UserLine | SessionLine]", CourseLine | UserLine | SessionLine)
+Record = CourseRecord | UserRecord | SessionRecord | VoidedSessionRecord
+AnyLine = CourseLine | UserLine | SessionLine | VoidedSessionLine
+LINE: Final = cast("type[AnyLine]", AnyLine)
 
 
 def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
@@ -195,6 +138,8 @@ def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
     if isinstance(line, SessionLine):
         return _read_session(line, raw, number, buckets, idle_ms)
     check(line, raw, LINE)
+    if isinstance(line, VoidedSessionLine):
+        return to_voided_record(line, number, buckets)
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -220,42 +165,13 @@ def _user(line: UserLine, number: int) -> UserRecord:
 def _read_session(line: SessionLine, raw: bytes, number: int, buckets: int, idle_ms: int) -> SessionRecord:
     """Convert a line first, because nearly all lines are valid: errors are looked for only if that fails."""
     try:
-        record = _session(line, number, buckets, idle_ms)
+        record = to_record(line, number, buckets, idle_ms)
     except ValueError:
         check(line, raw, LINE)
         raise
     check_text(raw, LINE)
     check_limits(record.row.results, record.row.bytes)
     return record
-
-
-def _session(line: SessionLine, number: int, buckets: int, idle_ms: int) -> SessionRecord:
-    """Convert a line. Raises ValueError if ``find_errors`` finds an error."""
-    started_at, ended_at = from_iso(line.session_start), _time(line.session_end)
-    if not line.is_end:
-        ended_at = None
-    elif ended_at is None or ended_at < started_at:
-        raise ValueError("has no end, or ends before it starts")
-    learner_id = line.user_id.lower()
-    results = parse_results(line.modules_stats)
-    row = SessionRow(
-        bucket=bucket_of(learner_id, buckets),
-        learner_id=learner_id,
-        id=line.id.lower(),
-        course_id=line.course_id.lower(),
-        course_title=line.course_title or "",
-        topic=line.topic,
-        started_at=started_at,
-        ended_at=ended_at,
-        ended_by=None if ended_at is None else "learner",
-        idle_since=started_at,
-        activity=None,
-        active_milliseconds=activity.active_ms(started_at, ended_at, (), idle_ms),
-        results=len(results),
-        points=sum([result.points for result in results]),
-        bytes=sum([result.bytes for result in results]),
-    )
-    return SessionRecord(number, row, results)
 
 
 def _time(text: str | None) -> int | None:

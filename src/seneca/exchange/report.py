@@ -39,13 +39,14 @@ class Report(Struct):
     courses: Count = msgspec.field(default_factory=Count)
     users: Count = msgspec.field(default_factory=Count)
     sessions: Count = msgspec.field(default_factory=Count)
+    voided: Count = msgspec.field(default_factory=Count)
     bad: int = 0
     bad_lines: list[BadLine] = msgspec.field(default_factory=list)
 
     @property
     def good(self) -> int:
         """The number of lines that were stored, updated or skipped."""
-        counts = (self.courses, self.users, self.sessions)
+        counts = (self.courses, self.users, self.sessions, self.voided)
         return sum(count.stored + count.updated + count.skipped for count in counts)
 
     def reject(self, number: int, reason: str) -> None:

@@ -11,30 +11,29 @@ from seneca.database import Transaction, Values
 from seneca.errors import InvalidInput
 from seneca.exchange.accounts_and_courses import difference_error
 from seneca.exchange.name_limit import CourseNameLimit
-from seneca.exchange.records import SessionRecord
+from seneca.exchange.references import BatchReferences, Courses
 from seneca.exchange.report import Report
+from seneca.exchange.session_lines import SessionRecord
 from seneca.exchange.spool import Spool
 from seneca.exchange.stored_sessions import (
     Key,
     find_differences,
     key_of,
     params_by_learner,
-    read_module_names,
+    read_results,
     read_sessions,
+    replace_stored,
 )
 from seneca.sessions import deletion
-from seneca.sessions.rows import INSERT_RESULT, INSERT_SESSION, SessionRow
+from seneca.sessions.rows import INSERT_RESULT, INSERT_SESSION, ResultRow, SessionRow
 from seneca.stats import totals
 from seneca.stats.totals import MAX_LEARNER_NAMES, LearnerCourse
 from seneca.stats.totals_batch import TotalsBatch
 
 MAX_SESSIONS_PER_BATCH: Final = 4000
 MAX_BYTES_PER_BATCH: Final = 4 * 1024 * 1024
+MAX_STORED_BYTES: Final = 16 * 1024 * 1024  # of the stored results that are replaced at a time
 RESULT_OVERHEAD_BYTES: Final = 500  # approximate memory of a result without its text
-
-ACCOUNT_IDS = "SELECT id FROM accounts WHERE erased_at IS NULL AND id IN (:values)"
-LINE_NUMBERS = "SELECT id, number FROM imported_accounts WHERE id IN (:values)"
-COURSES = "SELECT id, title FROM courses"
 
 
 def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
@@ -53,31 +52,17 @@ def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
         yield bucket, list(batch.values())
 
 
-Courses = dict[str, tuple[int, str]]
-"""The line number (0: already stored) and the title of each course, by id."""
-
-
-def read_courses(tx: Transaction, numbers: Mapping[str, int]) -> Courses:
-    """Read every course; there are few of them.
-
-    Args:
-        tx: the transaction.
-        numbers: the line numbers of the courses that this import creates.
-
-    """
-    return {id_: (numbers.get(id_, 0), title) for id_, title in tx.fetch_all(COURSES)}
-
-
 class Batch:
     """Stores a batch of sessions of one bucket's learners.
 
     Args:
-        tx: the transaction, in which courses and accounts are already stored.
+        tx: the transaction, in which courses, accounts and voided ids are already stored.
         courses: every course.
         bucket: the bucket of the learners.
         report: counts each session, or rejects it.
         update: whether a line that differs from the stored session replaces it.
         name_limit: enforces the limit on the module names of each course.
+        now: the time of the import, in milliseconds since 1970.
 
     """
 
@@ -90,7 +75,9 @@ class Batch:
         name_limit: CourseNameLimit,
         *,
         update: bool,
+        now: int,
     ) -> None:
+        self._now = now
         self._tx = tx
         self._courses = courses
         self._bucket = bucket
@@ -114,12 +101,13 @@ class Batch:
             self._write(part, replaced, references)
 
     def _write(
-        self, sessions: list[SessionRecord], stored: Mapping[Key, SessionRow], references: "BatchReferences"
+        self, sessions: list[SessionRecord], stored: Mapping[Key, SessionRow], references: BatchReferences
     ) -> None:
         """Write sessions, each of which is new or replaces a stored one."""
-        names = read_module_names(
-            self._tx, self._bucket, [key for session in sessions if (key := key_of(session.row)) in stored]
-        )
+        keys = [key for session in sessions if (key := key_of(session.row)) in stored]
+        stored_results = read_results(self._tx, self._bucket, keys)
+        names = {key: [result.module_name for result in results] for key, results in stored_results.items()}
+        sessions = [self._complete(session, stored, stored_results) for session in sessions]
         sessions = self._enforce_learner_limit(sessions, stored, names, references)
         sessions = self._name_limit.enforce(sessions, self._report.reject)
         sessions.sort(key=lambda session: key_of(session.row))  # the tables' order: twice as fast
@@ -131,14 +119,13 @@ class Batch:
             for params in params_by_learner(self._bucket, replaced):
                 self._tx.execute_later(deletion.DELETE_RESULTS, **params)
                 self._tx.execute_later(deletion.DELETE_SESSIONS, **params)
-        rows = [self._with_title(session.row, stored.get(key_of(session.row))) for session in sessions]
-        self._tx.copy_rows(INSERT_SESSION, map(astuple, rows))
+        self._tx.copy_rows(INSERT_SESSION, (astuple(session.row) for session in sessions))
         self._tx.copy_rows(INSERT_RESULT, (row for session in sessions for row in self._result_rows(session, batch)))
         self._name_limit.add(batch.write(self._tx))
         self._report.sessions.stored += len(sessions) - len(replaced)
         self._report.sessions.updated += len(replaced)
 
-    def _check_references(self, sessions: list[SessionRecord], references: "BatchReferences") -> list[SessionRecord]:
+    def _check_references(self, sessions: list[SessionRecord], references: BatchReferences) -> list[SessionRecord]:
         """Return the sessions whose references are valid, and reject the others."""
         valid = []
         for session in sessions:
@@ -154,7 +141,7 @@ class Batch:
         sessions: list[SessionRecord],
         stored: Mapping[Key, SessionRow],
         names: Mapping[Key, Sequence[str]],
-        references: "BatchReferences",
+        references: BatchReferences,
     ) -> list[SessionRecord]:
         """Return the sessions that keep their learner within the limit on module names in a course, and reject the others."""
         new: defaultdict[LearnerCourse, set[str]] = defaultdict(set)
@@ -193,13 +180,19 @@ class Batch:
         results.update(names)
         return True
 
-    def _with_title(self, row: SessionRow, stored: SessionRow | None) -> SessionRow:
-        """The row with a title. If the line has none, a stored session of the same course keeps its title."""
-        if row.course_title:
-            return row
-        if stored is not None and stored.course_id == row.course_id:
-            return replace(row, course_title=stored.course_title)
-        return replace(row, course_title=self._courses[row.course_id][1])
+    def _complete(
+        self,
+        session: SessionRecord,
+        stored: Mapping[Key, SessionRow],
+        stored_results: Mapping[Key, Sequence[ResultRow]],
+    ) -> SessionRecord:
+        """The record with all that its line omits."""
+        key = key_of(session.row)
+        if key in stored:
+            session = replace_stored(session, stored[key], stored_results[key], self._now, self._tx.idle_ms)
+        if session.row.course_title:
+            return session
+        return replace(session, row=replace(session.row, course_title=self._courses[session.row.course_id][1]))
 
     def _result_rows(self, session: SessionRecord, batch: TotalsBatch) -> Iterator[Values]:
         """Add the session to the totals, and return the values of ``INSERT_RESULT``.
@@ -215,57 +208,16 @@ class Batch:
 def split_by_results(
     sessions: Sequence[SessionRecord], stored: Mapping[Key, SessionRow]
 ) -> Iterator[list[SessionRecord]]:
-    """Split sessions so that the module names of the stored sessions that they replace take bounded memory."""
+    """Split sessions so that the results of the stored sessions that they replace take bounded memory."""
     part: list[SessionRecord] = []
-    results = 0
+    size = 0
     for session in sessions:
         row = stored.get(key_of(session.row))
-        results += row.results if row else 0
-        if part and results > deletion.MAX_RESULTS_PER_BATCH:
+        row_size = row.bytes + RESULT_OVERHEAD_BYTES * row.results if row else 0
+        size += row_size
+        if part and size > MAX_STORED_BYTES:
             yield part
-            part, results = [], row.results if row else 0
+            part, size = [], row_size
         part.append(session)
     if part:
         yield part
-
-
-class BatchReferences:
-    """The accounts, courses and name counts to which a batch's sessions refer, read in one round trip.
-
-    Args:
-        tx: the transaction.
-        courses: every course.
-        bucket: the bucket of the sessions.
-        sessions: the batch.
-
-    """
-
-    def __init__(self, tx: Transaction, courses: Courses, bucket: int, sessions: Sequence[SessionRecord]) -> None:
-        learners = list({session.row.learner_id for session in sessions})
-        with tx.pipeline():
-            pending = (
-                tx.send(ACCOUNT_IDS, values=learners),
-                tx.send(LINE_NUMBERS, values=learners),
-                totals.send_name_counts(tx, bucket, learners),
-            )
-            accounts, numbers, name_counts = (result.fetchall() for result in pending)
-        self._learners = dict.fromkeys((row[0] for row in accounts), 0) | dict(numbers)
-        self.courses = courses
-        self.names: Counter[Key] = Counter({(learner, course): names for learner, course, names in name_counts})
-        """Upper bounds of the numbers of module names with results, by learner and course."""
-        self.learners_with_sessions = {learner for learner, _ in self.names}
-        """Every learner with a session has totals."""
-
-    def check(self, session: SessionRecord) -> None:
-        """Check that the learner and the course of a session exist, on an earlier line if in the file. Raises InvalidInput."""
-        learner_line, course = self._learners.get(session.row.learner_id), self.courses.get(session.row.course_id)
-        if learner_line is None:
-            raise InvalidInput.field("userId", "does not exist")
-        if course is None:
-            raise InvalidInput.field("courseId", "does not exist")
-        if learner_line > session.number:
-            raise InvalidInput.field("userId", f"is on a later line, {learner_line:,}")
-        if course[0] > session.number:
-            raise InvalidInput.field("courseId", f"is on a later line, {course[0]:,}")
-        if session.row.id in self.courses:
-            raise InvalidInput.field("id", "is in use by a course")

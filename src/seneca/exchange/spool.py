@@ -3,22 +3,26 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Literal, cast
 
 import msgspec
 
 from seneca.errors import CommandError
-from seneca.exchange.records import CourseRecord, Record, SessionRecord, UserRecord
+from seneca.exchange.records import CourseRecord, Record, UserRecord
+from seneca.exchange.session_lines import SessionRecord, VoidedSessionRecord
 
 BUFFER_BYTES: Final = 32 * 1024  # for each bucket
 LENGTH_BYTES: Final = 4
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(CourseRecord | UserRecord | SessionRecord)
+_decoder = msgspec.msgpack.Decoder(CourseRecord | UserRecord | SessionRecord | VoidedSessionRecord)
+
+FileKey = int | Literal["accounts", "voided"]
+"""What a file holds: the sessions of a bucket, the courses and accounts, or the voided ids."""
 
 
 class Spool:
-    """Courses and accounts in insertion order, and the sessions of each bucket in insertion order.
+    """Courses and accounts, voided ids, and the sessions of each bucket, each in insertion order.
 
     Sessions that are stored by bucket touch a small part of each table at a time, which fits into the database's cache.
     The files have no names and are readable by their owner only; ``TMPDIR`` is their directory.
@@ -29,36 +33,44 @@ class Spool:
         self.sessions = 0
         self.course_ids: list[str] = []
         self.buckets = buckets
-        self._files: dict[int | None, BinaryIO] = {}
+        self._files: dict[FileKey, BinaryIO] = {}
 
     def add(self, record: Record) -> None:
         """Add a record. Raises CommandError if the disk is full."""
-        bucket = record.row.bucket if isinstance(record, SessionRecord) else None
+        key: FileKey = "accounts"
+        if isinstance(record, SessionRecord):
+            key = record.row.bucket
+            self.sessions += 1
+        elif isinstance(record, VoidedSessionRecord):
+            key = "voided"
         raw = _encoder.encode(record)
         try:
-            if bucket not in self._files:
+            if key not in self._files:
                 file = TemporaryFile(buffering=BUFFER_BYTES, prefix="seneca-")  # noqa: SIM115 - ``close`` closes it
-                self._files[bucket] = cast("BinaryIO", file)
-            self._files[bucket].write(len(raw).to_bytes(LENGTH_BYTES) + raw)
+                self._files[key] = cast("BinaryIO", file)
+            self._files[key].write(len(raw).to_bytes(LENGTH_BYTES) + raw)
         except OSError as error:
             raise _disk_error(error) from error
         self.added += 1
         if isinstance(record, CourseRecord):
             self.course_ids.append(record.id)
-        self.sessions += bucket is not None
 
     def courses_and_accounts(self) -> Iterator[CourseRecord | UserRecord]:
         """Iterate over the courses and accounts. Raises CommandError."""
-        return cast("Iterator[CourseRecord | UserRecord]", self._read(None))
+        return cast("Iterator[CourseRecord | UserRecord]", self._read("accounts"))
+
+    def voided(self) -> Iterator[VoidedSessionRecord]:
+        """Iterate over the voided ids. Raises CommandError."""
+        return cast("Iterator[VoidedSessionRecord]", self._read("voided"))
 
     def by_bucket(self) -> Iterator[tuple[int, Iterator[SessionRecord]]]:
         """Iterate over the buckets that have sessions, each with its sessions. Raises CommandError."""
-        for bucket in sorted(bucket for bucket in self._files if bucket is not None):
+        for bucket in sorted(key for key in self._files if isinstance(key, int)):
             yield bucket, cast("Iterator[SessionRecord]", self._read(bucket))
 
-    def _read(self, bucket: int | None) -> Iterator[Record]:
-        if bucket in self._files:
-            file = self._files[bucket]
+    def _read(self, key: FileKey) -> Iterator[Record]:
+        if key in self._files:
+            file = self._files[key]
             try:
                 file.seek(0)  # flushes the buffer
                 while head := file.read(LENGTH_BYTES):

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from seneca.common.times import to_iso
 from seneca.errors import SessionFull
 
 MAX_INTERVALS: Final = 500
@@ -34,6 +35,11 @@ def parse(text: str | None) -> Intervals:
 def to_text(intervals: Intervals) -> str | None:
     """Make the text to store: JSON, or None if there are no intervals."""
     return msgspec.json.encode(intervals).decode() if intervals else None
+
+
+def to_iso_pairs(intervals: Intervals) -> list[tuple[str, str]]:
+    """Write intervals as pairs of ISO 8601 times."""
+    return [(to_iso(first), to_iso(last)) for first, last in intervals]
 
 
 def add_events(intervals: Intervals, times: Iterable[int], idle_ms: int) -> Intervals:

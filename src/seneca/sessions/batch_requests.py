@@ -12,7 +12,7 @@ from seneca.errors import ApiError, FieldError
 from seneca.sessions.batch import BatchItem
 from seneca.sessions.device_times import DeviceTimes, time_errors
 from seneca.sessions.requests import OptionalTime, recorded_results
-from seneca.sessions.results import MAX_MODULES_PER_UPDATE, ModuleUpdate, result_errors
+from seneca.sessions.results import MAX_MODULES_PER_UPDATE, ModuleUpdate, update_errors
 
 MAX_ITEMS: Final = 500
 
@@ -39,7 +39,7 @@ class BatchSession(Struct, frozen=True, forbid_unknown_fields=True, rename="came
         """Check for repeated names, for scores out of range, and the times."""
         yield from time_errors(self.session_start, "sessionStart")
         yield from time_errors(self.session_end, "sessionEnd")
-        yield from result_errors(self.module_stats, "moduleStats")
+        yield from update_errors(self.module_stats, "moduleStats")
 
 
 class SessionBatch(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

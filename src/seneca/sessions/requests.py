@@ -8,7 +8,7 @@ from seneca.common import text_types
 from seneca.common.text_types import Id, Name
 from seneca.errors import FieldError
 from seneca.sessions.device_times import DeviceTime, DeviceTimes, time_errors
-from seneca.sessions.results import ModuleUpdate, ModuleUpdates, parse_results, result_errors
+from seneca.sessions.results import ModuleUpdate, ModuleUpdates, parse_results, update_errors
 from seneca.sessions.rows import RecordedResult
 
 OptionalTime = DeviceTime | UnsetType | None
@@ -49,7 +49,7 @@ class UpdateSession(Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     def find_errors(self) -> Iterator[FieldError]:
         """Check for repeated names, for scores out of range, and the times."""
-        yield from result_errors(self.module_stats, "moduleStats")
+        yield from update_errors(self.module_stats, "moduleStats")
         yield from time_errors(self.recorded_at, "recordedAt")
         yield from time_errors(self.sent_at, "sentAt")
 
@@ -110,7 +110,7 @@ def recorded_results(
     """Convert modules to results with their times.
 
     Args:
-        modules: modules without errors (see ``result_errors``).
+        modules: modules without errors (see ``update_errors``).
         times: converts the modules' own times; the caller checks it.
         default: the time of modules without one.
         field: the name of the member that holds the modules, for errors.

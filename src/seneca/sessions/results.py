@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from seneca.common import scores, text_types
 from seneca.common.text_types import Answer, Name
+from seneca.common.times import to_iso
 from seneca.errors import FieldError
 from seneca.sessions.device_times import DeviceTime, time_errors
 from seneca.sessions.rows import ResultRow
@@ -42,8 +43,8 @@ SentPart = Part | Annotated[list[Any], Meta(max_length=0)] | None
 """A part in a request. ``null`` and ``[]`` mean that it is omitted."""
 
 
-class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
-    """New results of one module. Omitted parts stay unchanged."""
+class SentModule(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
+    """Results of one module, in a request or on a line of an import."""
 
     module_name: Name
     adaptive: SentPart = None
@@ -51,11 +52,16 @@ class ModuleUpdate(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     wrong_answers: SentPart = None
     id: str | int | None = None
     """Ignored: clients of the reference service send it."""
-    recorded_at: DeviceTime | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         """Normalise the name."""
         text_types.normalise_member(self, "module_name", "moduleName")
+
+
+class ModuleUpdate(SentModule, frozen=True):
+    """New results of one module. Omitted parts stay unchanged."""
+
+    recorded_at: DeviceTime | UnsetType | None = UNSET
 
 
 ModuleUpdates = Annotated[
@@ -95,8 +101,20 @@ def _part_to_response(part: str | None) -> Raw:
     return EMPTY_PART if part is None else Raw(part.encode())
 
 
-def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
-    """Check modules for repeated names, scores out of range and malformed times, skipping what is UNSET.
+def with_time(part: str, recorded_at: int | None) -> Raw:
+    """Make the JSON of a part with the member ``recordedAt``, if the time is known.
+
+    Args:
+        part: the part as stored.
+        recorded_at: when it was recorded, in milliseconds since 1970.
+
+    """
+    text = part if recorded_at is None else f'{part[:-1]},"recordedAt":"{to_iso(recorded_at)}"}}'
+    return Raw(text.encode())
+
+
+def result_errors(modules: Sequence[SentModule | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
+    """Check modules for repeated names and scores out of range, skipping what is UNSET.
 
     Args:
         modules: the decoded list.
@@ -118,7 +136,14 @@ def result_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field
         ):
             if isinstance(part, Part) and (rule := _score_rule(part.score)):
                 yield FieldError(f"{field}[{index}].{name}.score", rule)
-        yield from time_errors(module.recorded_at, f"{field}[{index}].recordedAt")
+
+
+def update_errors(modules: Sequence[ModuleUpdate | UnsetType] | UnsetType, field: str) -> Iterator[FieldError]:
+    """As ``result_errors``, of modules in a request; also finds malformed times."""
+    yield from result_errors(modules, field)
+    for index, module in enumerate([] if modules is UNSET else modules):
+        if module is not UNSET:
+            yield from time_errors(module.recorded_at, f"{field}[{index}].recordedAt")
 
 
 def _score_rule(score: object) -> str | None:
@@ -133,15 +158,15 @@ def _score_rule(score: object) -> str | None:
     return None
 
 
-def parse_results(modules: Sequence[ModuleUpdate]) -> list[ResultRow]:
+def parse_results(modules: Sequence[SentModule]) -> list[ResultRow]:
     """Convert modules to rows. Positions count from 0. Raises ValueError if ``result_errors`` finds an error in names or scores."""
     if len({module.module_name for module in modules}) < len(modules):
         raise ValueError("module names must differ")
     results: list[ResultRow] = []
     for index, module in enumerate(modules):
-        adaptive, adaptive_score = _parse_part(module.adaptive)
-        quiz, quiz_score = _parse_part(module.quiz)
-        wrong_answers, _ = _parse_part(module.wrong_answers)
+        adaptive, adaptive_score = parse_part(module.adaptive)
+        quiz, quiz_score = parse_part(module.quiz)
+        wrong_answers, _ = parse_part(module.wrong_answers)
         results.append(
             ResultRow(
                 module_name=module.module_name,
@@ -156,7 +181,7 @@ def parse_results(modules: Sequence[ModuleUpdate]) -> list[ResultRow]:
     return results
 
 
-def _parse_part(part: SentPart) -> tuple[str | None, int | None]:
+def parse_part(part: SentPart) -> tuple[str | None, int | None]:
     """Return a part's JSON and its score in thousandths, both None if it is omitted."""
     if not isinstance(part, Part):
         return None, None
