@@ -27,6 +27,18 @@ def exported(person: Person) -> dict[str, Any]:
     return dict(answer.json())
 
 
+def as_listed(session: dict[str, Any]) -> dict[str, Any]:
+    """A session of an export as lists show it."""
+    modules = [
+        {
+            name: {key: value for key, value in part.items() if key != "recordedAt"} if isinstance(part, dict) else part
+            for name, part in module.items()
+        }
+        for module in session["modulesStats"]
+    ]
+    return {key: value for key, value in session.items() if key != "activity"} | {"modulesStats": modules}
+
+
 def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, course):
     again = sign_in(client, alice.username)
     for number in range(3):
@@ -50,14 +62,24 @@ def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, 
     assert abs(from_iso(quota["startedAt"]) - before) < 60_000
     assert found["audit"] == []
     assert found["statistics"] == alice.get("/stats/user").json()
-    assert found["sessions"] == [entry for page in pages(alice, "/stats/user/sessions") for entry in page]
+    assert [as_listed(entry) for entry in found["sessions"]] == [
+        entry for page in pages(alice, "/stats/user/sessions") for entry in page
+    ]
     assert len(found["sessions"]) == 4
+    for entry in found["sessions"][:3]:
+        [first, _] = entry["modulesStats"]
+        assert entry["activity"] == [[first["quiz"]["recordedAt"]] * 2]
+        assert entry["sessionStart"] <= first["adaptive"]["recordedAt"] <= entry["sessionEnd"]
+        assert "recordedAt" not in first["wrongAnswers"]
+    assert found["sessions"][3]["activity"] == []
+    assert found["voidedSessions"] == []
     assert set(found) == {
         *(
             "exportedAt",
             "account",
             "hasPassword",
             "signIns",
+            "voidedSessions",
             "addresses",
             "hourlyQuota",
             "audit",

@@ -39,7 +39,7 @@ COURSE_CHANGE = {"qualification": "GCSE (Higher)"}
 
 START_SESSION = {"courseIdentifier": "Mathematics - GCSE", "topic": "Number"}
 START_SESSION_RESPONSE = {"message": "Session started created successfully", "sessionId": _SESSION_ID}
-_RESULT = {
+_RESULT: dict[str, Any] = {
     "moduleName": "Integers",
     "adaptive": {
         "answers": ["A", "B", "C", "A", "D"],
@@ -88,6 +88,21 @@ SESSION = {
     "isEnd": True,
     "sessionPoints": 152.5,
     "modulesStats": UPDATE_SESSION_RESPONSE["updatedModulesStats"],
+    "lastActivityAt": "2025-02-23T12:30:00.000Z",
+    "activeMinutes": 42,
+    "endedBy": "learner",
+}
+_RECORDED_SESSION = {
+    **SESSION,
+    "modulesStats": [
+        {
+            "moduleName": "Integers",
+            "adaptive": {**_RESULT["adaptive"], "recordedAt": "2025-02-23T10:20:00.000Z"},
+            "quiz": {**_RESULT["quiz"], "recordedAt": "2025-02-23T10:37:00.000Z"},
+            "wrongAnswers": _EMPTY_PART,
+        }
+    ],
+    "activity": [["2025-02-23T10:02:00.000Z", "2025-02-23T10:37:00.000Z"]],
 }
 
 STATISTICS = {
@@ -121,5 +136,6 @@ DATA_EXPORT = {
     "hourlyQuota": {"startedAt": "2025-02-28T16:00:05.000Z", "writes": 200, "bytes": 2684354},
     "audit": [AUDIT_ENTRY],
     "statistics": STATISTICS,
-    "sessions": [SESSION],
+    "voidedSessions": [{"id": "0190a000-0000-7000-8000-000000000009", "voidedAt": "2025-02-26T09:00:00.000Z"}],
+    "sessions": [_RECORDED_SESSION],
 }

@@ -124,6 +124,15 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
+def _with_recorded_at(part: dict[str, Any]) -> dict[str, Any]:
+    recorded_at = {"type": "string", "format": "date-time", "description": "Missing if the time is not known."}
+    return part | {
+        "title": "RecordedPart",
+        "description": "A part, and when it was recorded.",
+        "properties": part["properties"] | {"recordedAt": recorded_at},
+    }
+
+
 def _refine_schemas(components: dict[str, Any]) -> None:
     """Correct the schemas where the Python types are too general: stored JSON is inserted unparsed, and exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
@@ -133,6 +142,8 @@ def _refine_schemas(components: dict[str, Any]) -> None:
     part = {"$ref": SCHEMAS.format(name="Part")}
     for name in ("adaptive", "quiz", "wrongAnswers"):
         components["ModuleResult"]["properties"][name] = part
+        components["RecordedModule"]["properties"][name] = {"$ref": SCHEMAS.format(name="RecordedPart")}
+    components["RecordedPart"] = _with_recorded_at(components["Part"])
     for schema in components.values():
         if "description" in schema:  # a docstring
             schema["description"] = inspect.cleandoc(schema["description"])

@@ -1,10 +1,11 @@
 """Export all data about one account as a JSON document."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
+from msgspec.structs import asdict
 
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
@@ -14,10 +15,13 @@ from seneca.auth.authorisation import authorise
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
 from seneca.database import Transaction
-from seneca.sessions import learner_quotas
+from seneca.sessions import activity, learner_quotas, queries, voided
 from seneca.sessions import lists as session_lists
 from seneca.sessions.learner_quotas import Quota
 from seneca.sessions.queries import Session
+from seneca.sessions.results import EMPTY_PART, ModuleResult, with_time
+from seneca.sessions.rows import ResultRow, SessionRow
+from seneca.sessions.voided import VoidedSession
 from seneca.stats import queries as statistics_queries
 from seneca.stats.queries import Statistics
 
@@ -49,6 +53,22 @@ class HourlyQuota(Struct, frozen=True, rename="camel"):
     bytes: int
 
 
+class RecordedModule(ModuleResult, frozen=True):
+    """One module's results. Parts have ``recordedAt``, if their time is known."""
+
+
+class RecordedSession(Session, frozen=True):
+    """A session with all that is recorded about it."""
+
+    modules_stats: list[RecordedModule]  # type: ignore[assignment] # frozen, so that a list of a subclass is one
+    activity: Annotated[
+        list[tuple[str, str]],
+        Meta(
+            description="The first and the last of events that follow each other within the idle time, between start and end."
+        ),
+    ]
+
+
 class DataExport(Struct, frozen=True, rename="camel"):
     """All data about one account."""
 
@@ -63,7 +83,10 @@ class DataExport(Struct, frozen=True, rename="camel"):
     ]
     audit: Annotated[list[AuditEntry], Meta(description="The audit entries by and about the account, oldest first.")]
     statistics: Annotated[Statistics, Meta(description="Over all courses.")]
-    sessions: Annotated[list[Session], Meta(description="With all results, oldest first.")]
+    voided_sessions: Annotated[
+        list[VoidedSession], Meta(description="The ids of sessions that an administrator deleted, oldest first.")
+    ]
+    sessions: Annotated[list[RecordedSession], Meta(description="With all results, oldest first.")]
 
 
 SIGN_INS = """
@@ -124,6 +147,7 @@ def _head(tx: Transaction, account_id: str, now: int) -> DataExport:
         hourly_quota=_quota(learner_quotas.of(tx, Learner(account_id, bucket))),
         audit=audit.about(tx, account_id),
         statistics=statistics_queries.of_learner(tx, account_id),
+        voided_sessions=voided.of_learner(tx, Learner(account_id, bucket)),
         sessions=[],
     )
 
@@ -135,6 +159,32 @@ def _quota(quota: Quota | None) -> HourlyQuota | None:
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
     after: session_lists.Cursor | None = session_lists.ALL.first
     while after is not None:
-        page = session_lists.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE)
+        page = session_lists.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE, load=_load)
         yield from page.items
         after = page.next_cursor
+
+
+def _load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
+    """Load the sessions of rows with all that is recorded about them."""
+    return [_to_recorded(row, results) for row, results in queries.with_results(tx, rows)]
+
+
+def _to_recorded(row: SessionRow, results: Sequence[ResultRow]) -> RecordedSession:
+    session = asdict(queries.to_session(row, ()))
+    intervals = activity.to_iso_pairs(activity.parse(row.activity))
+    return RecordedSession(
+        **session | {"modules_stats": [_to_module(result) for result in results]}, activity=intervals
+    )
+
+
+def _to_module(result: ResultRow) -> RecordedModule:
+    return RecordedModule(
+        module_name=result.module_name,
+        adaptive=_part(result.adaptive, result.adaptive_at),
+        quiz=_part(result.quiz, result.quiz_at),
+        wrong_answers=_part(result.wrong_answers, result.wrong_answers_at),
+    )
+
+
+def _part(text: str | None, recorded_at: int | None) -> Raw:
+    return EMPTY_PART if text is None else with_time(text, recorded_at)

@@ -1,6 +1,6 @@
 """Pages of sessions, by start, filtered and in either order."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -13,8 +13,9 @@ from seneca.common.text_types import CursorText
 from seneca.common.times import EARLIEST_MS, LATEST_MS, TimeMs
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound
+from seneca.sessions import queries
 from seneca.sessions.commands import COURSE_WITH_ID
-from seneca.sessions.queries import Session, load
+from seneca.sessions.queries import Session
 from seneca.sessions.results import EMPTY_PART
 from seneca.sessions.rows import SESSION_COLUMNS, SessionRow
 
@@ -24,6 +25,8 @@ MEASURED_FROM_BYTES: Final = MAX_PAGE_BYTES // 12
 
 Cursor = tuple[TimeMs, CursorText, CursorText]
 """The start, id and learner's id of the last session of a page."""
+Load = Callable[[Transaction, Sequence[SessionRow]], list[Session]]
+"""Reads the sessions of rows, in the same order."""
 LAST_ID: Final = "~"  # greater than every id
 
 
@@ -90,7 +93,13 @@ def _conditions(filter_: SessionFilter) -> Iterator[str]:
 
 
 def page_of_learner(
-    tx: Transaction, learner: Learner, after: Cursor, limit: int, filter_: SessionFilter = ALL
+    tx: Transaction,
+    learner: Learner,
+    after: Cursor,
+    limit: int,
+    filter_: SessionFilter = ALL,
+    *,
+    load: Load = queries.load,
 ) -> Page[Session, Cursor]:
     """List a learner's sessions, by start, then id.
 
@@ -100,10 +109,11 @@ def page_of_learner(
         after: the position after which the page starts; ``filter_.first`` for the first page.
         limit: the maximum number of sessions.
         filter_: which sessions, and in which order.
+        load: reads the sessions of the rows.
 
     """
     scope = _Scope(OF_LEARNER, {"bucket": learner.bucket, "learner_id": learner.id})
-    return _page(tx, scope, after, limit, filter_)
+    return _page(tx, scope, after, limit, filter_, load=load)
 
 
 def page_of_course_or_id(
@@ -111,7 +121,7 @@ def page_of_course_or_id(
 ) -> Page[Session, Cursor]:
     """List the sessions of the course with this id, or if there is no such course, those with this session id.
 
-    The arguments are those of ``page_of_learner``.
+    The arguments are as those of ``page_of_learner``.
 
     Raises:
         CourseNotFound: neither a course nor a session has this id.
@@ -128,7 +138,9 @@ def page_of_course_or_id(
 SESSION_WITH_ID = "SELECT 1 FROM sessions WHERE id = :id LIMIT 1"
 
 
-def _page(tx: Transaction, scope: _Scope, after: Cursor, limit: int, filter_: SessionFilter) -> Page[Session, Cursor]:
+def _page(
+    tx: Transaction, scope: _Scope, after: Cursor, limit: int, filter_: SessionFilter, *, load: Load = queries.load
+) -> Page[Session, Cursor]:
     query = page_query(scope.condition, tuple(_conditions(filter_)), is_descending=filter_.is_descending)
     rows = tx.stream(
         query,
@@ -139,10 +151,10 @@ def _page(tx: Transaction, scope: _Scope, after: Cursor, limit: int, filter_: Se
         **asdict(filter_),
         **scope.values,
     )
-    return _load_page(tx, rows, limit)
+    return _load_page(tx, rows, limit, load)
 
 
-def _load_page(tx: Transaction, rows: Iterable[Row], limit: int) -> Page[Session, Cursor]:
+def _load_page(tx: Transaction, rows: Iterable[Row], limit: int, load: Load) -> Page[Session, Cursor]:
     """Load rows into a page, which ends early if it would exceed ``MAX_PAGE_BYTES``.
 
     The number of rows to load is estimated from their stored size. Escaping can make the encoded page larger, so the

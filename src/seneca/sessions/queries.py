@@ -107,14 +107,20 @@ def results_of(tx: Transaction, learner: Learner, session_ids: Sequence[str]) ->
 
 def load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
     """Load the sessions of rows, with their results, in the same order."""
+    return [to_session(row, results) for row, results in with_results(tx, rows)]
+
+
+def with_results(tx: Transaction, rows: Sequence[SessionRow]) -> list[tuple[SessionRow, list[ResultRow]]]:
+    """Read the results of rows; returns each row with its results, in the same order."""
     by_learner: dict[Learner, list[str]] = {}
     for row in rows:
         by_learner.setdefault(Learner(row.learner_id, row.bucket), []).append(row.id)
     results = {learner.id: results_of(tx, learner, ids) for learner, ids in by_learner.items()}
-    return [_session(row, results[row.learner_id][row.id]) for row in rows]
+    return [(row, results[row.learner_id][row.id]) for row in rows]
 
 
-def _session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
+def to_session(row: SessionRow, results: Sequence[ResultRow]) -> Session:
+    """Convert a row and its results to the form that clients see."""
     return Session(
         id=row.id,
         user_id=row.learner_id,
