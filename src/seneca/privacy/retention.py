@@ -15,7 +15,7 @@ from seneca.common.times import to_iso, to_ms
 from seneca.database import Database, Transaction
 from seneca.errors import CommandError
 from seneca.privacy import vacuum
-from seneca.sessions import deletion
+from seneca.sessions import deletion, voided
 
 LEARNERS_PER_BATCH: Final = 500
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,6 +63,8 @@ async def prune(
 ) -> OldSessions:
     """Delete all sessions that started before a time, learner by learner, in short transactions between which others write.
 
+    The ids of sessions that administrators deleted before that time are deleted, too.
+
     If it is interrupted, its audit entry says how many it has deleted, and another run deletes the rest.
 
     Args:
@@ -86,6 +88,9 @@ async def prune(
             while batch := await database.write(run.delete_batch, learner, deleted.sessions, learner_count):
                 deleted = OldSessions(deleted.sessions + batch, learner_count)
                 progress(deleted.sessions)
+    buckets = await database.read(lambda tx: tx.buckets)
+    for bucket in range(buckets):
+        await database.write(voided.delete_old, bucket, before)
     return deleted
 
 
