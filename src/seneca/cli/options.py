@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
@@ -67,9 +67,14 @@ def connect(
     """
     command_settings = read_settings(data, url)
     exit_on_signals()
-    database = open_database(
-        command_settings.database, create=create, migrate=migrate, idle_minutes=command_settings.idle_minutes
-    )
+    with ExitStack() as display:
+        database = open_database(
+            command_settings.database,
+            create=create,
+            migrate=migrate,
+            idle_minutes=command_settings.idle_minutes,
+            announce=lambda text: _announce(text, display),
+        )
     if database.applied and not database.is_new:  # about what a migration could not decide
         for warning in database.warnings:
             print(f"Warning: {warning}", file=sys.stderr)
@@ -78,6 +83,13 @@ def connect(
     finally:
         database.close()
     print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
+
+
+def _announce(text: str, display: ExitStack) -> None:
+    """Print which migration is about to happen, and show on a terminal how long it takes."""
+    display.close()  # of the migration before
+    print(text, file=sys.stderr)
+    display.enter_context(steps())("migrating")
 
 
 def exit_on_signals() -> None:

@@ -251,6 +251,7 @@ def open_database(
     create: bool = True,
     migrate: bool = True,
     idle_minutes: int = DEFAULT_IDLE_MINUTES,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> Database:
     """Open a database; create or migrate it if necessary.
 
@@ -260,6 +261,7 @@ def open_database(
         create: create the schema if there is none; otherwise that is an error.
         migrate: apply missing migrations; otherwise read only what every schema version has.
         idle_minutes: the idle time of study sessions in a new database.
+        announce: called before each migration of an existing database with what is about to happen.
 
     Raises:
         ConfigurationError: the URL's form is not valid.
@@ -270,11 +272,12 @@ def open_database(
     if scheme in ("postgresql", "postgres"):
         from seneca.database.postgres.engine import Postgres  # slow to import, and not needed on SQLite
 
-        return Postgres(url, connections, create=create, migrate=migrate, idle_minutes=idle_minutes)
+        return Postgres(url, connections, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce)
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
         raise ConfigurationError(
             "SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE."
         )
     from seneca.database.sqlite.engine import Sqlite
 
-    return Sqlite(Path(rest.removeprefix("/")), create=create, migrate=migrate, idle_minutes=idle_minutes)
+    path = Path(rest.removeprefix("/"))
+    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce)

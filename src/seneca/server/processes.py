@@ -46,14 +46,14 @@ def serve(settings: Settings) -> None:
     settings = msgspec.structs.replace(settings, host=host, port=port)
     keys = load_signing_keys(settings)
     PasswordPolicy.load(settings.password_words)  # reports an unreadable file once, not in every worker
-    database = open_database(settings.database, idle_minutes=settings.idle_minutes)
+    logs.configure(settings.log_format)
+    database = open_database(settings.database, idle_minutes=settings.idle_minutes, announce=log.info)
     try:
         register_signing_keys(database, keys)
         token = setup_token.prepare(database, settings.data)
         erasure_log.complete(database, settings.data / erasure_log.FILE)
     finally:
         database.close()
-    logs.configure(settings.log_format)
     log.info(
         "starting",
         product="Seneca",

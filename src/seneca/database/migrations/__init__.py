@@ -21,8 +21,13 @@ LATEST_NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 RECORD_MIGRATION = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
 SET_PROPERTY = "INSERT INTO properties (name, value) VALUES (:name, :value)"
 IDLE_MINUTES = "SELECT value FROM properties WHERE name = 'idle-minutes'"
+COUNT_SESSIONS = "SELECT count(*) FROM sessions"
 DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
 """Identifies a database; its backups have the same id."""
+
+
+Announce = Callable[[str], None]
+"""Called with what is about to happen, as text for the operator."""
 
 
 class MigrationTransaction(StepTransaction, Protocol):
@@ -46,7 +51,13 @@ def known(engine: str) -> list[tuple[int, str, str]]:
     return sorted(migrations)
 
 
-def apply(tx: MigrationTransaction, engine: str, warnings: list[str], idle_minutes: int = DEFAULT_IDLE_MINUTES) -> int:
+def apply(
+    tx: MigrationTransaction,
+    engine: str,
+    warnings: list[str],
+    idle_minutes: int = DEFAULT_IDLE_MINUTES,
+    announce: Announce = lambda _: None,
+) -> int:
     """Apply the missing migrations inside the caller's transaction; returns their number.
 
     Args:
@@ -54,6 +65,7 @@ def apply(tx: MigrationTransaction, engine: str, warnings: list[str], idle_minut
         engine: ``sqlite`` or ``postgres``.
         warnings: receives warnings for the operator.
         idle_minutes: this property of a new database.
+        announce: called before each migration of an existing database with what is about to happen.
 
     Raises:
         CommandError: the database is newer than this program.
@@ -65,7 +77,13 @@ def apply(tx: MigrationTransaction, engine: str, warnings: list[str], idle_minut
         )  # only if it is missing: creating a table takes a privilege that the role may lack later
     missing = pending(tx, engine)
     is_empty = len(missing) == len(known(engine))
+    sessions = tx.fetch_one(COUNT_SESSIONS) if missing and not is_empty else None
     for number, name, sql in missing:
+        if sessions is not None:
+            announce(
+                f"Migration {number} ({name}) of a database with {int(str(sessions[0])):,} sessions. "
+                "If it is interrupted, nothing has changed, and it begins again."
+            )
         tx.script(sql)
         if step := STEPS.get(number):
             warnings += step(tx)

@@ -15,6 +15,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 
 from seneca.database import SCAN_THREADS, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.migrations import Announce
 from seneca.database.postgres.citus import CitusCluster
 from seneca.database.postgres.connection_errors import explain_error, public_name
 from seneca.database.postgres.pool import ConnectionPool
@@ -78,6 +79,7 @@ class Postgres:
         create: bool = True,
         migrate: bool = True,
         idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        announce: Announce = lambda _: None,
     ) -> None:
         self.name = public_name(url)
         self.cache = Cache()
@@ -87,7 +89,7 @@ class Postgres:
         self.applied = self.pending = 0
         self.backups = self.files = None
         self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
-        self._start(idle_minutes, create=create, migrate=migrate)
+        self._start(idle_minutes, announce, create=create, migrate=migrate)
         self._runner = Runner(self._properties, self.cache)
         self._writers = self._pool("write", connections, WRITE_OPTIONS)
         self._readers = self._pool("read", connections)
@@ -108,7 +110,7 @@ class Postgres:
             tcp_user_timeout=5000,  # milliseconds
         )
 
-    def _start(self, idle_minutes: int, *, create: bool, migrate: bool) -> None:
+    def _start(self, idle_minutes: int, announce: Announce, *, create: bool, migrate: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties."""
         try:
             with self._connect(COMMAND_OPTIONS) as connection:
@@ -122,7 +124,7 @@ class Postgres:
                             f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
                         )
                     if migrate:
-                        self.applied = migrations.apply(tx, "postgres", self.warnings, idle_minutes)
+                        self.applied = migrations.apply(tx, "postgres", self.warnings, idle_minutes, announce)
                     else:
                         self.pending = len(migrations.pending(tx, "postgres"))
                     self._properties = read_properties(tx)

@@ -16,6 +16,7 @@ import apsw
 
 from seneca.database import SCAN_THREADS, Transaction, migrations
 from seneca.database.cache import Cache
+from seneca.database.migrations import Announce
 from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
 from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
@@ -44,7 +45,13 @@ class Sqlite:
     """A SQLite database. Use ``open_database``."""
 
     def __init__(
-        self, path: Path, *, create: bool = True, migrate: bool = True, idle_minutes: int = DEFAULT_IDLE_MINUTES
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        migrate: bool = True,
+        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        announce: Announce = lambda _: None,
     ) -> None:
         check_version(linked_version())
         self.path = path
@@ -58,7 +65,7 @@ class Sqlite:
                 raise CommandError(
                     f"There is no Seneca database at {path}, and none was created. Choose its directory: --data DIR."
                 )
-            self._open(idle_minutes, migrate=migrate)
+            self._open(idle_minutes, announce, migrate=migrate)
         except (OSError, apsw.Error) as error:
             raise CommandError(f"The database {path} cannot be used: {reason(error)}.") from error
         self.backups = SqliteBackups(self)
@@ -84,7 +91,7 @@ class Sqlite:
             wait_for_locks(connection, MAX_START_SECONDS)
             return connection.execute(COUNT_TABLES).fetchall() == [(2,)]
 
-    def _open(self, idle_minutes: int, *, migrate: bool) -> None:
+    def _open(self, idle_minutes: int, announce: Announce, *, migrate: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties.
 
         If the schema is up to date, this only reads, so that it does not wait for a writer.
@@ -97,7 +104,7 @@ class Sqlite:
                 write_ahead(connection)
                 if not is_current(tx):
                     with immediate(connection):
-                        self.applied = migrations.apply(tx, "sqlite", self.warnings, idle_minutes)
+                        self.applied = migrations.apply(tx, "sqlite", self.warnings, idle_minutes, announce)
             else:
                 self.pending = len(migrations.pending(tx, "sqlite"))
             self.properties = read_properties(tx)
