@@ -16,7 +16,17 @@ from tests.helpers.accounts import sign_up
 from tests.helpers.commands import seneca, seneca_process
 from tests.helpers.engines import engine
 from tests.helpers.erasure import erase_self, noted
-from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.exchange import (
+    ALICE_ID,
+    CHARLIE_ID,
+    COURSE_ID,
+    Shell,
+    course,
+    module,
+    session,
+    user,
+    without_database,
+)
 from tests.helpers.server import PASSWORD, running
 
 pytestmark = pytest.mark.slow
@@ -106,6 +116,16 @@ def test_replay_erases_again_whoever_came_back_even_the_last_administrator(shell
     assert {line["id"] for line in noted(shell.data)} == {line["id"] for line in lines}
     assert erase(shell, "--replay", file) == (0, "0 accounts erased again.\n")
     assert seneca("stats", "verify", "--data", shell.data).returncode == 0
+
+
+def test_replay_erases_voided_ids_that_came_back(shell: Shell, tmp_path: Path):
+    assert erase(shell, "alice", "--yes")[0] == 0
+    restored = Shell(tmp_path / "restored")
+    restored.data.mkdir()
+    voided = {"kind": "voided-session", "id": COURSE_ID, "userId": ALICE_ID, "voidedAt": "2026-03-01T10:00:00.000Z"}
+    assert restored.load(user(), voided)[0] == 0
+    assert erase(restored, "--replay", shell.data / "erased-accounts")[0] == 0
+    assert restored.rows("SELECT count(*) FROM voided_sessions") == [(0,)]
 
 
 def test_replay_of_a_file_that_is_not_there(shell: Shell):

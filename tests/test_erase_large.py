@@ -25,6 +25,12 @@ from tests.test_backup import back_up, put_back
 from tests.test_database import workers_of
 
 SESSIONS = 6000
+VOIDED = {
+    "kind": "voided-session",
+    "id": "0190a000-0000-7000-8000-000000000009",
+    "userId": ALICE_ID,
+    "voidedAt": "2026-03-01T10:00:00.000Z",
+}
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def filled(tmp_path: Path) -> Path:
     """A data directory in which Alice has very many sessions."""
     data = tmp_path / "data"
     stats = [{"moduleName": "Integers", "adaptive": None, "quiz": {"score": 1}, "wrongAnswers": None}]
-    lines = [course(), user(), *(session(modulesStats=stats) for _ in range(SESSIONS))]
+    lines = [course(), user(), VOIDED, *(session(modulesStats=stats) for _ in range(SESSIONS))]
     done = seneca("import", write(tmp_path / "in.jsonl", *lines), "--data", data)
     assert done.returncode == 0, done.stderr
     return data

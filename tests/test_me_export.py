@@ -90,6 +90,17 @@ def test_everything_is_in_it(client: httpx.Client, tara: Person, alice: Person, 
     assert again.get(PATH).status_code == 200
 
 
+def test_a_voided_session_leaves_its_id(tara: Person, alice: Person, course):
+    started = alice.start(course)
+    before = int(time.time() * 1000)
+    assert tara.delete(f"/session/{started}").status_code == 204
+    found = exported(alice)
+    assert found["sessions"] == []
+    [voided] = found["voidedSessions"]
+    assert voided["id"] == started
+    assert before <= from_iso(voided["voidedAt"]) <= time.time() * 1000
+
+
 def test_it_is_a_file_to_be_saved_and_holds_no_secret(server: Server, alice: Person):
     answer = alice.get(PATH)
     assert answer.headers["content-type"] == "application/json"

@@ -172,3 +172,65 @@ def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(
     }
     again = seneca("migrate", "--data", tmp_path)
     assert (again.stdout, "Warning: The " in again.stderr) == ("The schema is up to date.\n", False)
+
+
+STUDY = """
+INSERT INTO properties (name, value) VALUES ('buckets', '64'), ('bucket-hash', 'crc32');
+INSERT INTO accounts (id, bucket, username, email, role, created_at) VALUES ('{alice}', {bucket}, 'alice', 'alice@example.org', 'user', 0);
+INSERT INTO account_names (name_key, account_id) VALUES ('alice', '{alice}'), ('alice@example.org', '{alice}');
+INSERT INTO courses (id, title, qualification, topics, search_key, created_at) VALUES ('{course}', 'C', 'Q', '[]', 'c', 0);
+INSERT INTO sessions (bucket, learner_id, id, course_id, course_title, topic, started_at, ended_at, results, points, bytes) VALUES {sessions};
+INSERT INTO results (bucket, learner_id, session_id, module_name, position, quiz, quiz_score)
+VALUES ({bucket}, '{alice}', '{first}', 'M', 0, '{part}', 5000);
+INSERT INTO learner_totals (bucket, learner_id, course_id, sessions, results, points, milliseconds, names, name_changes)
+VALUES ({bucket}, '{alice}', '{course}', {count}, 1, 5000, {duration}, 1, 1);
+INSERT INTO learner_names (bucket, learner_id, course_id, module_name, results) VALUES ({bucket}, '{alice}', '{course}', 'M', 1);
+INSERT INTO course_totals (course_id, bucket, sessions, results, points, milliseconds, name_changes)
+VALUES ('{course}', {bucket}, {count}, 1, 5000, {duration}, 1);
+INSERT INTO course_names (course_id, module_name, bucket, learners) VALUES ('{course}', 'M', {bucket}, 1);
+"""
+MINUTE = 60_000
+
+
+def test_older_sessions_were_active_for_the_idle_time_at_most(tmp_path: Path):
+    alice, course, *ids = sorted(new_id() for _ in range(6))
+    part = '{"answers":[],"isCompleted":true,"score":5}'
+    ends = (30 * MINUTE, 2 * MINUTE, 0, None)
+    starts = range(0, 4 * MINUTE, MINUTE)
+    sessions = [
+        f"({bucket_of(alice, 64)}, '{alice}', '{id_}', '{course}', 'C', 'T', {start}, "
+        f"{'NULL' if length is None else start + length}, {result}, {5000 * result}, {(1 + len(part)) * result})"
+        for id_, start, length, result in zip(ids, starts, ends, (1, 0, 0, 0), strict=True)
+    ]
+    contents = STUDY.format(
+        alice=alice,
+        bucket=bucket_of(alice, 64),
+        course=course,
+        first=ids[0],
+        part=part,
+        sessions=", ".join(sessions),
+        count=len(ids),
+        duration=32 * MINUTE,
+    )
+    kind = "postgres" if isinstance(engine(), Databases) else "sqlite"
+    number, name, sql = migrations.known(kind)[0]
+    ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+    engine().script(tmp_path, sql + ledger + contents)
+    done = seneca("migrate", "--data", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "Migration 8 (study) of a database with 4 sessions. If it is interrupted, nothing has changed, and it begins again.\n"
+        in done.stderr
+    )
+    columns = "id, ended_by, idle_since, activity, active_milliseconds"
+    assert engine().rows(tmp_path, f"SELECT {columns} FROM sessions ORDER BY id") == [
+        (ids[0], "learner", 0, None, 5 * MINUTE),
+        (ids[1], "learner", MINUTE, None, 2 * MINUTE),
+        (ids[2], "learner", 2 * MINUTE, None, 0),
+        (ids[3], None, 3 * MINUTE, None, 0),
+    ]
+    for table in ("learner_totals", "course_totals"):
+        assert engine().rows(tmp_path, f"SELECT active_milliseconds FROM {table}") == [(7 * MINUTE,)]
+    assert engine().rows(tmp_path, "SELECT quiz_at FROM results") == [(None,)]
+    verified = seneca("stats", "verify", "--data", tmp_path)
+    assert verified.returncode == 0, verified.stdout

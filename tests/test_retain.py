@@ -16,7 +16,17 @@ from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
 from tests.helpers.erasure import check_totals
-from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Shell, course, module, session, user, without_database
+from tests.helpers.exchange import (
+    ALICE_ID,
+    CHARLIE_ID,
+    COURSE_ID,
+    Shell,
+    course,
+    module,
+    session,
+    user,
+    without_database,
+)
 from tests.helpers.server import Server
 from tests.helpers.wire import module as given
 from tests.helpers.wire import statistics
@@ -104,6 +114,17 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     learners[0].update(again, given("Module 0", 5))
     assert learners[0].get(path).json() == statistics("Module 0", points=5, mean=2.5)
     assert "Module 0" in tara.get(path).json()["moduleAmount"]["moduleNames"]
+
+
+def test_removes_voided_ids_that_are_older(shell: Shell):
+    voided = {"kind": "voided-session", "userId": ALICE_ID}
+    old = voided | {"id": COURSE_ID, "voidedAt": "2025-03-01T10:00:00.000Z"}
+    recent = voided | {"id": CHARLIE_ID, "voidedAt": to_iso(to_ms(datetime.now(UTC)))}
+    assert shell.load(old, recent)[0] == 0
+    assert run(shell, "--months", "3", "--dry-run")[0] == 0
+    assert len(shell.rows("SELECT id FROM voided_sessions")) == 2
+    assert run(shell, "--months", "3")[0] == 0
+    assert shell.rows("SELECT id FROM voided_sessions") == [(CHARLIE_ID,)]
 
 
 def test_a_learner_with_very_many_sessions_is_forgotten_piece_by_piece(shell: Shell, monkeypatch: pytest.MonkeyPatch):
