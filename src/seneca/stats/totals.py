@@ -176,7 +176,8 @@ def subtract(tx: Transaction, change: TotalsChange, names: Mapping[LearnerCourse
 
     """
     gone = {
-        learner_course: _subtract_names(tx, learner_course, results, change) for learner_course, results in names.items()
+        learner_course: _subtract_names(tx, learner_course, results, change)
+        for learner_course, results in names.items()
     }
     for learner_course, gone_names in gone.items():
         bucket, course_id = learner_course.bucket, learner_course.course_id
