@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -130,6 +131,11 @@ def new_course(_: Stage) -> dict[str, Any]:
     return {"courseTitle": unique("Physics"), "qualification": "GCSE", "topicsAndModules": topics}
 
 
+def new_batch(stage: Stage) -> dict[str, Any]:
+    item = {"sessionId": str(uuid4()), "courseIdentifier": stage.course["id"], "topic": "Number"}
+    return {"sessions": [item]}
+
+
 #        method, template, then the statuses for: nobody, alice, charlie, tara
 ROWS = [
     Row("POST", "/auth/register", 201, 201, 201, 201, new_name),
@@ -164,7 +170,11 @@ ROWS = [
         lambda s: {"sessionId": s.session, "moduleStats": [module(SECRET, 78, 74.5)]},
     ),
     Row("PUT", "/session/endSession", 401, 200, 404, 403, lambda s: {"sessionId": s.new_session()}),
+    Row("PUT", "/session/activity", 401, 204, 404, 403, lambda s: {"sessionId": s.session}),
+    Row("POST", "/session/batch", 401, 200, 200, 403, new_batch),
     Row("GET", "/session/{sessionId}", 401, 200, 404, 200),
+    Row("PATCH", "/session/{sessionId}", 401, 403, 403, 200, lambda _: {"sessionEnd": None}),
+    Row("DELETE", "/session/{sessionId}", 401, 403, 403, 204, None, {"sessionId": Stage.new_session}),
     Row("GET", "/stats/sessions/{id}", 401, 403, 403, 200),
     Row("GET", "/stats/courses/{courseId}", 401, 200, 200, 200),
     Row("GET", "/stats/courses/{courseId}/sessions/{sessionId}", 401, 200, 404, 200),

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 JSON = {"Content-Type": "application/json"}
 MEBIBYTE = 1024 * 1024
 Path = tuple[str | int, ...]
-ROUTES = ["create", "change", "start", "update", "end"]
+ROUTES = ["create", "change", "start", "update", "end", "activity", "correct"]
+STUDIED_AT = "2026-11-23T13:42:55.919Z"
 ACCOUNT_ROUTES = ["register", "login", "patch"]
 
 
@@ -56,7 +57,9 @@ def routes(client: httpx.Client, tara: Person) -> dict[str, Route]:
             {"courseIdentifier": course["id"], "topic": "Algebra", "sessionId": UNKNOWN},
         ),
         "update": Route(alice, "PUT", "/session/updateSession", update),
-        "end": Route(alice, "PUT", "/session/endSession", {"sessionId": session_id}),
+        "end": Route(alice, "PUT", "/session/endSession", {"sessionId": session_id, "sessionEnd": STUDIED_AT}),
+        "activity": Route(alice, "PUT", "/session/activity", {"sessionId": session_id, "recordedAt": STUDIED_AT}),
+        "correct": Route(tara, "PATCH", f"/session/{session_id}", {"sessionStart": STUDIED_AT, "sessionEnd": None}),
         "register": Route(Person(client), "POST", "/auth/register", account),
         "login": Route(Person(client), "POST", "/auth/login", {"username": "zoe", "password": "x"}),
         "patch": Route(tara, "PATCH", f"/users/{alice.id}", {"role": "user"}),
@@ -210,6 +213,8 @@ FITTING = {
     "answers": {b"[]"},
     "isCompleted": {b"true", b"false"},
     "score": {b"7", b"1.5"},
+    "sessionEnd": {b"null"},
+    "recordedAt": {b"null"},
 }
 
 
@@ -218,12 +223,13 @@ FITTING = {
 def test_refuses_values_of_the_wrong_kind(route: Route, text: bytes):
     for path in positions(route.valid):
         is_name_in_list = len(path) > 1 and path[-2] in ("modules", "answers")
-        fitting = TEXT if is_name_in_list else FITTING.get(str(path[-1]), set()) if path else set()
+        empty = {b"{}"} if route.method == "PATCH" else set()  # a correction of nothing
+        fitting = TEXT if is_name_in_list else FITTING.get(str(path[-1]), set()) if path else empty
         if text not in fitting:
             says_what_is_wrong(route.send(with_text(route.valid, path, text)), path)
 
 
-@pytest.mark.parametrize("route", ["start", "update", "end"], indirect=True)
+@pytest.mark.parametrize("route", ["start", "update", "end", "activity"], indirect=True)
 @pytest.mark.parametrize(
     "text",
     ["", "x", UNKNOWN[:-1], f"{UNKNOWN}0", UNKNOWN[:-1] + "g", f"{{{UNKNOWN}}}", f"urn:uuid:{UNKNOWN}", "0" * 36],
@@ -248,7 +254,13 @@ def test_refuses_unknown_members_at_each_level(route: Route, name: str):
                 assert error["field"] == (field if len(field) <= 200 else field[:199] + "…")
 
 
-OPTIONAL = {"change": {"courseTitle", "qualification", "topicsAndModules"}, "start": {"sessionId"}}
+OPTIONAL = {
+    "change": {"courseTitle", "qualification", "topicsAndModules"},
+    "start": {"sessionId"},
+    "end": {"sessionEnd"},
+    "activity": {"recordedAt"},
+    "correct": {"sessionStart", "sessionEnd"},
+}
 
 
 @pytest.mark.parametrize("route", ROUTES, indirect=True)

@@ -158,6 +158,7 @@ def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
     assert found == {
         ("sessions", "results"),
         ("sessions", "bytes"),
+        ("sessions", "active_milliseconds"),
         ("learner_totals", "results"),
         ("learner_totals", "milliseconds"),
         ("learner_totals", "names"),

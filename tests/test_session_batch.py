@@ -200,6 +200,29 @@ def test_refuses_a_bad_envelope(alice: Person, body: object, field: str):
     refused(alice.post(PATH, body), 400, "invalid-input", field)
 
 
+def test_an_item_that_is_a_text_fails_alone(alice: Person, course):
+    """Whatever it says: the texts of the members around it, too."""
+    good = json.dumps(item(course))
+    for text in ('"sentAt"', '"sessions"', '"', '"20', "2", "[", '"[\\u0022sessions'):
+        entry = text if text in ("2", '"sentAt"', '"sessions"') else json.dumps(text)
+        for body in (
+            f'{{"sentAt":"{iso(ago())}","sessions":[{entry},{good}]}}',
+            f'{{"sessions" : [ {entry} ,{good}], "sentAt":"{iso(ago())}"}}',
+        ):
+            answer = results(alice.post(PATH, content=body, headers={"Content-Type": "application/json"}))
+            assert [each["status"] for each in answer] in ([400, 201], [400, 200]), entry
+
+
+def test_a_part_after_its_items_end_is_refused_the_first_time_and_again(server: Server, alice: Person, course):
+    late = module("A", quiz=1) | {"recordedAt": iso(ago(minutes=50))}
+    each = item(course, late, sessionStart=iso(ago(hours=2)), sessionEnd=iso(ago(hours=1)))
+    before = counts(server)
+    for _ in range(2):
+        answer = results(send(alice, each))[0]
+        assert (answer["status"], answer["problem"]["code"]) == (409, "session-ended")
+    assert counts(server) == before
+
+
 def test_refuses_a_repeated_member_of_the_envelope(server: Server, alice: Person, course):
     before = counts(server)
     one = json.dumps(item(course))

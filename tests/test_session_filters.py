@@ -149,6 +149,16 @@ def test_refuses_bad_filters(alice: Person, name: str, value: str):
         assert alice.get(f"/stats/user/sessions?{name}=").status_code == 200  # an empty filter is none
 
 
+def test_a_date_includes_the_whole_day_even_after_a_time(alice: Person, course):
+    noon = ago(days=2).replace(hour=12, minute=0)
+    evening = item(course, sessionStart=iso(noon + timedelta(hours=6)))
+    assert results(send(alice, evening))[0]["status"] == 201
+    found = pages(alice, "/stats/user/sessions", 10, **{"from": iso(noon), "to": noon.date()})
+    assert [each["id"] for each in found] == [evening["sessionId"]]
+    last = f"{noon.date()}T23:59:59.999Z"
+    assert pages(alice, "/stats/user/sessions", 10, **{"from": last, "to": noon.date()}) == []
+
+
 def test_refuses_from_after_to(alice: Person):
     for query in ("from=2026-11-24&to=2026-11-23", "from=2026-11-23T00:00:01Z&to=2026-11-23T00:00:00Z"):
         refused(alice.get(f"/stats/user/sessions?{query}"), 400, "invalid-input", "to")

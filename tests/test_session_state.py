@@ -150,6 +150,19 @@ def test_an_item_is_compared_with_its_own_end() -> None:
     assert session.row.points == 1000
 
 
+def test_a_part_after_the_end_of_its_item_is_refused_whatever_is_known() -> None:
+    """So that the repetition of an item has the outcome of its first time."""
+    parts = [result("A", START + 3 * MINUTE, quiz=1)]
+    for session in (new_session(), ended(), ended("administrator"), ended("timeout")):
+        with pytest.raises(SessionEnded):
+            session.record(parts, NOW, START + MINUTE)
+        session.record(parts, NOW, START + 2 * MINUTE)
+        assert session.row.points == 1000
+    early = new_session()
+    early.record([result("A", START - MINUTE, quiz=1)], NOW, START - 9 * MINUTE)  # both are the start
+    assert early.results["A"].quiz_at == START
+
+
 def test_a_known_end_stays_unless_the_new_one_is_a_minute_later() -> None:
     session = ended()
     for end in (START, START + MINUTE + TOLERANCE_MS, None):

@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from seneca.database import Database
 from seneca.privacy import retention
+from seneca.sessions import timeouts
 from seneca.stats.verification import mismatches
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.assertions import refused
-from tests.helpers.engines import engine
 from tests.helpers.names import unique
 from tests.helpers.server import PASSWORD, Server
 from tests.history.model import (
@@ -31,7 +31,6 @@ from tests.history.model import (
     iso,
     milliseconds,
     read_json,
-    shown_part,
     statistics,
     totals,
 )
@@ -41,6 +40,7 @@ from tests.history.model import (
 NAMES = ["Integers", "integers", "Z\u00e4hlen", "Za\u0308hlen", " 1", "1", "\uffff", "\U0001d538"]
 STORED_AS = {"Za\u0308hlen": "Z\u00e4hlen", " 1": "1"}
 TOPICS = ["Number", "Algebra", "G\u00e9om\u00e9trie"]
+LATEST = 2**62  # a time after any other
 LITERALS = ["0", "-0.0", "0.1", "0.2", "0.3", "1e2", "1E-3", "78.50", "1000000", "-999999.999"]
 
 
@@ -61,11 +61,17 @@ parts = st.fixed_dictionaries(
 updates = st.lists(
     st.fixed_dictionaries(
         {"moduleName": st.sampled_from(NAMES)},
-        optional=dict.fromkeys(PARTS, parts | st.none() | st.just([])),
+        optional=dict.fromkeys(PARTS, parts | st.none() | st.just([])) | {"minutes": st.integers(1, 40)},
     ),
     min_size=1,
     max_size=4,
     unique_by=lambda module: stored_name(module["moduleName"]),
+)
+minutes = st.integers(1, 40)
+"""How long before the beginning of the history something happened: few values, so that times are equal, or at the limits of tolerance."""
+items = st.fixed_dictionaries(
+    {"id": st.integers(0, 5), "topic": st.sampled_from(TOPICS), "start": minutes, "modules": updates},
+    optional={"end": minutes},
 )
 topics = st.lists(st.sampled_from(TOPICS), min_size=1, unique=True)
 encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -84,6 +90,12 @@ class History(RuleBasedStateMachine):
         self.model = Model()
         self.brought = [str(uuid4()) for _ in range(3)]  # the ids that clients bring; learners share them
         self.touched: set[tuple[Learner, Course]] = set()
+        self.base = now_ms()
+        self.batches: list[tuple[Learner, list[dict[str, Any]]]] = []
+
+    def at(self, minutes: int) -> int:
+        """A time so many minutes before the history, in milliseconds since 1970."""
+        return self.base - minutes * 60_000
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -96,9 +108,9 @@ class History(RuleBasedStateMachine):
         assert answer.status_code == 200, answer.text
         return read_json(answer.text)
 
-    def listed(self, who: Learner | Person, path: str) -> list[Any]:
+    def listed(self, who: Learner | Person, path: str, filters: str = "") -> list[Any]:
         """A whole list, page by page."""
-        entries, following = [], f"{path}?limit=2"
+        entries, following = [], f"{path}?limit=2{filters}"
         while following:
             answer = self.ask(who, "GET", following)
             assert answer.status_code == 200, answer.text
@@ -169,6 +181,8 @@ class History(RuleBasedStateMachine):
         refused(self.ask(self.tara, "GET", f"/stats/users/{learner.id}"), 404, "account-not-found")
         self.model.learners.remove(learner)
         self.model.sessions = [session for session in self.model.sessions if session.learner is not learner]
+        self.model.voided = {(who, id_) for who, id_ in self.model.voided if who is not learner}
+        self.batches = [(who, batch) for who, batch in self.batches if who is not learner]
         self.touched = {(stays, course) for course in self.model.courses}
 
     @precondition(lambda self: self.model.sessions)
@@ -187,24 +201,36 @@ class History(RuleBasedStateMachine):
     # -- one thing after the other -------------------------------------------------------------
 
     @precondition(lambda self: self.model.courses)
-    @rule(data=st.data(), topic=st.sampled_from(TOPICS), brings=st.none() | st.integers(0, 2), by_title=st.booleans())
-    def start(self, *, data: st.DataObject, topic: str, brings: int | None, by_title: bool) -> None:
+    @rule(
+        data=st.data(),
+        topic=st.sampled_from(TOPICS),
+        brings=st.none() | st.integers(0, 2),
+        by_title=st.booleans(),
+        started=st.none() | minutes,
+    )
+    def start(
+        self, *, data: st.DataObject, topic: str, brings: int | None, by_title: bool, started: int | None
+    ) -> None:
         learner = data.draw(st.sampled_from(self.model.learners))
         course = data.draw(st.sampled_from(self.model.courses))
         body = {"courseIdentifier": course.title if by_title else course.id, "topic": topic}
         if brings is not None:
             body["sessionId"] = self.brought[brings]
+        if started is not None:
+            body["sessionStart"] = iso(self.at(started))
         existing = self.model.find(learner, body["sessionId"]) if brings is not None else None
         answer = self.ask(learner, "POST", "/session/startSession", body)
         if existing and (existing.course, existing.topic) == (course, topic):
             self.check_started(answer, 200, existing.id)
         elif existing:
             refused(answer, 409, "session-id-taken")
+        elif (learner, body.get("sessionId", "")) in self.model.voided:
+            refused(answer, 409, "session-voided")
         elif topic not in [entry["topic"] for entry in course.topics]:
             refused(answer, 404, "topic-not-found")
         else:
             self.check_started(answer, 201, body.get("sessionId"))
-            self.note_start(learner, course, topic, answer.json()["sessionId"])
+            self.note_start(learner, course, topic, answer.json()["sessionId"], started)
 
     @staticmethod
     def check_started(answer: httpx.Response, status: int, session_id: str | None) -> None:
@@ -215,25 +241,42 @@ class History(RuleBasedStateMachine):
             "sessionId": session_id or made["sessionId"],
         }
 
-    def note_start(self, learner: Learner, course: Course, topic: str, session_id: str) -> None:
+    def note_start(
+        self, learner: Learner, course: Course, topic: str, session_id: str, started: int | None = None
+    ) -> None:
         start = milliseconds(self.told(learner, f"/session/{session_id}")["sessionStart"])
-        assert time.time() * 1000 - 60_000 < start <= time.time() * 1000
+        if started is None:
+            assert now_ms() - 60_000 < start <= now_ms()
+        else:
+            assert start == self.at(started)
         self.model.sessions.append(Session(session_id, learner, course, course.title, topic, start))
         self.touched.add((learner, course))
 
     @precondition(lambda self: self.model.sessions)
-    @rule(data=st.data(), modules=updates)
-    def update(self, data: st.DataObject, modules: list[dict[str, Any]]) -> None:
+    @rule(data=st.data(), modules=updates, recorded=st.none() | minutes)
+    def update(self, data: st.DataObject, modules: list[dict[str, Any]], recorded: int | None) -> None:
         session = data.draw(st.sampled_from(self.model.sessions))
-        body = {"sessionId": session.id, "moduleStats": modules}
+        modules = self.with_times(modules)
+        for module in modules:
+            if recorded is None:
+                module.pop("recordedAt", None)
+            else:
+                module.setdefault("recordedAt", self.at(recorded))
+        body = {"sessionId": session.id, "moduleStats": [with_iso(module) for module in modules]}
+        before = now_ms()
         answer = self.ask(session.learner, "PUT", "/session/updateSession", body)
         self.touched.add((session.learner, session.course))
-        if session.end is not None:
-            assert refused(answer, 409, "session-ended")["sessionEnd"] == iso(session.end)
+        times = [module.get("recordedAt", LATEST) for module in modules]
+        if not session.accepts(times):
+            assert refused(answer, 409, "session-ended")["sessionEnd"] == iso(session.end or 0)
             return
-        modules = [module | {"moduleName": stored_name(module["moduleName"])} for module in modules]
-        session.merge(modules)
         assert answer.status_code == 200, answer.text
+        if recorded is None:  # then it is the last event
+            now = milliseconds(self.told(session.learner, f"/session/{session.id}")["lastActivityAt"])
+            assert before <= now <= now_ms()
+            modules = [module | {"recordedAt": now} for module in modules]
+        modules = [module | {"moduleName": stored_name(module["moduleName"])} for module in modules]
+        session.record(modules, now_ms(), is_newest=recorded is None)
         assert read_json(answer.text) == {
             "message": "Session updated successfully",
             "sessionId": session.id,
@@ -241,32 +284,149 @@ class History(RuleBasedStateMachine):
             "updatedModulesStats": [session.shown_result(module["moduleName"]) for module in modules],
         }
 
+    def with_times(self, modules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Modules with ``recordedAt``, in milliseconds since 1970, in place of ``minutes``."""
+        modules = [{**module} for module in modules]
+        for module in modules:
+            if (minutes := module.pop("minutes", None)) is not None:
+                module["recordedAt"] = self.at(minutes)
+        return modules
+
     @precondition(lambda self: self.model.sessions)
-    @rule(data=st.data())
-    def end(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), ended=st.none() | minutes)
+    def end(self, data: st.DataObject, ended: int | None) -> None:
         session = data.draw(st.sampled_from(self.model.sessions))
-        self.note_ends(session, [self.ask(session.learner, "PUT", "/session/endSession", {"sessionId": session.id})])
+        body = {"sessionId": session.id}
+        if ended is None:
+            self.note_ends(session, [self.ask(session.learner, "PUT", "/session/endSession", body)])
+            return
+        answer = self.ask(session.learner, "PUT", "/session/endSession", body | {"sessionEnd": iso(self.at(ended))})
+        self.touched.add((session.learner, session.course))
+        if session.finish(self.at(ended)):
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["sessionEnd"] == iso(session.end or 0)
+        else:
+            assert refused(answer, 409, "session-ended")["sessionEnd"] == iso(session.end or 0)
 
     def note_ends(self, session: Session, answers: list[httpx.Response]) -> None:
         """A session ends once; later requests get the same end."""
         self.touched.add((session.learner, session.course))
         done = [answer for answer in answers if answer.status_code == 200]
-        assert len(done) == (session.end is None)
+        assert len(done) == (not session.is_final)
         for answer in done:
-            session.end = milliseconds(answer.json()["sessionEnd"])
-            assert session.start <= session.end <= time.time() * 1000
+            session.finish(milliseconds(answer.json()["sessionEnd"]))
+            assert session.start <= (session.end or 0) <= now_ms()
         for answer in answers:
             body = answer.json() if answer in done else refused(answer, 409, "session-ended")
             assert body["sessionEnd"] == iso(session.end or 0)
 
-    @precondition(lambda self: any(s.end is None for s in self.model.sessions))
-    @rule(data=st.data(), passed=st.integers(1, 10_000_000))
-    def let_time_pass(self, data: st.DataObject, passed: int) -> None:
-        """Move the start of a session that goes on back: no total counts it yet."""
-        session = data.draw(st.sampled_from([s for s in self.model.sessions if s.end is None]))
-        sql = "UPDATE sessions SET started_at = started_at - :passed WHERE learner_id = :learner_id AND id = :id"
-        engine().change(self.server.data, sql, passed=passed, learner_id=session.learner.id, id=session.id)
-        session.start -= passed
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data(), noted=minutes)
+    def note_activity(self, data: st.DataObject, noted: int) -> None:
+        session = data.draw(st.sampled_from(self.model.sessions))
+        body = {"sessionId": session.id, "recordedAt": iso(self.at(noted))}
+        answer = self.ask(session.learner, "PUT", "/session/activity", body)
+        self.touched.add((session.learner, session.course))
+        if session.note_activity(self.at(noted)):
+            assert answer.status_code == 204, answer.text
+        else:
+            refused(answer, 409, "session-ended")
+
+    # -- devices that were offline -------------------------------------------------------------
+
+    @precondition(lambda self: self.model.courses)
+    @rule(data=st.data(), drawn=st.lists(items, min_size=1, max_size=4))
+    def send_batch(self, data: st.DataObject, drawn: list[dict[str, Any]]) -> None:
+        learner = data.draw(st.sampled_from(self.model.learners))
+        ids = self.brought + [session.id for session in self.model.of(learner)][:3]
+        batch = []
+        for each in drawn:
+            known = self.model.find(learner, session_id := ids[each["id"] % len(ids)])
+            course = known.course if known else data.draw(st.sampled_from(self.model.courses))
+            item = {
+                "sessionId": session_id,
+                "courseIdentifier": course.id,
+                "topic": known.topic if known and each["start"] % 4 else each["topic"],
+                "sessionStart": self.at(each["start"]),
+                "moduleStats": self.with_times(each["modules"]),
+            }
+            if "end" in each:
+                item["sessionEnd"] = self.at(each["end"])
+            else:
+                item["moduleStats"] = [{"recordedAt": self.at(1)} | module for module in item["moduleStats"]]
+            batch.append(item)
+        self.batches.append((learner, batch))
+        self.record_batch(learner, batch)
+
+    @precondition(lambda self: self.batches)
+    @rule(data=st.data())
+    def send_batch_again(self, data: st.DataObject) -> None:
+        """The answer was lost; or only part of it was sent, in another order."""
+        learner, batch = data.draw(st.sampled_from(self.batches))
+        again = data.draw(st.permutations(batch * 2))
+        self.record_batch(learner, again[: data.draw(st.integers(1, len(again)))])
+
+    def record_batch(self, learner: Learner, batch: list[dict[str, Any]]) -> None:
+        sent = [with_iso(item) for item in batch]
+        answer = self.ask(learner, "POST", "/session/batch", {"sessions": sent})
+        assert answer.status_code == 200, answer.text
+        results = read_json(answer.text)["results"]
+        assert len(results) == len(batch)
+        for item, result in zip(batch, results, strict=True):
+            modules = [module | {"moduleName": stored_name(module["moduleName"])} for module in item["moduleStats"]]
+            status, outcome = self.model.record_item(learner, item | {"moduleStats": modules}, now_ms())
+            assert (result["sessionId"], result["status"]) == (item["sessionId"], status)
+            assert outcome == (result["sessionPoints"] if status < 400 else result["problem"]["code"])
+        self.touched |= {(learner, course) for course in self.model.courses}
+
+    # -- forgotten sessions, corrections -------------------------------------------------------
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data())
+    def end_forgotten(self, data: st.DataObject) -> None:
+        last = data.draw(st.sampled_from(self.model.sessions)).last_event
+        before = data.draw(st.sampled_from([last, last + 1, now_ms() + 1000]))
+        ended = asyncio.run(timeouts.end_all_forgotten(self.database, before))
+        forgotten = [session for session in self.model.sessions if session.end_if_forgotten(before)]
+        assert ended >= len(forgotten)  # of other histories, too
+        self.touched |= {(session.learner, session.course) for session in forgotten}
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data(), start=st.none() | minutes, end=st.none() | minutes, reopens=st.booleans())
+    def correct(self, data: st.DataObject, start: int | None, end: int | None, *, reopens: bool) -> None:
+        session = data.draw(st.sampled_from(self.model.sessions))
+        body: dict[str, Any] = {} if start is None else {"sessionStart": iso(self.at(start))}
+        if reopens or end is not None:
+            body["sessionEnd"] = None if end is None else iso(self.at(end))
+        answer = self.ask(self.tara, "PATCH", f"/session/{session.id}?userId={session.learner.id}", body)
+        new_start = session.start if start is None else self.at(start)
+        new_end = session.end if "sessionEnd" not in body else None if end is None else self.at(end)
+        if new_end is not None and new_end < new_start:
+            refused(answer, 400, "invalid-input")
+            return
+        session.start, session.end = new_start, new_end
+        if "sessionEnd" in body:
+            session.ended_by = None if end is None else "administrator"
+            session.open_since = now_ms() if end is None else session.open_since
+        assert answer.status_code == 200, answer.text
+        assert read_json(answer.text) == session.shown()
+        self.touched.add((session.learner, session.course))
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data())
+    def void(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(self.model.sessions))
+        path = f"/session/{session.id}"
+        if len(self.model.of(id=session.id)) > 1:
+            refused(self.ask(self.tara, "DELETE", path), 409, "ambiguous")
+            path += f"?userId={session.learner.id}"
+        assert self.ask(self.tara, "DELETE", path).status_code == 204
+        self.model.sessions.remove(session)
+        self.model.voided.add((session.learner, session.id))
+        self.touched.add((session.learner, session.course))
+        start = {"courseIdentifier": session.course.id, "topic": session.topic, "sessionId": session.id}
+        refused(self.ask(session.learner, "POST", "/session/startSession", start), 409, "session-voided")
+        refused(self.ask(session.learner, "GET", f"/session/{session.id}"), 404, "session-not-found")
 
     @precondition(lambda self: self.model.sessions)
     @rule(data=st.data())
@@ -302,7 +462,7 @@ class History(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         wanted=st.lists(
-            st.tuples(st.integers(0, 100), st.sampled_from(NAMES), st.sampled_from(PARTS), parts),
+            st.tuples(st.integers(0, 100), st.sampled_from(NAMES), st.sampled_from(PARTS), parts, minutes),
             min_size=2,
             max_size=8,
             unique_by=lambda w: (stored_name(w[1]), w[2]),
@@ -316,12 +476,14 @@ class History(RuleBasedStateMachine):
         learner = data.draw(st.sampled_from(self.model.learners))
         course = data.draw(st.sampled_from(self.model.courses))
         topic = data.draw(st.sampled_from([entry["topic"] for entry in course.topics]))
-        new = self.model.find(learner, self.brought[brings]) is None
+        session_id = self.brought[brings]
+        new = self.model.find(learner, session_id) is None and (learner, session_id) not in self.model.voided
         ending = sessions[wanted[0][0] % len(sessions)] if ends else None
         jobs: list[tuple[Any, ...]] = []
-        for index, name, part, given in wanted:
+        for index, name, part, given, recorded in wanted:
             session = sessions[index % len(sessions)]
-            body = {"sessionId": session.id, "moduleStats": [{"moduleName": name, part: given}]}
+            module = {"moduleName": name, part: given, "recordedAt": iso(self.at(recorded))}
+            body = {"sessionId": session.id, "moduleStats": [module]}
             jobs.append((session.learner, "PUT", "/session/updateSession", body))
         if ending:
             jobs += [(ending.learner, "PUT", "/session/endSession", {"sessionId": ending.id})] * 2
@@ -329,7 +491,7 @@ class History(RuleBasedStateMachine):
             body = {"courseIdentifier": course.id, "topic": topic, "sessionId": self.brought[brings]}
             jobs += [(learner, "POST", "/session/startSession", body)] * 2
         answers = self.ask_at_once(jobs)
-        self.note_updates(ending, wanted, answers)
+        self.note_updates(wanted, answers)
         answers = answers[len(wanted) :]
         if ending:
             self.note_ends(ending, answers[:2])
@@ -347,24 +509,28 @@ class History(RuleBasedStateMachine):
         with ThreadPoolExecutor(len(jobs)) as pool:
             return list(pool.map(ask, jobs))
 
-    def note_updates(self, ending: Session | None, wanted: list[Any], answers: list[httpx.Response]) -> None:
+    def note_updates(self, wanted: list[Any], answers: list[httpx.Response]) -> None:
         before: dict[Session, list[str]] = {}
-        for (index, name, part, given), answer in zip(wanted, answers, strict=False):
+        for (index, name, part, given, recorded), answer in zip(wanted, answers, strict=False):
             session = self.model.sessions[index % len(self.model.sessions)]
             before.setdefault(session, list(session.results))
-            if session.end is not None or (session is ending and answer.status_code == 409):
+            if not session.accepts([self.at(recorded)]):
                 refused(answer, 409, "session-ended")
                 continue
             assert answer.status_code == 200, answer.text
-            session.merge([{"moduleName": stored_name(name), part: given}])
+            module = {"moduleName": stored_name(name), part: given, "recordedAt": self.at(recorded)}
+            session.record([module], now_ms())
             (stored,) = read_json(answer.text)["updatedModulesStats"]
-            assert (stored["moduleName"], stored[part]) == (stored_name(name), shown_part(given))
+            assert (stored["moduleName"], stored[part]) == (
+                stored_name(name),
+                session.shown_result(stored_name(name))[part],
+            )
         for session, first in before.items():
             self.touched.add((session.learner, session.course))
             order = [m["moduleName"] for m in self.told(session.learner, f"/session/{session.id}")["modulesStats"]]
             assert order[: len(first)] == first  # what was there stays where it was; the new come in any order
             assert sorted(order) == sorted(session.results)
-            session.results = {name: session.results[name] for name in order}
+            session.reports = {name: session.reports[name] for name in order}
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -378,6 +544,37 @@ class History(RuleBasedStateMachine):
         own, everyones = self.model.of(learner, course), self.model.of(course=course)
         assert self.told(learner, f"/stats/user/courses/{course.id}") == statistics(own)
         assert self.told(self.tara, f"/stats/courses/{course.id}") == statistics(everyones)
+
+    @precondition(lambda self: self.model.sessions)
+    @rule(data=st.data(), order=st.sampled_from(["", "asc", "desc"]), is_end=st.none() | st.booleans())
+    def read_filtered(self, *, data: st.DataObject, order: str, is_end: bool | None) -> None:
+        learner = data.draw(st.sampled_from(self.model.learners))
+        course = data.draw(st.none() | st.sampled_from(self.model.courses)) if self.model.courses else None
+        topic = data.draw(st.none() | st.sampled_from(TOPICS))
+        starts = st.none() | st.sampled_from(sorted(session.start for session in self.model.sessions))
+        since, until = data.draw(starts), data.draw(starts)
+        if since is not None and until is not None and since > until:
+            since, until = until, since
+        filters = {
+            "from": None if since is None else iso(since),
+            "to": None if until is None else iso(until),
+            "courseId": course and course.id,
+            "topic": topic,
+            "isEnd": None if is_end is None else str(is_end).lower(),
+            "order": order or None,
+        }
+        query = "".join(f"&{name}={value}" for name, value in filters.items() if value is not None)
+        expected = [
+            session.shown()
+            for session in self.model.of(learner, course)
+            if (since is None or session.start >= since)
+            and (until is None or session.start < until)
+            and topic in (None, session.topic)
+            and is_end in (None, session.end is not None)
+        ]
+        if order == "desc":
+            expected.reverse()
+        assert self.listed(learner, "/stats/user/sessions", query) == expected
 
     @rule()
     def read_everything(self) -> None:
@@ -407,7 +604,12 @@ class History(RuleBasedStateMachine):
             assert self.told(session.learner, f"{path}/sessions/{session.id}") == own
         same_id = sorted(self.model.of(id=session.id), key=lambda s: (s.start, s.learner.id))
         assert self.listed(self.tara, f"/stats/sessions/{session.id}") == [s.shown() for s in same_id]
-        assert self.told(self.tara, f"/session/{session.id}") == same_id[0].shown()
+        assert self.told(self.tara, f"/session/{session.id}?userId={session.learner.id}") == session.shown()
+        answer = self.ask(self.tara, "GET", f"/session/{session.id}")
+        if len(same_id) > 1:
+            refused(answer, 409, "ambiguous")
+        else:
+            assert read_json(answer.text) == session.shown()
         first = next(s for s in same_id if s.course is course)
         path = f"/stats/courses/{course.id}/sessions/{session.id}"
         assert self.told(self.tara, path) == {"sessionId": session.id} | statistics([first])
@@ -418,7 +620,7 @@ class History(RuleBasedStateMachine):
             kept = {
                 row[0]: row[1:]
                 for row in self.server.rows(
-                    "SELECT course_id, sessions, results, points, milliseconds, names FROM learner_totals "
+                    "SELECT course_id, sessions, results, points, milliseconds, active_milliseconds, names FROM learner_totals "
                     "WHERE learner_id = :id",
                     id=learner.id,
                 )
@@ -434,6 +636,17 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.read_everything()
         self.check_rows()
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def with_iso(item: dict[str, Any]) -> dict[str, Any]:
+    """A module or an item of a batch with its times as they are sent."""
+    times = {name: iso(item[name]) for name in ("recordedAt", "sessionStart", "sessionEnd") if name in item}
+    modules = {"moduleStats": [with_iso(module) for module in item["moduleStats"]]} if "moduleStats" in item else {}
+    return item | times | modules
 
 
 def with_names(update: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 Part = dict[str, Any]
 PARTS = ("adaptive", "quiz", "wrongAnswers")
 NEVER_GIVEN: Part = {"answers": [], "isCompleted": False, "score": 0}
+IDLE_MS = 5 * 60_000
+TOLERANCE_MS = 60_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,9 +40,26 @@ class Course:
         }
 
 
+@dataclass(frozen=True, order=True)
+class Report:
+    """A part of a result as one request reported it. The greatest is the one that counts."""
+
+    at: int
+    is_completed: bool
+    score: Decimal
+    text: str
+    part: Part = field(compare=False)
+
+    @classmethod
+    def of(cls, part: Part, at: int) -> "Report":
+        shown = shown_part(part)
+        answers = json.dumps(shown["answers"], ensure_ascii=False, separators=(",", ":"))
+        return cls(at, shown["isCompleted"], Decimal(shown["score"]), answers, shown)
+
+
 @dataclass(eq=False)
 class Session:
-    """One learner's study of one course. Times are milliseconds since 1970."""
+    """One learner's study of one course: everything that was reported. Times are milliseconds since 1970."""
 
     id: str
     learner: Learner
@@ -48,7 +68,23 @@ class Session:
     topic: str
     start: int
     end: int | None = None
-    results: dict[str, dict[str, Part]] = field(default_factory=dict)
+    ended_by: str | None = None
+    open_since: int = 0
+    """Its first start, or its last reopening."""
+    events: list[int] = field(default_factory=list)
+    """Updates and activity."""
+    reports: dict[str, dict[str, list[Report]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.open_since = self.start
+
+    # -- what counts of the reports ------------------------------------------------------------
+
+    @property
+    def results(self) -> dict[str, dict[str, Part]]:
+        return {
+            name: {part: max(reports).part for part, reports in parts.items()} for name, parts in self.reports.items()
+        }
 
     @property
     def points(self) -> Decimal:
@@ -60,12 +96,69 @@ class Session:
     def milliseconds(self) -> int:
         return 0 if self.end is None else self.end - self.start
 
-    def merge(self, modules: list[dict[str, Any]]) -> None:
+    @property
+    def last_event(self) -> int:
+        end = [self.end] if self.end and self.ended_by == "learner" else []
+        return max([self.start, *self.events, *end])
+
+    @property
+    def active_milliseconds(self) -> int:
+        """Between two events, and between the last one and the end: their distance, but at most the idle time."""
+        end = self.last_event if self.end is None else self.end
+        times = [*sorted({self.start, *(event for event in self.events if self.start < event < end)}), end]
+        return sum(min(later - earlier, IDLE_MS) for earlier, later in pairwise(times))
+
+    # -- what requests do ----------------------------------------------------------------------
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended for its learner: a timeout is no end for them."""
+        return self.end is not None and self.ended_by != "timeout"
+
+    def accepts(self, times: list[int], own_end: int | None = None) -> bool:
+        """Whether parts that were recorded at these times are stored; an item of a batch has its own end."""
+        end = (self.end if self.is_final else None) if own_end is None else max(own_end, self.start)
+        return end is None or all(time <= end + TOLERANCE_MS for time in times)
+
+    def reopen(self, now: int) -> None:
+        if self.ended_by == "timeout":
+            self.end, self.ended_by, self.open_since = None, None, now
+
+    def record(self, modules: list[dict[str, Any]], now: int, *, is_newest: bool = False) -> None:
+        """Record modules at their ``recordedAt``; as the newest ones, if the request names no time."""
+        self.reopen(now)
         for module in modules:
-            result = self.results.setdefault(module["moduleName"], {})
+            at = max(module["recordedAt"], self.start)
+            self.events.append(at)
+            result = self.reports.setdefault(module["moduleName"], {})
             for name in PARTS:
                 if module.get(name) not in (None, []):
-                    result[name] = shown_part(module[name])
+                    earlier = [] if is_newest else result.get(name, [])
+                    result[name] = [*earlier, Report.of(module[name], at)]
+
+    def note_activity(self, at: int) -> bool:
+        """Whether the event was counted."""
+        if self.end is not None and at > self.end + TOLERANCE_MS:
+            return False
+        self.events.append(max(at, self.start))
+        return True
+
+    def finish(self, at: int) -> bool:
+        """End it for its learner; whether that changed anything."""
+        at = max(at, self.start)
+        is_later = self.ended_by == "learner" and at > (self.end or 0) + TOLERANCE_MS
+        if self.is_final and not is_later:
+            return False
+        self.end, self.ended_by = at, "learner"
+        return True
+
+    def end_if_forgotten(self, before: int) -> bool:
+        if self.end is not None or max(self.last_event, self.open_since) >= before:
+            return False
+        self.end, self.ended_by = self.last_event, "timeout"
+        return True
+
+    # -- as it is shown ------------------------------------------------------------------------
 
     def shown_result(self, name: str) -> dict[str, Any]:
         return {"moduleName": name} | {part: self.results[name].get(part, NEVER_GIVEN) for part in PARTS}
@@ -82,6 +175,9 @@ class Session:
             "isEnd": self.end is not None,
             "sessionPoints": number(self.points),
             "modulesStats": [self.shown_result(name) for name in self.results],
+            "lastActivityAt": iso(self.last_event),
+            "activeMinutes": self.active_milliseconds // 60_000,
+            "endedBy": self.ended_by,
         }
 
 
@@ -127,6 +223,7 @@ class Model:
         self.learners: list[Learner] = []
         self.courses: list[Course] = []
         self.sessions: list[Session] = []
+        self.voided: set[tuple[Learner, str]] = set()
 
     def of(self, learner: Learner | None = None, course: Course | None = None, id: str | None = None) -> list[Session]:
         """Sessions as they are listed: by start, then id, then learner."""
@@ -141,6 +238,31 @@ class Model:
 
     def find(self, learner: Learner, id: str) -> Session | None:
         return next(iter(self.of(learner, id=id)), None)
+
+    def record_item(self, learner: Learner, item: dict[str, Any], now: int) -> tuple[int, str | int | Decimal]:
+        """Record an item of a batch; returns its status, and its points or the code of what is wrong with it."""
+        known = self.find(learner, item["sessionId"])
+        course = next((course for course in self.courses if course.id == item["courseIdentifier"]), None)
+        if known and (known.course, known.topic) != (course, item["topic"]):
+            return 409, "session-id-taken"
+        if not known and (learner, item["sessionId"]) in self.voided:
+            return 409, "session-voided"
+        if course is None:
+            return 404, "course-not-found"
+        if not known and item["topic"] not in [entry["topic"] for entry in course.topics]:
+            return 404, "topic-not-found"
+        start, end = item["sessionStart"], item.get("sessionEnd")
+        session = known or Session(item["sessionId"], learner, course, course.title, item["topic"], start)
+        modules = [{"recordedAt": end} | module for module in item["moduleStats"]]
+        if not session.accepts([module["recordedAt"] for module in modules], end):
+            return 409, "session-ended"
+        if modules:
+            session.record(modules, now)
+        if end is not None:
+            session.finish(end)
+        if known is None:
+            self.sessions.append(session)
+        return 200 if known else 201, number(session.points)
 
 
 def statistics(sessions: list[Session]) -> dict[str, Any]:
@@ -158,11 +280,12 @@ def statistics(sessions: list[Session]) -> dict[str, Any]:
 
 
 def totals(sessions: list[Session]) -> tuple[int, ...]:
-    """What is kept of sessions: how many, results, points in thousandths, milliseconds, names."""
+    """What is kept of sessions: how many, results, points in thousandths, milliseconds, active ones, names."""
     return (
         len(sessions),
         sum(len(s.results) for s in sessions),
         int(sum((s.points for s in sessions), Decimal()) * 1000),
         sum(s.milliseconds for s in sessions),
+        sum(s.active_milliseconds for s in sessions),
         len({name for s in sessions for name in s.results}),
     )

@@ -26,9 +26,10 @@ def read_filter(params: Mapping[str, str]) -> SessionFilter:
     errors: list[FieldError] = []
     since = _time(params.get("from"), "from", errors)
     until = _time(params.get("to"), "to", errors)
-    if since is not None and until is not None and since > until:
+    is_date = until is not None and len(params["to"]) == ISO_DATE_CHARACTERS
+    if since is not None and until is not None and since > until + (DAY_MS - 1 if is_date else 0):
         errors.append(FieldError("to", "must not be before from"))
-    if until is not None and len(params["to"]) == ISO_DATE_CHARACTERS:
+    if until is not None and is_date:
         until = min(until + DAY_MS, LATEST_MS)
     course_id = params.get("courseId")
     if course_id is not None and (course_id := parse_uuid(course_id)) is None:

@@ -84,8 +84,9 @@ class Outcome(Struct, frozen=True):
 LOCK_SESSIONS = f"""
 SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)
-ORDER BY id
+ORDER BY started_at, id
 """
+"""In the order in which sessions are deleted and ended after a timeout, so that none of these deadlock."""
 VOIDED = "SELECT id FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 
@@ -135,8 +136,8 @@ class Batch:
         account = tx.send(accounts.ACCOUNT, id=learner.id)
         heads = [topics.send_get_head(tx, identifier) for identifier in identifiers]
         course_ids = tx.send(COURSE_IDS, values=ids)
-        voided = tx.send(VOIDED, values=ids, **self._key)
         rows = tx.select_for_update(LOCK_SESSIONS, values=ids, **self._key)
+        voided = tx.send(VOIDED, values=ids, **self._key)  # after the lock, which may have waited for an administrator
         if account.fetchone() is None:
             raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
         head_rows = [head.fetchone() for head in heads]

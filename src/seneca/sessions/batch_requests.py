@@ -1,5 +1,6 @@
 """Requests to record many sessions: each item is decoded for itself, so that a bad one does not affect the others."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
@@ -76,6 +77,7 @@ class _Identified(Struct, frozen=True, rename="camel"):
     session_id: Any = None
 
 
+_LIST_START: Final = re.compile(rb'"sessions"\s*:\s*\[')
 _id_decoder: Final = msgspec.json.Decoder(_Identified)
 
 
@@ -95,13 +97,14 @@ def decode(raw: bytes) -> SentBatch:
 
 def _without_items(raw: bytes, items: Sequence[bytes]) -> bytes:
     """The text with 0 in place of each item, to check it without them."""
+    list_start = _LIST_START.search(raw)
     parts = []
-    position = 0
+    part_start, position = 0, 0 if list_start is None else list_start.end()
     for item in items:
         start = raw.index(item, position)
-        parts.append(raw[position:start])
-        position = start + len(item)
-    parts.append(raw[position:])
+        parts.append(raw[part_start:start])
+        part_start = position = start + len(item)
+    parts.append(raw[part_start:])
     return b"0".join(parts)
 
 

@@ -67,13 +67,17 @@ def delete(tx: Transaction, learner: Learner, sessions: Sequence[SessionRow]) ->
     """
     of_learner = {"bucket": learner.bucket, "learner_id": learner.id}
     courses = {session.id: session.course_id for session in sessions}
-    changes: defaultdict[str, TotalsChange] = defaultdict(TotalsChange)
+    change = TotalsChange()
     for session in sessions:
-        changes[session.course_id].subtract(session)
-    tx.select_for_update(LOCK_TOTALS, values=sorted(changes), **of_learner)
+        change.subtract(session)
+    in_order = sorted({session.course_id for session in sessions})
+    tx.select_for_update(LOCK_TOTALS, values=in_order, **of_learner)
     names: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session_id, name in tx.fetch_in(DELETE_RESULTS, list(courses), **of_learner):
         names[courses[session_id]][name] += 1
-    for course_id, change in sorted(changes.items()):
-        totals.subtract(tx, LearnerCourse(learner.bucket, learner.id, course_id), change, names[course_id])
+    totals.subtract(
+        tx,
+        change,
+        {LearnerCourse(learner.bucket, learner.id, course_id): names[course_id] for course_id in in_order},
+    )
     tx.execute_later(DELETE_SESSIONS, values=list(courses), **of_learner)

@@ -74,18 +74,20 @@ class SessionState:
         Args:
             updates: updates of modules with distinct names.
             now: the time, in milliseconds since 1970.
-            device_end: the end that the same request reports.
+            device_end: the end that the same request reports: it counts in place of the known one, so that a repeated request is
+                accepted or refused as the first was.
 
         Raises:
-            SessionEnded: the session has ended, and an update was not recorded before the end.
+            SessionEnded: the session has ended, and an update was recorded after the end.
             SessionFull: the session would hold too many modules, bytes or intervals of activity.
 
         """
         row = self._reopened(now)
-        if row.ended_at is not None:
-            latest = max(row.ended_at, device_end or row.ended_at) + TOLERANCE_MS
-            if any(update.recorded_at is None or update.recorded_at > latest for update in updates):
-                raise SessionEnded(row.ended_at)
+        end = row.ended_at if device_end is None else max(device_end, row.started_at)
+        if end is not None and any(
+            update.recorded_at is None or update.recorded_at > end + TOLERANCE_MS for update in updates
+        ):
+            raise SessionEnded(row.ended_at or end)
         unknown_at = row.started_at if row.ended_at is None else row.ended_at
         merged: list[ResultRow] = []
         added: list[str] = []

@@ -180,29 +180,43 @@ def add_names(
 # -- subtracting -------------------------------------------------------------------------------
 
 
-def subtract(tx: Transaction, learner_course: LearnerCourse, change: TotalsChange, names: Mapping[str, int]) -> None:
-    """Subtract a learner's deleted sessions of a course from the totals. The caller has locked the learner's totals.
+def subtract(tx: Transaction, change: TotalsChange, names: Mapping[LearnerCourse, Mapping[str, int]]) -> None:
+    """Subtract deleted sessions from the totals. The caller has locked the learners' totals.
+
+    The names of all courses come before the totals of any, as when sessions of several courses are recorded, so that both do not deadlock.
 
     Args:
         tx: the transaction that deletes the sessions.
-        learner_course: the learner and the course.
         change: from which the sessions are subtracted; it is written.
-        names: the number of the sessions' results under each name.
+        names: the number of the sessions' results under each name, for each learner and course, in order of the courses.
 
     """
+    gone = {
+        learner_course: _subtract_names(tx, learner_course, results, change)
+        for learner_course, results in names.items()
+    }
+    for learner_course, gone_names in gone.items():
+        bucket, course_id = learner_course.bucket, learner_course.course_id
+        number = course_names.count_gone(tx, bucket, course_id, gone_names)
+        key = {"bucket": bucket, "course_id": course_id}
+        change.add_names(COURSE_TOTALS, key, names=-number, changes=len(gone_names))
+    change.write_later(tx)
+
+
+def _subtract_names(
+    tx: Transaction, learner_course: LearnerCourse, results: Mapping[str, int], change: TotalsChange
+) -> list[str]:
+    """Subtract a learner's results under each name; returns the names that no learner of the bucket has any more."""
     course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
     learner = asdict(learner_course)
-    in_order = sorted(names)
+    in_order = sorted(results)
     tx.insert_many_later(
-        LEARNER_NAMES.add, [{**learner, "module_name": name, "results": -names[name]} for name in in_order]
+        LEARNER_NAMES.add, [{**learner, "module_name": name, "results": -results[name]} for name in in_order]
     )
     lost = sorted(row[0] for row in tx.fetch_in(LEARNER_NAMES.delete_zeros, in_order, **learner))
-    tx.insert_many_later(COURSE_NAMES.add, [{**course, "module_name": name, "learners": -1} for name in lost])
-    gone = [row[0] for row in tx.fetch_in(COURSE_NAMES.delete_zeros, lost, **course)]
-    names_gone = course_names.count_gone(tx, learner_course.bucket, learner_course.course_id, gone)
     change.add_names(LEARNER_TOTALS, learner, names=-len(lost), changes=len(lost))
-    change.add_names(COURSE_TOTALS, course, names=-names_gone, changes=len(gone))
-    change.write_later(tx)
+    tx.insert_many_later(COURSE_NAMES.add, [{**course, "module_name": name, "learners": -1} for name in lost])
+    return [row[0] for row in tx.fetch_in(COURSE_NAMES.delete_zeros, lost, **course)]
 
 
 def delete(tx: Transaction, bucket: int, learner_id: str) -> None:
