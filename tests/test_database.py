@@ -53,6 +53,7 @@ def test_is_made_with_its_directory_and_for_its_owner_only(tmp_path: Path):
     assert rows(path, "SELECT name, value FROM properties WHERE name <> 'database-id' ORDER BY name") == [
         ("bucket-hash", "crc32"),
         ("buckets", str(migrations.BUCKETS)),
+        ("idle-minutes", "5"),
     ]
     assert rows(path, "SELECT number FROM migrations") == [(m[0],) for m in migrations.known("sqlite")]
 
@@ -88,7 +89,7 @@ def test_several_processes_create_it_at_once(tmp_path: Path, _: int):
         _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (0, b"")
     assert rows(path, "SELECT count(*) FROM migrations") == [(len(migrations.known("sqlite")),)]
-    assert rows(path, "SELECT count(*) FROM properties") == [(3,)]
+    assert rows(path, "SELECT count(*) FROM properties") == [(4,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 

@@ -176,6 +176,13 @@ def test_what_was_recorded_over_http_comes_back_row_for_row(
     alice.update(first, {"moduleName": "M", "adaptive": part}, {"moduleName": "Z", "adaptive": part})
     alice.end(first)
     alice.update(alice.start(course), {"moduleName": "Z"})
+    assert alice.put("/session/activity", {"sessionId": alice.start(course)}).status_code == 204
+    reopened, voided = alice.start(course), alice.start(course)
+    alice.end(reopened)
+    assert tara.patch(f"/session/{reopened}", {"sessionEnd": None}).status_code == 200
+    corrected = {"sessionStart": alice.get(f"/session/{first}").json()["sessionEnd"]}
+    assert tara.patch(f"/session/{first}", corrected).status_code == 200
+    assert tara.delete(f"/session/{voided}").status_code == 204
     changed = {"topicsAndModules": [{"topic": "Other", "modules": []}], "courseTitle": course["courseTitle"] + "!"}
     assert tara.put(f"/course/{course['id']}", changed).status_code == 200
 
@@ -185,8 +192,8 @@ def test_what_was_recorded_over_http_comes_back_row_for_row(
     imported = seneca("import", tmp_path / "out.jsonl", "--data", copy.data)
     assert imported.returncode == 0, imported.stderr
     mine = {"learner_id": alice.id}
-    for table, column in (("sessions", "learner_id"), ("results", "learner_id"), ("learner_names", "learner_id")):
-        sql = f"SELECT * FROM {table} WHERE {column} = "
+    for table in ("sessions", "results", "learner_names", "voided_sessions"):
+        sql = f"SELECT * FROM {table} WHERE learner_id = "
         assert sorted(copy.rows(f"{sql}'{alice.id}'")) == sorted(server.rows(f"{sql}:learner_id", **mine)) != []
     sql = f"SELECT * FROM course_totals WHERE course_id = '{course['id']}'"
     assert copy.rows(sql) == server.rows(sql) != []

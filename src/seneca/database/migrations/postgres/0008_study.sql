@@ -12,6 +12,7 @@ UPDATE sessions SET
         WHEN ended_at IS NULL THEN 0
         WHEN ended_at - started_at < 300000 THEN ended_at - started_at
         ELSE 300000 END;
+ALTER TABLE sessions ALTER COLUMN idle_since DROP DEFAULT, ALTER COLUMN active_milliseconds DROP DEFAULT;
 CREATE INDEX open_sessions ON sessions (idle_since) WHERE ended_at IS NULL;
 
 ALTER TABLE results ADD COLUMN adaptive_at BIGINT; -- this and the next two: when the part was recorded; NULL: at the session's end
@@ -24,10 +25,12 @@ FROM (SELECT bucket, learner_id, course_id, sum(active_milliseconds) AS active F
       GROUP BY bucket, learner_id, course_id) sums
 WHERE learner_totals.bucket = sums.bucket AND learner_totals.learner_id = sums.learner_id
     AND learner_totals.course_id = sums.course_id;
+ALTER TABLE learner_totals ALTER COLUMN active_milliseconds DROP DEFAULT;
 ALTER TABLE course_totals ADD COLUMN active_milliseconds BIGINT NOT NULL DEFAULT 0;
 UPDATE course_totals SET active_milliseconds = sums.active
 FROM (SELECT bucket, course_id, sum(active_milliseconds) AS active FROM sessions GROUP BY bucket, course_id) sums
 WHERE course_totals.bucket = sums.bucket AND course_totals.course_id = sums.course_id;
+ALTER TABLE course_totals ALTER COLUMN active_milliseconds DROP DEFAULT;
 
 CREATE TABLE voided_sessions (   -- ids of sessions that an administrator deleted: a device cannot bring them back
     bucket BIGINT NOT NULL,
