@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,8 +26,9 @@ from seneca.database.postgres.engine import Postgres
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.sessions import commands
 from seneca.sessions import queries as session_queries
-from seneca.sessions.commands import StartSession
+from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleUpdate, Part, parse_results
+from seneca.sessions.rows import RecordedResult
 from seneca.settings import Settings
 from seneca.stats import queries
 from tests.helpers import engines
@@ -312,6 +313,10 @@ class Proxy:
         self._listener.close()
 
 
+def recorded(modules: Sequence[ModuleUpdate]) -> list[RecordedResult]:
+    return [*map(RecordedResult, parse_results(modules))]
+
+
 def test_start_update_and_end_cost_two_round_trips_each_a_session_three_and_a_statistic_one(
     cluster: engines.Postgres, url: str
 ):
@@ -343,12 +348,12 @@ def test_start_update_and_end_cost_two_round_trips_each_a_session_three_and_a_st
             start = StartSession(course.id, "Number", UNSET)
             session_id, _ = await count("start", database.write(commands.start, learner, start, n))
             fresh = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n)) for m in range(3)]
-            await count("update, new", database.write(commands.update, learner, session_id, parse_results(fresh)))
+            await count("update, new", database.write(commands.update, learner, session_id, recorded(fresh), now=n))
             again = [ModuleUpdate(f"{n} {m}", quiz=Part(score=n + 1)) for m in range(3)]
-            await count("update", database.write(commands.update, learner, session_id, parse_results(again)))
-            await count("end", database.write(commands.end, learner, session_id, n))
+            await count("update", database.write(commands.update, learner, session_id, recorded(again), now=n))
+            await count("end", database.write(commands.end, learner, session_id, None, now=n))
             await database.read_snapshot(queries.of_learner_in_course, learner.id, course.id)
-            await count("session", database.read_snapshot(session_queries.get, learner, session_id))
+            await count("session", database.read_snapshot(session_queries.get, learner.id, session_id))
             await count("statistic", database.read(queries.of_learner_in_course, learner.id, course.id))
         return found
 

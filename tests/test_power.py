@@ -30,8 +30,9 @@ from seneca.database.sqlite import engine, writer
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
 from seneca.errors import CommandError
 from seneca.sessions import commands
-from seneca.sessions.commands import StartSession
+from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleUpdate, parse_results
+from seneca.sessions.rows import RecordedResult
 from seneca.stats.verification import mismatches
 from tests.helpers import ledger, power
 from tests.helpers.ledger import Ledger, Study
@@ -103,11 +104,11 @@ async def client(database: Sqlite, journal: Journal, learner: Learner, writes: i
         for number in range(1, steps + 1):
             given = parse_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
             note(sent=number)
-            recorded = await database.write(commands.update, learner, known.id, given)
+            recorded = await database.write(commands.update, learner, known.id, [*map(RecordedResult, given)], now=NOW)
             assert recorded.points == ledger.POINTS * number
             note(acknowledged=number)
         note(ending=True)
-        note(ended=await database.write(commands.end, learner, known.id, NOW + steps))
+        note(ended=await database.write(commands.end, learner, known.id, None, now=NOW + steps))
         writes -= steps + 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,13 @@ def test_answers_as_recorded(people: dict[str, Person], answer: dict[str, Any]):
 
 def test_sessions_are_shown_whole(people: dict[str, Person]):
     for session in REFERENCE["sessions"]:
-        assert people["admin"].get(f"/session/{session['id']}").json() == session
+        start, end = (datetime.fromisoformat(session[name]) for name in ("sessionStart", "sessionEnd"))
+        known = {
+            "lastActivityAt": session["sessionEnd"],
+            "activeMinutes": min(5, (end - start) // timedelta(minutes=1)),
+            "endedBy": "learner",
+        }
+        assert people["admin"].get(f"/session/{session['id']}").json() == session | known
 
 
 def test_all_answers_are_there():

@@ -83,7 +83,8 @@ BAD = [
     ("sessionId", {"sessionId": None}, "a string"),
     ("sessionId", {"sessionId": 1}, "a string"),
     ("sessionId", {"sessionId": [UNKNOWN]}, "a string"),
-    ("sessionEnd", {"sessionId": UNKNOWN, "sessionEnd": "2026-11-23T13:42:55.919Z"}, "not a known member"),
+    ("sessionEnd", {"sessionId": UNKNOWN, "sessionEnd": "2026-11-23"}, "with its zone"),
+    ("isEnd", {"sessionId": UNKNOWN, "isEnd": True}, "not a known member"),
 ]
 
 

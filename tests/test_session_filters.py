@@ -133,6 +133,8 @@ BAD = [
     ("to", "2026-11-23T10:00:00"),
     ("to", ""),
     ("courseId", "mathematics"),
+    ("courseId", ""),
+    ("isEnd", ""),
     ("topic", "x" * 201),
     ("topic", "%00"),
     ("isEnd", "yes"),
@@ -143,10 +145,7 @@ BAD = [
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=range(len(BAD)))
 def test_refuses_bad_filters(alice: Person, name: str, value: str):
-    if value:
-        refused(alice.get(f"/stats/user/sessions?{name}={value}"), 400, "invalid-input", name)
-    else:
-        assert alice.get(f"/stats/user/sessions?{name}=").status_code == 200  # an empty filter is none
+    refused(alice.get(f"/stats/user/sessions?{name}={value}"), 400, "invalid-input", name)
 
 
 def test_a_date_includes_the_whole_day_even_after_a_time(alice: Person, course):

@@ -40,7 +40,7 @@ def test_lists_the_callers_sessions_whole_and_oldest_first(
     assert answer.status_code == 200
     assert "link" not in answer.headers
     assert answer.json() == [alice.get(f"/session/{id_}").json() for id_ in (second, third, first)]
-    assert answer.json()[2] | {"sessionStart": None} == {
+    assert answer.json()[2] | {"sessionStart": None, "lastActivityAt": None} == {
         "id": first,
         "userId": alice.id,
         "courseId": course["id"],
@@ -54,6 +54,9 @@ def test_lists_the_callers_sessions_whole_and_oldest_first(
             result("B", adaptive=part(1, done=False), quiz=part(2, done=False)),
             result("A", adaptive=part(0.5, done=False)),
         ],
+        "lastActivityAt": None,
+        "activeMinutes": 0,
+        "endedBy": None,
     }
 
 

@@ -18,6 +18,11 @@ from seneca.http.problem_details import ProblemDetails
 
 SCHEMAS: Final = "#/components/schemas/{name}"
 UUID: Final = {"type": "string", "format": "uuid"}
+DATE_OR_TIME: Final = {
+    "type": "string",
+    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "examples": ["2026-11-23", "2026-11-23T13:42:55.919Z"],
+}
 QUERY: Final[dict[str, dict[str, Any]]] = {
     "limit": {
         "description": "The maximum number of entries on a page.",
@@ -42,11 +47,11 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
     },
     "from": {
         "description": "Only sessions that started on this day (UTC) or later, or at this time or later.",
-        "schema": {"type": "string", "examples": ["2026-11-23", "2026-11-23T13:42:55.919Z"]},
+        "schema": DATE_OR_TIME,
     },
     "to": {
         "description": "Only sessions that started on this day (UTC) or earlier, or before this time.",
-        "schema": {"type": "string", "examples": ["2026-11-23", "2026-11-23T13:42:55.919Z"]},
+        "schema": DATE_OR_TIME,
     },
     "courseId": {
         "description": "Only sessions of this course.",

@@ -92,5 +92,7 @@ def page_params(request: Request) -> PageParams:
     query = params.get("q", "")
     if len(query) > MAX_QUERY_CHARACTERS or "\0" in query:
         raise InvalidInput.field("q", f"must have at most {MAX_QUERY_CHARACTERS} characters, and none of them NUL")
-    filters = {name: value for name, value in params.items() if name not in ("limit", "cursor") and value}
+    filters = {
+        name: value for name, value in params.items() if name not in ("limit", "cursor") and (value or name != "q")
+    }
     return PageParams(request.scope["path"], int(limit), params.get("cursor"), filters, current_caller(request).id)

@@ -5,7 +5,6 @@ index: only when it is too long ago is the session read whole, and either ended 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from itertools import groupby
@@ -109,4 +108,4 @@ async def run(database: Database, timeout_hours: int) -> None:
             log.warning("forgotten sessions not ended, retrying later", reason=error.detail)
         except Exception:  # the loop must go on
             log.exception("unhandled exception")
-        await asyncio.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 so that workers do not all look at once
+        await asyncio.sleep(POLL_SECONDS)
