@@ -71,6 +71,23 @@ def test_of_a_database_that_was_restored_older_tokens_are_refused(tmp_path: Path
             assert Person(client, token).get("/auth/me").status_code == status
 
 
+def test_an_interrupted_migration_begins_again(tmp_path: Path):
+    make_first_schema(tmp_path, alice=new_id(), bucket=0, going_on=new_id(), ended=new_id(), now=0)
+    announced: list[str] = []
+
+    def interrupt(text: str) -> None:
+        announced.append(text)
+        if text.startswith("Migration 8 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_database(engine().url(tmp_path), announce=interrupt)
+    assert [text.split(" (")[0] for text in announced] == [f"Migration {number}" for number in (2, 4, 5, 6, 7, 8)]
+    assert engine().rows(tmp_path, "SELECT number FROM migrations") == [(1,)]
+    open_database(engine().url(tmp_path)).close()
+    assert engine().rows(tmp_path, "SELECT max(number) FROM migrations") == [(migrations.known("sqlite")[-1][0],)]
+
+
 def test_a_new_database_and_an_upgraded_one_have_the_same_schema(tmp_path: Path):
     old, new = tmp_path / "old", tmp_path / "new"
     for data in (old, new):

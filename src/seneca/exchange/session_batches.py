@@ -48,7 +48,7 @@ def read_batches(spool: Spool) -> Iterator[tuple[int, list[SessionRecord]]]:
                 batch.clear()
                 size = 0
             batch[key] = session
-            size += session.row.bytes + RESULT_OVERHEAD_BYTES * len(session.results)
+            size += session.row.bytes + RESULT_OVERHEAD_BYTES * len(session.results) + len(session.row.activity or "")
         yield bucket, list(batch.values())
 
 
