@@ -56,11 +56,14 @@ def test_reads_a_session(alice: Person, tara: Person, course):
             result("Extra", quiz=part(-2.25, done=False)),
         ],
     }
+    updated_at = alice.get(f"/session/{session_id}").json()["lastActivityAt"]
+    assert start <= updated_at
     for person in (alice, tara):
-        assert person.get(f"/session/{session_id}").json() == full
+        assert person.get(f"/session/{session_id}").json() == full | {"lastActivityAt": updated_at}
     end = alice.end(session_id)
+    ended = full | {"sessionEnd": end, "isEnd": True, "lastActivityAt": end, "endedBy": "learner"}
     for sent in (session_id, session_id.upper()):
-        assert alice.get(f"/session/{sent}").json() == full | {"sessionEnd": end, "isEnd": True}
+        assert alice.get(f"/session/{sent}").json() == ended
 
 
 def test_the_title_is_that_of_the_start(tara: Person, alice: Person, course):
