@@ -55,10 +55,7 @@ def store_course(
     if row is None:
         if course.id in session_ids:
             raise InvalidInput.field("id", "is in use by a session")
-        try:
-            courses.insert(tx, new, now if course.created_at is None else course.created_at, course.id)
-        except TitleTaken:
-            raise InvalidInput.field("courseTitle", "is in use by another course") from None
+        _insert_course(tx, course, now)
         return "stored"
     _, title, qualification, topics, created_at = row
     topics_and_modules = msgspec.json.encode(new.topics_and_modules).decode()
@@ -85,6 +82,13 @@ def store_course(
         created_at=created_at if course.created_at is None else course.created_at,
     )
     return "updated"
+
+
+def _insert_course(tx: Transaction, course: CourseRecord, now: int) -> None:
+    try:
+        courses.insert(tx, course.new, now if course.created_at is None else course.created_at, course.id)
+    except TitleTaken:
+        raise InvalidInput.field("courseTitle", "is in use by another course") from None
 
 
 def first_difference(*members: tuple[str, object, object]) -> str | None:

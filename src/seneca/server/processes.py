@@ -70,6 +70,12 @@ def serve(settings: Settings) -> None:
     # A new worker unblocks it once it listens.
     os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)
     os.environ.update(settings.variables() | {STARTED: str(time.monotonic())})
+    with closing(reservation):
+        _run_server(settings, connections)
+
+
+def _run_server(settings: Settings, connections: int) -> None:
+    """Run the server and its workers until it is stopped; ``connections`` is the maximum for each worker."""
     server = Server(
         "seneca.app:from_environment",
         factory=True,
@@ -88,8 +94,7 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=STOP_SECONDS,
         log_dictconfig=logs.standard_library(settings.log_format),
     )
-    with closing(reservation):
-        server.serve()
+    server.serve()
 
 
 def raise_open_file_limit() -> int:
