@@ -42,7 +42,11 @@ SCANS = {
 """Other statements that look through a table, and why they may."""
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}
 """What a column holds in row number i; else a column of integers holds i, one of text its name's first letter and i."""
-SOME_OPEN = "UPDATE sessions SET ended_at = NULL WHERE started_at % 10 = 0"
+STUDY = """
+UPDATE sessions SET course_id = 'c' || (started_at / 1000),
+    ended_at = CASE WHEN started_at % 10 > 0 THEN ended_at END
+"""
+"""Courses with a thousand sessions, some of them open."""
 SHARED = {"learner_id": "i / 10", "account_id": "i / 10", "course_id": "i / 64", "topic": "i % 5"}
 """Columns in which several rows hold the same text."""
 
@@ -71,7 +75,7 @@ class SqlitePlans:
         for table in self.tables:
             columns = self.connection.execute(f"SELECT name, type = 'TEXT' FROM pragma_table_info('{table}')")
             self.connection.execute(filling(table, [(name, bool(is_text)) for name, is_text in columns]))
-        self.connection.execute(SOME_OPEN)
+        self.connection.execute(STUDY)
         self.partial_indexes = {
             name
             for table in self.tables
@@ -137,7 +141,7 @@ class PostgresPlans:
         self.tables = set(columns) - BOUNDED
         for table in self.tables:
             self.connection.execute(filling(table, columns[table]).encode())
-        self.connection.execute(SOME_OPEN)
+        self.connection.execute(STUDY)
         self.partial_indexes = {row[0] for row in self.connection.execute(PARTIAL_INDEXES)}
         self.connection.execute(CREATE_IMPORTED)
         self.connection.execute("ANALYZE")
