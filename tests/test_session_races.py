@@ -189,6 +189,17 @@ def test_a_voided_session_does_not_come_back_with_a_batch_that_waited_for_it(ser
     verified(server)
 
 
+def test_of_equal_starts_and_batches_at_once_one_starts_each_session(server: Server, tara: Person):
+    courses = [make_course(tara), make_course(tara)]
+    for number in range(ROUNDS):
+        learner = sign_up(tara.client, "devices")
+        items = study(courses, number)
+        statuses = sum(at_once(*(partial(repeat_batch, server, learner, items, 1) for _ in range(6))), Counter())
+        assert statuses == {200: 6 + 5 * len(items), 201: len(items)}
+        assert len(learner.get("/stats/user/sessions").json()) == len(items)
+    verified(server)
+
+
 def test_an_update_that_races_with_the_ending_leaves_the_session_open(server: Server, alice: Person, course):
     for _ in range(8):
         each = item(course, sessionStart=iso(ago(hours=20)))
