@@ -170,6 +170,35 @@ def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
     assert differences(copy) == []
 
 
+def test_active_time_is_proved_from_the_kept_intervals(copy: Path):
+    """An event an hour later is an interval of its own: five minutes of an open session less, of an ended one none."""
+    [(learner, session_id, started_at, course_id)] = engine().rows(
+        copy,
+        "SELECT learner_id, id, started_at, course_id FROM sessions WHERE ended_at IS NULL ORDER BY learner_id, id LIMIT 1",
+    )
+    key = {"learner": learner, "id": session_id}
+    where = "learner_id = :learner AND id = :id"
+    activity = f"[[{started_at},{started_at + 60_000}],[{started_at + 3_600_000},{started_at + 3_660_000}]]"
+    engine().change(copy, f"UPDATE sessions SET activity = :activity WHERE {where}", activity=activity, **key)
+    [difference] = differences(copy)
+    assert (difference.table, difference.column, difference.expected) == ("sessions", "active_milliseconds", 420_000)
+    rebuild(copy)
+    assert differences(copy) == []
+    for table in ("learner_totals", "course_totals"):
+        [(total,)] = engine().rows(
+            copy, f"SELECT sum(active_milliseconds) FROM {table} WHERE course_id = :c", c=course_id
+        )
+        [(whole,)] = engine().rows(
+            copy, "SELECT sum(active_milliseconds) FROM sessions WHERE course_id = :c", c=course_id
+        )
+        assert total == whole >= 420_000
+    engine().change(copy, f"UPDATE sessions SET active_milliseconds = active_milliseconds + 1 WHERE {where}", **key)
+    assert {d.column for d in differences(copy)} == {"active_milliseconds"}
+    assert {d.table for d in differences(copy)} >= {"sessions"}
+    rebuild(copy)
+    assert differences(copy) == []
+
+
 def test_the_shell_names_every_difference_and_mends_it(copy: Path):
     engine().change(copy, "UPDATE learner_totals SET points = points + 1, names = names - 1")
     engine().change(copy, "UPDATE course_names SET learners = 0")

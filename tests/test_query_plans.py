@@ -7,6 +7,7 @@ new table, is covered by itself.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from seneca.database import open_database
 from seneca.database.postgres.transaction import to_array_comparison
 from seneca.exchange.accounts_and_courses import CREATE_IMPORTED
+from seneca.sessions import lists
 from tests.helpers import engines
 from tests.helpers.statements import statements
 
@@ -40,7 +42,12 @@ SCANS = {
 """Other statements that look through a table, and why they may."""
 VALUES = {"role": "'user'", "bucket": "i % 64", "ended_at": "i", "started_at": "i"}
 """What a column holds in row number i; else a column of integers holds i, one of text its name's first letter and i."""
-SHARED = {"learner_id": "i / 10", "account_id": "i / 10", "course_id": "i / 64"}
+STUDY = """
+UPDATE sessions SET course_id = 'c' || (started_at / 1000),
+    ended_at = CASE WHEN started_at % 10 > 0 THEN ended_at END
+"""
+"""Courses with a thousand sessions, some of them open."""
+SHARED = {"learner_id": "i / 10", "account_id": "i / 10", "course_id": "i / 64", "topic": "i % 5"}
 """Columns in which several rows hold the same text."""
 
 
@@ -68,6 +75,7 @@ class SqlitePlans:
         for table in self.tables:
             columns = self.connection.execute(f"SELECT name, type = 'TEXT' FROM pragma_table_info('{table}')")
             self.connection.execute(filling(table, [(name, bool(is_text)) for name, is_text in columns]))
+        self.connection.execute(STUDY)
         self.partial_indexes = {
             name
             for table in self.tables
@@ -87,6 +95,12 @@ class SqlitePlans:
             if scan and scan[2] not in self.partial_indexes:
                 found.add(tables.get(scan[1], scan[1]))
         return found & self.tables
+
+    def sorts(self, sql: str) -> bool:
+        """Whether this statement sorts all rows; to sort those that an index gives as equal is none."""
+        names = dict.fromkeys(re.findall(r"(?<![:\w]):(\w+)", sql))
+        steps = [row[-1] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", names)]
+        return "USE TEMP B-TREE FOR ORDER BY" in steps
 
     def foreign_keys(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Each foreign key's table and columns, and the columns of that table's indexes."""
@@ -127,11 +141,23 @@ class PostgresPlans:
         self.tables = set(columns) - BOUNDED
         for table in self.tables:
             self.connection.execute(filling(table, columns[table]).encode())
+        self.connection.execute(STUDY)
         self.partial_indexes = {row[0] for row in self.connection.execute(PARTIAL_INDEXES)}
         self.connection.execute(CREATE_IMPORTED)
         self.connection.execute("ANALYZE")
 
     def scanned(self, sql: str) -> set[str]:
+        return {table for table, is_whole in self._tables_read(self._plan(sql)) if is_whole} & self.tables
+
+    def sorts(self, sql: str) -> bool:
+        def nodes(node: dict[str, Any]) -> Iterator[str]:
+            yield node["Node Type"]
+            for child in node.get("Plans", []):
+                yield from nodes(child)
+
+        return "Sort" in nodes(self._plan(sql))
+
+    def _plan(self, sql: str) -> dict[str, Any]:
         names: list[str] = []
 
         def number(parameter: re.Match[str]) -> str:
@@ -145,7 +171,8 @@ class PostgresPlans:
         row = self.connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained {nulls}".encode()).fetchone()
         self.connection.execute("DEALLOCATE explained")
         assert row is not None
-        return {table for table, is_whole in self._tables_read(row[0][0]["Plan"]) if is_whole} & self.tables
+        plan: dict[str, Any] = row[0][0]["Plan"]
+        return plan
 
     def _tables_read(self, node: dict[str, Any]) -> Iterator[tuple[str, bool]]:
         """The tables that a plan's node reads, and whether it reads the whole table, or a whole index of it."""
@@ -181,6 +208,40 @@ def test_no_statement_looks_through_a_table_that_grows_without_saying_why(plans:
             if tables and not name.startswith(tuple(f"{module}." for module in BY_HAND)) and name not in SCANS:
                 scanned[name] = tables
     assert scanned == {}
+
+
+CONDITIONS = {
+    "until": "started_at < :until",
+    "since": "started_at >= :since",
+    "course": "course_id = :course_id",
+    "topic": "topic = :topic",
+    "open": "ended_at IS NULL",
+    "ended": "ended_at IS NOT NULL",
+}
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize("scope", [lists.OF_LEARNER, lists.OF_COURSE])
+def test_pages_of_sessions_are_read_in_the_order_of_an_index(
+    plans: SqlitePlans | PostgresPlans, scope: str, *, is_descending: bool
+):
+    for number in range(3):
+        for names in combinations(CONDITIONS, number):
+            sql = lists.page_query(scope, tuple(CONDITIONS[name] for name in names), is_descending=is_descending)
+            assert plans.scanned(sql) == set(), names
+            if "open" not in names:  # few sessions are open: to sort those is as good
+                assert not plans.sorts(sql), names
+
+
+def test_a_page_of_sessions_with_one_id_reads_those(plans: SqlitePlans | PostgresPlans):
+    for condition in ((), *((each,) for each in CONDITIONS.values())):
+        for is_descending in (False, True):
+            assert plans.scanned(lists.page_query(lists.WITH_ID, condition, is_descending=is_descending)) == set()
+
+
+def test_a_sort_is_noticed(plans: SqlitePlans | PostgresPlans):
+    sql = "SELECT id FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id ORDER BY topic LIMIT 5"
+    assert plans.sorts(sql)
 
 
 def test_a_scan_is_noticed(plans: SqlitePlans | PostgresPlans):

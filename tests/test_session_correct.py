@@ -194,3 +194,26 @@ def test_activity_after_a_corrected_end_does_not_count(alice: Person, tara: Pers
     body = {"sessionEnd": iso(start + timedelta(minutes=10))}
     assert tara.patch(f"/session/{session_id}", body).json()["activeMinutes"] == 10
     assert tara.patch(f"/session/{session_id}", {"sessionEnd": None}).json()["activeMinutes"] == 29
+
+
+def test_times_may_be_as_early_as_the_year_1_but_not_in_the_future(server: Server, alice: Person, tara: Person, course):
+    session_id = ended_session(alice, course)
+    before = session(alice, session_id)
+    for body, field in (
+        ({"sessionStart": "9999-12-31T23:59:59.999Z"}, "sessionStart"),
+        ({"sessionEnd": "9999-12-31T23:59:59.999Z"}, "sessionEnd"),
+        ({"sessionStart": "0001-01-01T00:00:00+00:01"}, "sessionStart"),
+        ({"sessionStart": "2026-11-23T10:00:00+99:99"}, "sessionStart"),
+        ({"sessionEnd": "0001-01-01T00:00:00Z"}, "sessionEnd"),
+        ({"sessionStart": None}, "sessionStart"),
+    ):
+        answer = tara.patch(f"/session/{session_id}", body)
+        refused(answer, 400, "invalid-input")
+        assert field in {error["field"] for error in answer.json()["errors"]}
+    assert session(alice, session_id) == before
+    corrected = tara.patch(f"/session/{session_id}", {"sessionStart": "0001-01-01T00:00:00Z"}).json()
+    assert corrected["sessionStart"] == "0001-01-01T00:00:00.000Z"
+    assert minutes(alice, course) > 2000 * 365 * 24 * 60
+    assert alice.get("/stats/user/sessions?order=desc").json() == [corrected]
+    assert tara.delete(f"/session/{session_id}").status_code == 204
+    assert minutes(alice, course) == 0

@@ -130,6 +130,8 @@ def test_dates_are_whole_days_in_utc(alice: Person, course):
 BAD = [
     ("from", "yesterday"),
     ("from", "2026-02-30"),
+    ("from", "2026-W48-1"),
+    ("to", "0000-01-01"),
     ("to", "2026-11-23T10:00:00"),
     ("to", ""),
     ("courseId", "mathematics"),
@@ -156,6 +158,13 @@ def test_a_date_includes_the_whole_day_even_after_a_time(alice: Person, course):
     assert [each["id"] for each in found] == [evening["sessionId"]]
     last = f"{noon.date()}T23:59:59.999Z"
     assert pages(alice, "/stats/user/sessions", 10, **{"from": last, "to": noon.date()}) == []
+
+
+def test_the_first_and_the_last_day_are_days(alice: Person, study):
+    everything, _ = study
+    assert pages(alice, "/stats/user/sessions", 100, **{"from": "0001-01-01", "to": "9999-12-31"}) == everything
+    assert pages(alice, "/stats/user/sessions", 100, **{"from": "9999-12-31", "order": "desc"}) == []
+    assert pages(alice, "/stats/user/sessions", 100, to="0001-01-01") == []
 
 
 def test_refuses_from_after_to(alice: Person):

@@ -271,12 +271,13 @@ class History(RuleBasedStateMachine):
             assert refused(answer, 409, "session-ended")["sessionEnd"] == iso(session.end or 0)
             return
         assert answer.status_code == 200, answer.text
+        now = now_ms()
         if recorded is None:  # then it is the last event
             now = milliseconds(self.told(session.learner, f"/session/{session.id}")["lastActivityAt"])
             assert before <= now <= now_ms()
             modules = [module | {"recordedAt": now} for module in modules]
         modules = [module | {"moduleName": stored_name(module["moduleName"])} for module in modules]
-        session.record(modules, now_ms(), is_newest=recorded is None)
+        session.record(modules, now, is_newest=recorded is None)
         assert read_json(answer.text) == {
             "message": "Session updated successfully",
             "sessionId": session.id,

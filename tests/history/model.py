@@ -243,7 +243,7 @@ class Model:
         """Record an item of a batch; returns its status, and its points or the code of what is wrong with it."""
         known = self.find(learner, item["sessionId"])
         course = next((course for course in self.courses if course.id == item["courseIdentifier"]), None)
-        if known and (known.course, known.topic) != (course, item["topic"]):
+        if known and course and (known.course, known.topic) != (course, item["topic"]):
             return 409, "session-id-taken"
         if not known and (learner, item["sessionId"]) in self.voided:
             return 409, "session-voided"

@@ -133,7 +133,7 @@ class Batch:
         self._key = {"bucket": learner.bucket, "learner_id": learner.id}
         ids = sorted({item.session_id for item in items})
         identifiers = sorted({item.course_identifier for item in items})
-        account = tx.send(accounts.ACCOUNT, id=learner.id)
+        account = tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # before the sessions, as an erasure does
         heads = [topics.send_get_head(tx, identifier) for identifier in identifiers]
         course_ids = tx.send(COURSE_IDS, values=ids)
         rows = tx.select_for_update(LOCK_SESSIONS, values=ids, **self._key)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET, Struct, UnsetType
 
-from seneca import audit
+from seneca import accounts, audit
 from seneca.accounts import Learner
 from seneca.auth.authorisation import Actor, authorise
 from seneca.common.ids import bucket_of
@@ -103,6 +103,7 @@ def void(tx: Transaction, actor: Actor, id: str, user_id: str | None, now: int) 
     """
     authorise(tx, actor, "admin")
     learner = _learner(tx, id, user_id)
+    tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # to which the id will refer; first, as an erasure does
     session = storage.lock(tx, learner, id).row
     deletion.delete(tx, learner, [session])
     voided.add(tx, learner, id, now)
