@@ -41,7 +41,7 @@ def wait_for_end(person: Person, session_id: str) -> dict[str, Any]:
 
 
 def test_a_server_ends_them_at_their_last_event_at_its_start(tmp_path: Path):
-    with running(tmp_path, SENECA_SESSION_TIMEOUT_HOURS="0") as server, httpx.Client(base_url=server.url) as client:
+    with running(tmp_path) as server, httpx.Client(base_url=server.url) as client:
         tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
         course = make_course(tara)
         last = ago(days=6)
@@ -52,7 +52,7 @@ def test_a_server_ends_them_at_their_last_event_at_its_start(tmp_path: Path):
         assert [each["status"] for each in results(send(alice, forgotten, recent))] == [201, 201]
         assert not session(alice, forgotten["sessionId"])["isEnd"]
     with (
-        running(tmp_path, SENECA_WORKERS="2") as server,
+        running(tmp_path, SENECA_WORKERS="2", SENECA_SESSION_TIMEOUT_HOURS="12") as server,
         httpx.Client(base_url=server.url) as client,
     ):
         alice.client = client

@@ -18,8 +18,13 @@ from tests.helpers import engines
 from tests.helpers.engines import free_port
 
 PASSWORD = "securePassword123"
-USUAL = {"SENECA_MAX_LOGIN_FAILURES": "1000000", "SENECA_MAX_REGISTRATIONS": "1000000", "SENECA_WORKERS": "1"}
-"""Settings of every server, unless a test sets others. All tests come from one address."""
+USUAL = {
+    "SENECA_MAX_LOGIN_FAILURES": "1000000",
+    "SENECA_MAX_REGISTRATIONS": "1000000",
+    "SENECA_WORKERS": "1",
+    "SENECA_SESSION_TIMEOUT_HOURS": "0",
+}
+"""Settings of every server, unless a test sets others. All tests come from one address; old sessions stay open while they are read."""
 PRIVATE = re.compile(
     rf"""{PASSWORD} | @example\. | -{os.getpid()}-\d             # a password, addresses, every name of ``unique``
     | \$argon2 | \$2[aby]\$ | eyJ[\w-]{{20}} | \b[\w-]{{107}}\b  # hashes, access tokens, refresh tokens
