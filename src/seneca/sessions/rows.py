@@ -3,6 +3,7 @@
 A column is declared once, as a field of one of these structs; the lists of columns and the INSERTs follow.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Literal
 
@@ -109,23 +110,44 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
             now: the time.
 
         """
-        changes: dict[str, str | int | None] = {}
-        for part in PARTS:
-            text, stored = getattr(update, part), getattr(self, part)
-            if text is None:
-                continue
-            time = now if recorded_at is None else recorded_at
-            if stored is not None:
-                stored_at = getattr(self, f"{part}_at")
-                stored_at = unknown_at if stored_at is None else stored_at
-                if recorded_at is None:
-                    time = max(now, stored_at)
-                elif recorded_at < stored_at or (recorded_at == stored_at and _rank(text) < _rank(stored)):
-                    continue
-            changes |= {part: text, f"{part}_at": time}
-            if part != "wrong_answers":
-                changes[f"{part}_score"] = getattr(update, f"{part}_score")
-        return replace(self, **changes)
+        times = _Times(recorded_at, unknown_at, now)
+        adaptive_at = times.of_newer(update.adaptive, self.adaptive, self.adaptive_at)
+        quiz_at = times.of_newer(update.quiz, self.quiz, self.quiz_at)
+        wrong_answers_at = times.of_newer(update.wrong_answers, self.wrong_answers, self.wrong_answers_at)
+        return ResultRow(
+            module_name=self.module_name,
+            position=self.position,
+            adaptive=self.adaptive if adaptive_at is None else update.adaptive,
+            quiz=self.quiz if quiz_at is None else update.quiz,
+            wrong_answers=self.wrong_answers if wrong_answers_at is None else update.wrong_answers,
+            adaptive_score=self.adaptive_score if adaptive_at is None else update.adaptive_score,
+            quiz_score=self.quiz_score if quiz_at is None else update.quiz_score,
+            adaptive_at=self.adaptive_at if adaptive_at is None else adaptive_at,
+            quiz_at=self.quiz_at if quiz_at is None else quiz_at,
+            wrong_answers_at=self.wrong_answers_at if wrong_answers_at is None else wrong_answers_at,
+        )
+
+
+class _Times(Struct, frozen=True, gc=False):
+    """The times that decide which of two parts is newer; see ``ResultRow.merge``."""
+
+    recorded_at: int | None
+    unknown_at: int
+    now: int
+
+    def of_newer(self, text: str | None, stored: str | None, stored_at: int | None) -> int | None:
+        """The time at which a part of an update counts as recorded; None if the stored part stays."""
+        if text is None:
+            return None
+        if stored is None:
+            return self.now if self.recorded_at is None else self.recorded_at
+        if stored_at is None:
+            stored_at = self.unknown_at
+        if self.recorded_at is None:
+            return max(self.now, stored_at)
+        if self.recorded_at == stored_at:
+            return None if _rank(text) < _rank(stored) else stored_at
+        return self.recorded_at if self.recorded_at > stored_at else None
 
 
 class RecordedResult(Struct, frozen=True, gc=False):
@@ -155,7 +177,9 @@ def _size(text: str | None) -> int:
     return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
-CHANGEABLE_COLUMNS: Final = SessionRow.__struct_fields__[SessionRow.__struct_fields__.index("started_at") :]
+RECORD_COLUMNS: Final = ("activity", "active_milliseconds", "results", "points", "bytes")  # none of them has an index
+END_COLUMNS: Final = ("ended_at", "ended_by", "idle_since", *RECORD_COLUMNS)
+CHANGEABLE_COLUMNS: Final = ("started_at", *END_COLUMNS)
 KEPT_COLUMNS: Final = ("module_name", "position")  # of a result that is updated
 RESULT_KEY: Final = ("bucket", "learner_id", "session_id")
 SESSION_COLUMNS: Final = ", ".join(SessionRow.__struct_fields__)
@@ -166,16 +190,6 @@ INSERT_RESULT = insert("results", (*RESULT_KEY, *ResultRow.__struct_fields__))
 
 RESULT_UPSERT = f"""{INSERT_RESULT}ON CONFLICT (bucket, learner_id, session_id, module_name) DO UPDATE SET
     {", ".join(f"{column} = excluded.{column}" for column in ResultRow.__struct_fields__ if column not in KEPT_COLUMNS)}
-"""
-UPDATE_RECORD = """
-UPDATE sessions SET activity = :activity, active_milliseconds = :active_milliseconds,
-    results = :results, points = :points, bytes = :bytes
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
-"""
-"""What an update of an open session changes. It names no column of an index, which SQLite would write again."""
-UPDATE_SESSION = f"""
-UPDATE sessions SET {", ".join(f"{column} = :{column}" for column in CHANGEABLE_COLUMNS)}
-WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
 """
 SESSION_UPSERT = f"""{INSERT_SESSION}ON CONFLICT (bucket, learner_id, id) DO UPDATE SET
     {", ".join(f"{column} = excluded.{column}" for column in CHANGEABLE_COLUMNS)}
@@ -188,3 +202,25 @@ RESULTS_OF_MODULES = f"""
 SELECT {RESULT_COLUMNS} FROM results
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name IN (:values)
 """
+
+
+def _update(columns: Sequence[str]) -> str:
+    return f"""
+UPDATE sessions SET {", ".join(f"{column} = :{column}" for column in columns)}
+WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
+"""
+
+
+UPDATE_RECORD, UPDATE_END, UPDATE_SESSION = map(_update, (RECORD_COLUMNS, END_COLUMNS, CHANGEABLE_COLUMNS))
+
+
+def update_statement(before: SessionRow, after: SessionRow) -> str:
+    """Choose the UPDATE from one state of a session to another, with the parameters of the latter.
+
+    It names no column of an index that stays as it was: SQLite would write the index again.
+    """
+    if before.started_at != after.started_at:
+        return UPDATE_SESSION
+    if (before.ended_at, before.ended_by, before.idle_since) != (after.ended_at, after.ended_by, after.idle_since):
+        return UPDATE_END
+    return UPDATE_RECORD

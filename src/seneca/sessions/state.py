@@ -8,7 +8,7 @@ Devices report late, repeatedly and in any order. The rules make the outcome ind
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -57,17 +57,6 @@ class SessionState:
         copy.added = list(self.added)
         return copy
 
-    @property
-    def has_new_times(self) -> bool:
-        """Whether the start, the end or a reopening differ from what is stored."""
-        row, stored = self.row, self.stored
-        return stored is None or (row.started_at, row.ended_at, row.ended_by, row.idle_since) != (
-            stored.started_at,
-            stored.ended_at,
-            stored.ended_by,
-            stored.idle_since,
-        )
-
     def record(self, updates: Sequence[RecordedResult], now: int, device_end: int | None = None) -> list[ResultRow]:
         """Merge updates into the results, and return the results of these modules.
 
@@ -107,9 +96,8 @@ class SessionState:
             size += result.bytes
             merged.append(result)
         check_limits(row.results + len(added), size)
-        row = replace(row, results=row.results + len(added), points=points, bytes=size)
         times = {now if update.recorded_at is None else update.recorded_at for update in updates}
-        self.row = self._with_events(row, times)
+        self.row = self._changed(row, times, results=row.results + len(added), points=points, bytes=size)
         for result in merged:
             self.results[result.module_name] = self.changed[result.module_name] = result
         self.added += added
@@ -132,7 +120,7 @@ class SessionState:
             row.ended_by != "learner" or recorded_at is None or end <= row.ended_at + TOLERANCE_MS
         ):
             raise SessionEnded(row.ended_at)
-        self.row = self._with_active_time(replace(row, ended_at=end, ended_by="learner"))
+        self.row = self._changed(row, ended_at=end, ended_by="learner")
         return end
 
     def note_activity(self, recorded_at: int | None, now: int) -> None:
@@ -146,7 +134,7 @@ class SessionState:
         row = self.row
         if row.ended_at is not None and (recorded_at is None or recorded_at > row.ended_at + TOLERANCE_MS):
             raise SessionEnded(row.ended_at)
-        self.row = self._with_events(row, [now if recorded_at is None else recorded_at])
+        self.row = self._changed(row, [now if recorded_at is None else recorded_at])
 
     def end_forgotten(self, idle_before: int) -> None:
         """End the session at its last event if that, and its last reopening, are before a time; else note its last event."""
@@ -166,12 +154,12 @@ class SessionState:
             now: the time.
 
         """
-        row = replace(self.row, started_at=started_at)
+        changes: dict[str, Any] = {"started_at": started_at}
         if ended_at is None:
-            row = replace(row, ended_at=None, ended_by=None, idle_since=now)
+            changes |= {"ended_at": None, "ended_by": None, "idle_since": now}
         elif ended_at is not UNSET:
-            row = replace(row, ended_at=ended_at, ended_by="administrator")
-        self.row = self._with_active_time(row)
+            changes |= {"ended_at": ended_at, "ended_by": "administrator"}
+        self.row = self._changed(self.row, **changes)
 
     def _reopened(self, now: int) -> SessionRow:
         """The row as it is for a request of its learner: a session that ended by a timeout is open again."""
@@ -179,16 +167,16 @@ class SessionState:
             return self.row
         return replace(self.row, ended_at=None, ended_by=None, idle_since=now)
 
-    def _with_events(self, row: SessionRow, times: Collection[int]) -> SessionRow:
-        """The row with further events and the new active time."""
+    def _changed(self, row: SessionRow, events: Collection[int] = (), **changes: Any) -> SessionRow:
+        """The row with changed columns, further events, and the active time that follows from them."""
         intervals = activity.parse(row.activity)
-        merged = activity.add_events(intervals, [max(time, row.started_at) for time in times], self._idle_ms)
-        return self._with_active_time(replace(row, activity=activity.to_text(merged)))
-
-    def _with_active_time(self, row: SessionRow) -> SessionRow:
-        intervals = activity.parse(row.activity)
-        active = activity.active_ms(row.started_at, row.ended_at, intervals, self._idle_ms)
-        return replace(row, active_milliseconds=active)
+        if events:
+            times = [max(time, row.started_at) for time in events]
+            intervals = activity.add_events(intervals, times, self._idle_ms)
+            changes["activity"] = activity.to_text(intervals)
+        started_at, ended_at = changes.get("started_at", row.started_at), changes.get("ended_at", row.ended_at)
+        active = activity.active_ms(started_at, ended_at, intervals, self._idle_ms)
+        return replace(row, active_milliseconds=active, **changes)
 
 
 def new_row(learner: Learner, id: str, course: CourseHead, topic: str, started_at: int) -> SessionRow:

@@ -7,7 +7,7 @@ from msgspec.structs import asdict
 from seneca.accounts import Learner
 from seneca.database import Transaction
 from seneca.errors import SessionNotFound
-from seneca.sessions.rows import RESULT_UPSERT, SESSION, UPDATE_RECORD, UPDATE_SESSION, SessionRow
+from seneca.sessions.rows import RESULT_UPSERT, SESSION, SessionRow, update_statement
 from seneca.sessions.state import SessionState
 from seneca.stats import totals
 from seneca.stats.totals import LearnerCourse
@@ -39,8 +39,8 @@ def save(
 
     """
     row = state.row
-    if row != state.stored:
-        tx.execute_later(UPDATE_SESSION if state.has_new_times else UPDATE_RECORD, **asdict(row))
+    if state.stored is not None and row != state.stored:
+        tx.execute_later(update_statement(state.stored, row), **asdict(row))
     key = {"bucket": row.bucket, "learner_id": row.learner_id, "session_id": row.id}
     if state.changed:
         tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in state.changed.values()])

@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 from seneca.common.times import HOUR_MS
 from seneca.database import Database, Transaction
 from seneca.errors import ServiceUnavailable
-from seneca.sessions.rows import SESSION_COLUMNS, UPDATE_SESSION, SessionRow
+from seneca.sessions.rows import SESSION_COLUMNS, UPDATE_END, SessionRow
 from seneca.sessions.state import SessionState
 from seneca.stats.totals import TotalsChange
 
@@ -65,7 +65,7 @@ def end_forgotten(tx: Transaction, bucket: int, ids: Sequence[str], before: int)
         session = SessionRow(*row)
         state = SessionState(session, {}, tx.idle_ms)
         state.end_forgotten(before)
-        tx.execute_later(UPDATE_SESSION, **asdict(state.row))
+        tx.execute_later(UPDATE_END, **asdict(state.row))
         if state.row.ended_at is not None:
             ended += 1
             change.subtract(session)
