@@ -94,7 +94,7 @@ class History(RuleBasedStateMachine):
         self.batches: list[tuple[Learner, list[dict[str, Any]]]] = []
 
     def at(self, minutes: int) -> int:
-        """A time this number of minutes before the history, in milliseconds since 1970."""
+        """A time before the history began, in milliseconds since 1970."""
         return self.base - minutes * 60_000
 
     # -- asking --------------------------------------------------------------------------------

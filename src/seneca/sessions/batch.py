@@ -84,9 +84,8 @@ class Outcome(Struct, frozen=True):
 LOCK_SESSIONS = f"""
 SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)
-ORDER BY started_at, id
+ORDER BY id
 """
-"""In the order in which sessions are deleted and ended after a timeout, so that none of these deadlock."""
 VOIDED = "SELECT id FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 

@@ -13,12 +13,18 @@ from seneca.stats.totals import LearnerCourse, TotalsChange
 MAX_SESSIONS_PER_BATCH: Final = 500
 MAX_RESULTS_PER_BATCH: Final = 20_000
 
-OLDEST = f"""
-SELECT {SESSION_COLUMNS} FROM sessions
+OLDEST = """
+SELECT id FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND started_at < :before
 ORDER BY started_at, id
 LIMIT :limit
 """
+LOCK = f"""
+SELECT {SESSION_COLUMNS} FROM sessions
+WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values) AND started_at < :before
+ORDER BY id
+"""
+"""In the order in which everybody locks sessions. Starts can be corrected, so they give no fixed order."""
 LOCK_TOTALS = """
 SELECT course_id FROM learner_totals
 WHERE bucket = :bucket AND learner_id = :learner_id AND course_id IN (:values)
@@ -45,10 +51,7 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     """
     sessions: list[SessionRow] = []
     results = 0
-    for row in tx.select_for_update(
-        OLDEST, before=before, limit=MAX_SESSIONS_PER_BATCH, bucket=learner.bucket, learner_id=learner.id
-    ).fetchall():
-        session = SessionRow(*row)
+    for session in _lock_oldest(tx, learner, before):
         results += session.results
         if sessions and results > MAX_RESULTS_PER_BATCH:
             break
@@ -56,6 +59,17 @@ def delete_batch(tx: Transaction, learner: Learner, before: int) -> int:
     if sessions:
         delete(tx, learner, sessions)
     return len(sessions)
+
+
+def _lock_oldest(tx: Transaction, learner: Learner, before: int) -> list[SessionRow]:
+    """Lock a learner's oldest sessions; none only if none is left."""
+    of_learner = {"bucket": learner.bucket, "learner_id": learner.id, "before": before}
+    while oldest := tx.fetch_all(OLDEST, limit=MAX_SESSIONS_PER_BATCH, **of_learner):
+        rows = tx.select_for_update(LOCK, values=[row[0] for row in oldest], **of_learner).fetchall()
+        if rows:
+            return [SessionRow(*row) for row in rows]
+        # Another transaction deleted or corrected all of them while this one waited for the lock.
+    return []
 
 
 def delete(tx: Transaction, learner: Learner, sessions: Sequence[SessionRow]) -> None:

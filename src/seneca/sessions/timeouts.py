@@ -40,7 +40,7 @@ def candidates(tx: Transaction, before: int) -> list[tuple[int, str]]:
 LOCK = f"""
 SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND id IN (:values) AND ended_at IS NULL AND idle_since < :before
-ORDER BY learner_id, started_at, id
+ORDER BY learner_id, id
 """
 
 
