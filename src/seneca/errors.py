@@ -187,8 +187,6 @@ class CourseInUse(ApiError):
 
 
 class SessionIdTaken(ApiError):
-    """The client chose a session id that is already in use."""
-
     status, code, title = 409, "session-id-taken", "This session id is in use for something else"
 
 
@@ -202,17 +200,10 @@ class SessionEnded(ApiError):
 
 
 class Ambiguous(ApiError):
-    """Several learners have a session with this id: clients may choose session ids."""
-
     status, code, title = 409, "ambiguous", "Several learners have a session with this id"
-
-    def __init__(self) -> None:
-        super().__init__("Several learners have a session with this id. Say whose with ?userId=.")
 
 
 class SessionVoided(ApiError):
-    """An administrator deleted the learner's session with this id."""
-
     status, code, title = 409, "session-voided", "An administrator deleted this session"
 
 
@@ -262,13 +253,10 @@ class TooManyRequests(ApiError):
 
 
 def _whole_seconds(milliseconds: int) -> int:
-    """Round up, so that a client that waits as long as ``Retry-After`` says never comes too early."""
-    return -(-milliseconds // 1000)
+    return -(-milliseconds // 1000)  # rounded up, so that a client that waits as long as this never comes too early
 
 
 class QuotaExceeded(ApiError):
-    """The learner has used up the hourly quota of writes or bytes."""
-
     status, code, title = 429, "quota-exceeded", "The hourly quota is used up"
 
     def __init__(self, rule: str, milliseconds: int) -> None:
@@ -310,9 +298,3 @@ class ConfigurationError(CommandError):
 def reason(error: Exception) -> str:
     """Return an error's message, of an OSError without the number and the file name."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-class TotalsMismatch(ApiError):
-    """Stored totals differ from the recorded rows. Raised only by a command; its status is never sent."""
-
-    status, code, title = 500, "totals-differ", "Totals differ from the recorded rows"

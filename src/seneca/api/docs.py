@@ -3,19 +3,17 @@
 import hashlib
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from seneca import errors
 from seneca.courses import matches
-from seneca.errors import ApiError
+from seneca.errors import ApiError, CommandError
 from seneca.http.app_state import Request
 from seneca.http.endpoint import Endpoint, ResponseSpec, endpoint
 from seneca.http.openapi import document
-from seneca.http.problem_details import InternalError
 from seneca.http.requests import header
 from seneca.http.responses import Response, empty_response, encode, json_response, text_response
 
@@ -124,11 +122,11 @@ def _blocks(text: str) -> "Markup":
 
 def render(api: dict[str, Any]) -> str:
     """Render the HTML page of an OpenAPI document. It loads nothing from other hosts."""
-    kinds: list[type[ApiError]] = [*ApiError.__subclasses__(), InternalError]
+    kinds = _subclasses(ApiError)
     error_rows = [
         (kind.status, code, title)
         for kind in kinds
-        if kind not in (errors.CommandError, errors.TotalsMismatch)
+        if not issubclass(kind, CommandError)
         for code, title in kind.titles().items()
     ]
     guide = re.findall(r"^## (.+)$", api["info"]["description"], re.MULTILINE)
@@ -137,6 +135,12 @@ def render(api: dict[str, Any]) -> str:
         .get_template("docs.html")
         .render(api=api, guide=guide, errors=sorted(set(error_rows)), pretty=_pretty)
     )
+
+
+def _subclasses(kind: type[ApiError]) -> Iterator[type[ApiError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _pretty(value: object) -> str:

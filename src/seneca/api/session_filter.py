@@ -34,8 +34,10 @@ def read_filter(params: Mapping[str, str]) -> SessionFilter:
     if course_id is not None and (course_id := parse_uuid(course_id)) is None:
         errors.append(FieldError("courseId", "must be a UUID"))
     topic = params.get("topic")
-    if topic is not None and (len(topic) > MAX_NAME_CHARACTERS or "\0" in topic):
-        errors.append(FieldError("topic", f"must have at most {MAX_NAME_CHARACTERS} characters, and none of them NUL"))
+    if topic is not None and not (topic.strip() and len(topic) <= MAX_NAME_CHARACTERS and "\0" not in topic):
+        errors.append(
+            FieldError("topic", f"must not be blank, have more than {MAX_NAME_CHARACTERS} characters or contain NUL")
+        )
     is_end = _choice(params, "isEnd", {"true": True, "false": False}, errors)
     is_descending = _choice(params, "order", {"asc": False, "desc": True}, errors)
     if errors:

@@ -14,10 +14,10 @@ from seneca.auth.authorisation import authorise
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import bucket_of, new_id
+from seneca.common.times import DAY_MS
 from seneca.database import Row, Transaction
 from seneca.errors import InvalidCredentials
 
-DAY_MS: Final = 86_400_000
 MAX_IDLE_MS: Final = 14 * DAY_MS
 MAX_AGE_MS: Final = 30 * DAY_MS
 MAX_SIGN_INS: Final = 50  # of one account: the oldest ends when another one starts

@@ -7,7 +7,7 @@ import typer
 from seneca import audit
 from seneca.cli.options import Data, Url, connect, now, steps
 from seneca.common.text_types import printable
-from seneca.errors import TotalsMismatch
+from seneca.errors import CommandError
 from seneca.stats import verification
 
 app = typer.Typer(no_args_is_help=True, help="Verify or rebuild the statistics.", rich_markup_mode=None)
@@ -22,7 +22,7 @@ def verify(data: Data = None, url: Url = None) -> None:
             print(printable(str(mismatch)))
             count += 1
     if count:
-        raise TotalsMismatch(f"{count} totals differ from the recorded rows. Correct them with: seneca stats rebuild")
+        raise CommandError(f"{count} totals differ from the recorded rows. Correct them with: seneca stats rebuild")
     print("All totals agree with the recorded rows.", file=sys.stderr)
 
 

@@ -4,6 +4,8 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from seneca.common.times import MINUTE_MS
+
 DEFAULT_IDLE_MINUTES: Final = 5
 """Of a database from before this property existed; migration 0008 computes with it."""
 
@@ -15,7 +17,7 @@ class Properties(Struct, frozen=True):
 
     buckets: int = 0
     """The number of buckets over which learners are distributed."""
-    idle_ms: int = DEFAULT_IDLE_MINUTES * 60_000
+    idle_ms: int = DEFAULT_IDLE_MINUTES * MINUTE_MS
     """How long an event of a study session counts as active time, in milliseconds (see ``sessions.activity``)."""
 
 
@@ -28,4 +30,4 @@ def read_properties(tx: _Reader) -> Properties:
     """Read the properties. A database that is not fully migrated has the default idle time."""
     values = {str(name): int(str(value)) for name, value in tx.fetch_all(PROPERTIES)}
     idle_minutes = values.get("idle-minutes", DEFAULT_IDLE_MINUTES)
-    return Properties(buckets=values["buckets"], idle_ms=idle_minutes * 60_000)
+    return Properties(buckets=values["buckets"], idle_ms=idle_minutes * MINUTE_MS)

@@ -13,15 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from seneca.auth import passwords
-from seneca.common.times import to_iso
+from seneca.common.times import DAY_MS, MINUTE_MS, to_iso
 from seneca.database import Database
 from seneca.errors import CommandError
 from seneca.exchange.importer import Source, import_source
 
 LEARNERS: Final = ("amara", "bruno", "chidi", "dilnoza", "elif", "farid", "greta", "hana", "ivo", "jun", "kofi", "lena")
 DAYS: Final = 120
-DAY_MS: Final = 86_400_000
-MINUTE_MS: Final = 60_000
 STUDY_DAY_PROBABILITY: Final = 0.4
 QUIZ_PROBABILITY: Final = 0.8
 ANSWERS: Final = "ABCD"

@@ -59,7 +59,12 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
     },
     "topic": {
         "description": "Only sessions with this topic.",
-        "schema": {"type": "string", "maxLength": text_types.MAX_NAME_CHARACTERS, "pattern": text_types.NO_NUL},
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": text_types.MAX_NAME_CHARACTERS,
+            "pattern": text_types.NAME,
+        },
     },
     "isEnd": {
         "description": "Only sessions that have ended, or only those that have not.",

@@ -1,4 +1,4 @@
-"""Queries for one session, and for pages of sessions."""
+"""Find sessions, and read them with their results (pages of sessions: ``lists``)."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -33,8 +33,6 @@ class Session(Struct, frozen=True, rename="camel"):
     active_minutes: int
     ended_by: EndedBy | None
 
-
-# -- reading -----------------------------------------------------------------------------------
 
 OF_ANYONE = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = :id ORDER BY started_at, learner_id"
 
@@ -85,7 +83,7 @@ def find_only(tx: Transaction, id: str) -> SessionRow:
     if not rows:
         raise SessionNotFound
     if len(rows) > 1:
-        raise Ambiguous
+        raise Ambiguous("Several learners have a session with this id. Say whose with ?userId=.")
     return SessionRow(*rows[0])
 
 

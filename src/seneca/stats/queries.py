@@ -9,12 +9,12 @@ from msgspec import Struct
 from seneca.accounts import Learner
 from seneca.common import scores
 from seneca.common.ids import bucket_of
+from seneca.common.times import MINUTE_MS
 from seneca.database import Row, Transaction
 from seneca.errors import CourseNotFound
 from seneca.sessions import queries as session_queries
 from seneca.sessions.commands import COURSE_WITH_ID
 
-MINUTE_MS = 60_000
 MAX_UNCACHED_NAMES = 100  # that ``few`` reads, for a course from up to 64 buckets
 MAX_CHARACTERS = 256 * 1024  # of names, unless ``all`` may be returned
 
