@@ -15,7 +15,7 @@ from tests.helpers.wire import counts, module, part, refuses_callers, refuses_me
 from tests.test_session_times import LATE, ago, iso, session
 
 PATH = "/session/batch"
-MEBIBYTE = 1024 * 1024
+JSON = {"Content-Type": "application/json"}
 
 
 def item(course: dict[str, Any], *modules: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_a_bad_item_fails_alone(server: Server, alice: Person, tara: Person, cou
     for entry in items:
         if isinstance(entry, dict) and "TWICE" in entry:
             body = body.replace(json.dumps(entry), entry["TWICE"])
-    answer = results(alice.post(PATH, content=body, headers={"Content-Type": "application/json"}))
+    answer = results(alice.post(PATH, content=body, headers=JSON))
     assert [(each["status"], each["sessionPoints"]) for each in answer[1::2]] == [(201, 1)] * len(good)
     for (entry, status, code), each in zip(bad, answer[::2], strict=True):
         assert (each["status"], each["problem"]["status"], each["problem"]["code"]) == (status, status, code), entry
@@ -200,6 +200,39 @@ def test_refuses_a_bad_envelope(alice: Person, body: object, field: str):
     refused(alice.post(PATH, body), 400, "invalid-input", field)
 
 
+@pytest.mark.parametrize(
+    ("members", "fields"),
+    [
+        ({"sentAt": "soon"}, ["sentAt"]),
+        ({"extra": 1}, ["extra"]),
+        ({"sessions": [{}] * 501}, ["sessions"]),
+        ({"sentAt": "\0"}, ["sentAt"]),
+        ({"sentAt": "\ud800"}, ["sentAt"]),
+    ],
+    ids=range(5),
+)
+def test_errors_of_the_envelope_are_not_about_items(alice: Person, members: dict[str, Any], fields: list[str]):
+    answer = alice.post(PATH, content=json.dumps({"sessions": [{}, 1]} | members), headers=JSON)
+    body = refused(answer, 400, "invalid-input")
+    assert [error["field"] for error in body["errors"]] == fields
+
+
+def test_an_item_with_a_lone_surrogate_fails_alone(alice: Person, course):
+    good = item(course, module("\U0001f600 \\ud800", quiz=1))
+    for bad in (
+        item(course, module("\ud800")),
+        item(course, {"moduleName": "A", "quiz": {"answers": ["\ud800"]}}),
+        item(course, topic="x\udfff"),
+        {"sessionId": "\udbff"},
+        {"\ud800": 1},
+        "\ud800",
+    ):
+        answer = results(alice.post(PATH, content=json.dumps({"sessions": [bad, good, bad]}), headers=JSON))
+        assert [each["status"] for each in answer] in ([400, 201, 400], [400, 200, 400]), bad
+        assert "surrogates" in answer[0]["problem"]["message"] or "known member" in answer[0]["problem"]["message"]
+    assert session(alice, good["sessionId"])["modulesStats"][0]["moduleName"] == "\U0001f600 \\ud800"
+
+
 def test_an_item_that_is_a_text_fails_alone(alice: Person, course):
     """Whatever it says: the texts of the members around it, too."""
     good = json.dumps(item(course))
@@ -209,7 +242,7 @@ def test_an_item_that_is_a_text_fails_alone(alice: Person, course):
             f'{{"sentAt":"{iso(ago())}","sessions":[{entry},{good}]}}',
             f'{{"sessions" : [ {entry} ,{good}], "sentAt":"{iso(ago())}"}}',
         ):
-            answer = results(alice.post(PATH, content=body, headers={"Content-Type": "application/json"}))
+            answer = results(alice.post(PATH, content=body, headers=JSON))
             assert [each["status"] for each in answer] in ([400, 201], [400, 200]), entry
 
 
@@ -227,7 +260,7 @@ def test_refuses_a_repeated_member_of_the_envelope(server: Server, alice: Person
     before = counts(server)
     one = json.dumps(item(course))
     for body in (f'{{"sessions":[{one}],"sessions":[{one}]}}', f'{{"sessions":[{one}],"sentAt":null,"sentAt":null}}'):
-        answer = alice.post(PATH, content=body, headers={"Content-Type": "application/json"})
+        answer = alice.post(PATH, content=body, headers=JSON)
         refused(answer, 400, "invalid-input")
     assert counts(server) == before
 
@@ -267,6 +300,6 @@ def test_refuses_what_every_route_refuses(alice: Person, tara: Person, nobody: P
     refuses_callers(nobody, "POST", PATH, but=alice, wrong_role=tara)
     refuses_query(alice, "POST", PATH)
     for body in (b"", b"{", b'{"sessions":[{]}', b"\xef\xbb\xbf{}"):
-        answer = alice.post(PATH, content=body, headers={"Content-Type": "application/json"})
+        answer = alice.post(PATH, content=body, headers=JSON)
         refused(answer, 400, "malformed-json")
     refused(alice.post(PATH, content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type")

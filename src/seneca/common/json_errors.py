@@ -75,6 +75,8 @@ class _Search:
 
     def value(self, value: object, kind: Any, path: str, position: Position) -> object:
         """Convert a value to its type. Each wrong part is recorded as an error, and is UNSET in the result."""
+        if kind is msgspec.Raw:  # decoded and checked by whoever receives it
+            return value
         try:
             result = msgspec.convert(value, kind)
             encoded = msgspec.json.encode(result)  # NaN and lone surrogates fail, which a type lets through
@@ -82,7 +84,7 @@ class _Search:
                 return result
             conversion_error = None
         except (ValidationError, TypeError, UnicodeEncodeError) as error:
-            conversion_error = error
+            conversion_error = None if str(error).startswith(_EXPECTED_RAW) else error
         count_before = len(self.errors)
         if isinstance(value, RepeatedMembers):
             positions = {name: index for index, name in enumerate(value.members)}
@@ -136,6 +138,7 @@ class _Search:
         ]
 
 
+_EXPECTED_RAW: Final = "Expected `raw`"  # decoded values are never raw
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 

@@ -78,6 +78,7 @@ class _Identified(Struct, frozen=True, rename="camel"):
 
 
 _LIST_START: Final = re.compile(rb'"sessions"\s*:\s*\[')
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _id_decoder: Final = msgspec.json.Decoder(_Identified)
 
 
@@ -89,23 +90,28 @@ def decode(raw: bytes) -> SentBatch:
         InvalidInput: it is not a batch, or has no or too many items. What is wrong with an item is in its ``SentItem``.
 
     """
-    envelope = json_decoding.decode_types(raw, _Envelope)
-    items = [bytes(item) for item in envelope.sessions]
+    # A lone surrogate in one item would make the decoder refuse the whole text. The replacement has the same length.
+    text = _SURROGATE.sub(rb"\\u0000", raw)
+    envelope = json_decoding.decode_types(text, _Envelope)
+    items = list(_find_items(text, [bytes(item) for item in envelope.sessions]))
     json_decoding.check(envelope, _without_items(raw, items), _Envelope)
-    return SentBatch([_decode_item(item) for item in items], envelope.sent_at)
+    return SentBatch([_decode_item(raw[item]) for item in items], envelope.sent_at)
 
 
-def _without_items(raw: bytes, items: Sequence[bytes]) -> bytes:
-    """The text with 0 in place of each item, to check it without them."""
+def _find_items(raw: bytes, items: Sequence[bytes]) -> Iterator[slice]:
+    """Find where each item is in the text."""
     list_start = _LIST_START.search(raw)
-    parts = []
-    part_start, position = 0, 0 if list_start is None else list_start.end()
+    position = 0 if list_start is None else list_start.end()
     for item in items:
         start = raw.index(item, position)
-        parts.append(raw[part_start:start])
-        part_start = position = start + len(item)
-    parts.append(raw[part_start:])
-    return b"0".join(parts)
+        position = start + len(item)
+        yield slice(start, position)
+
+
+def _without_items(raw: bytes, items: Sequence[slice]) -> bytes:
+    """The text with 0 in place of each item, to check it without them."""
+    starts, stops = [item.start for item in items], [item.stop for item in items]
+    return b"0".join(raw[start:stop] for start, stop in zip([0, *stops], [*starts, len(raw)], strict=True))
 
 
 def _decode_item(raw: bytes) -> SentItem:
