@@ -75,7 +75,7 @@ class _Search:
 
     def value(self, value: object, kind: Any, path: str, position: Position) -> object:
         """Convert a value to its type. Each wrong part is recorded as an error, and is UNSET in the result."""
-        if kind is msgspec.Raw:  # decoded and checked by whoever receives it
+        if kind is msgspec.Raw:  # the receiver decodes and checks it
             return value
         try:
             result = msgspec.convert(value, kind)
