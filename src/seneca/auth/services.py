@@ -1,16 +1,18 @@
 """What signing in and changing accounts needs of the process that serves requests."""
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from msgspec import Struct
 
 from seneca.auth.password_hasher_pool import PasswordHasherPool
 from seneca.auth.password_policy import PasswordPolicy
-from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.fair_slots import FairSlots
 from seneca.database import Database, Transaction
 from seneca.settings import Settings
+
+if TYPE_CHECKING:  # it imports the log library, which takes 40 ms and would delay every command
+    from seneca.auth.token_verifier import TokenVerifier
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +25,7 @@ class Services(Struct, frozen=True, kw_only=True):
     clock: Callable[[], int]
     """Returns the time in milliseconds since 1970."""
     database: Database
-    token_verifier: TokenVerifier
+    token_verifier: "TokenVerifier"
     password_hashers: PasswordHasherPool
     password_policy: PasswordPolicy
     sign_in_slots: FairSlots
