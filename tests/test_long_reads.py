@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.common.fair_slots import FairSlots
 from seneca.errors import Unauthenticated
 from seneca.http.auth import CALLER

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.signing_keys import SigningKey, SigningKeys
 from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.ids import new_id
@@ -16,7 +17,7 @@ from seneca.database import Database, open_database
 from seneca.errors import Unauthenticated
 from tests.helpers.engines import engine
 
-HOUR = access_tokens.ACCESS_TOKEN_TTL_SECONDS * 1000
+HOUR = ACCESS_TOKEN_TTL_SECONDS * 1000
 INSERT = "INSERT INTO revocations (bucket, sign_in, ended_at) VALUES (:bucket, :sign_in, :ended_at)"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from seneca.auth import (
-    access_tokens,
     login_throttle,
     password_hasher_pool,
     password_policy,
@@ -17,6 +16,7 @@ from seneca.auth import (
     signing_keys,
     token_verifier,
 )
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS
 from seneca.http import endpoint, pagination, registration
 from seneca.http.limits import request_body
 from seneca.settings import Settings
@@ -129,8 +129,8 @@ NUMBERS = [
     f"argon2id ({HASHER.memory_cost // 1024} MiB, {HASHER.time_cost} passes, {HASHER.parallelism} lane)",
     f"a multiple of {passwords.FAILURE_STEP_MS} ms",
     f"as it has cores for itself, at most {password_hasher_pool.MAX_THREADS}; at most {password_hasher_pool.MAX_WAITING} wait",
-    f"An access token is good for {access_tokens.ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
-    f"it is good for {access_tokens.ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
+    f"An access token is good for {ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
+    f"it is good for {ACCESS_TOKEN_TTL_SECONDS // 60} minutes",
     f"ends {sign_ins.MAX_IDLE_MS // DAY} days after it was last refreshed, and {sign_ins.MAX_AGE_MS // DAY} days after",
     f"Within {sign_ins.REUSE_GRACE_MS // 1000} seconds of its first use",
     f"reads what ended every {token_verifier.POLL_SECONDS:.0f} seconds",

@@ -15,6 +15,7 @@ import jwt
 import pytest
 
 from seneca.auth import access_tokens, token_verifier
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.signing_keys import SigningKey, SigningKeys, load_signing_keys
 from seneca.database import open_database
 from seneca.errors import CommandError, Unauthenticated
@@ -278,7 +279,7 @@ def test_keys_verify_what_they_issued():
     assert (caller.id, caller.role, caller.sign_in) == ("account", "admin", "sign-in")
     assert 0 <= caller.bucket < 64
     assert verified.generation == "g"
-    assert verified.expires == now + access_tokens.ACCESS_TOKEN_TTL_SECONDS == now + 3600
+    assert verified.expires == now + ACCESS_TOKEN_TTL_SECONDS == now + 3600
     with pytest.raises(Unauthenticated):
         access_tokens.verify(SigningKeys([SigningKey.of(B)]), token, 64)
     assert A not in token

@@ -13,8 +13,8 @@ from seneca import accounts, audit, courses
 from seneca.accounts import commands, registration
 from seneca.accounts.registration import Registration
 from seneca.auth import login, password_hashes, password_policy, passwords
-from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import COMMAND_LINE
+from seneca.auth.caller import Caller
 from seneca.auth.password_hasher_pool import PasswordHasherPool
 from seneca.auth.services import Services
 from seneca.auth.signing_keys import load_signing_keys

@@ -6,8 +6,8 @@ from msgspec import UNSET, Struct, UnsetType
 from seneca import accounts, audit
 from seneca.accounts import ACCOUNT, Account, Role
 from seneca.auth import password_hashes, passwords, sign_ins
-from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import Actor, authorise
+from seneca.auth.caller import Caller
 from seneca.auth.services import Services
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, InvalidInput, OwnAccount

@@ -8,8 +8,8 @@ from msgspec import Struct
 from seneca import accounts, audit
 from seneca.accounts import Role
 from seneca.auth import login_throttle, password_policy, passwords, setup_token
-from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import Actor, authorise
+from seneca.auth.caller import Caller
 from seneca.auth.services import Services
 from seneca.common.ids import new_id
 from seneca.common.text_types import Email, Username

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from seneca.auth import login as auth_login
 from seneca.auth import passwords
-from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS
 from seneca.auth.login import Tokens
 from seneca.common import text_types
 from seneca.errors import AccountNotFound, InvalidCredentials, TooManyRequests, Unauthenticated

@@ -9,21 +9,12 @@ import jwt
 from msgspec import Struct
 
 from seneca.accounts import Role
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.signing_keys import SigningKeys
 from seneca.common.ids import bucket_of, new_id
 from seneca.errors import Unauthenticated
 
 ISSUER: Final = "seneca"
-ACCESS_TOKEN_TTL_SECONDS: Final = 3600  # clients of the reference service do not refresh
-
-
-class Caller(Struct, frozen=True):
-    """The authenticated client of a request, from a verified token."""
-
-    id: str
-    role: Role
-    bucket: int
-    sign_in: str
 
 
 class VerifiedToken(Struct, frozen=True):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from seneca import accounts
 from seneca.accounts import Role
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.database import Transaction
 from seneca.errors import Forbidden, Unauthenticated
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from seneca import accounts
 from seneca.accounts import Credentials, Role
 from seneca.auth import access_tokens, login_throttle, password_hashes, passwords, sign_ins
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.password_hasher_pool import HashingSlot
 from seneca.auth.refresh_tokens import RefreshToken

@@ -9,8 +9,8 @@ from msgspec import Struct
 from seneca import accounts, audit
 from seneca.accounts import Credentials, Role
 from seneca.auth import login_throttle, password_hashes
-from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.authorisation import authorise
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import bucket_of, new_id

@@ -15,7 +15,8 @@ from typing import Final
 import structlog
 
 from seneca.auth import access_tokens, sign_ins
-from seneca.auth.access_tokens import ACCESS_TOKEN_TTL_SECONDS, Caller, VerifiedToken
+from seneca.auth.access_tokens import VerifiedToken
+from seneca.auth.caller import ACCESS_TOKEN_TTL_SECONDS, Caller
 from seneca.auth.signing_keys import SigningKeys
 from seneca.database import Database
 from seneca.errors import ServiceUnavailable, Unauthenticated

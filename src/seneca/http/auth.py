@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import structlog
 
 from seneca.accounts import Learner
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.database import Transaction
 from seneca.errors import InvalidCredentials, TooManyRequests, Unauthenticated
 from seneca.http.app_state import Connection, Request, app_state

@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.errors import InvalidInput
 from seneca.http import problem_details
 from seneca.http.auth import AUTHENTICATED_ACCOUNT, CALLER

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from seneca.accounts.registration import ADMINISTRATOR_HELP, Registration, check_first_administrator
-from seneca.auth.access_tokens import Caller
+from seneca.auth.caller import Caller
 from seneca.errors import RegistrationClosed, Unauthenticated
 from seneca.http import peer_user
 from seneca.http.app_state import Request, app_state

@@ -10,8 +10,8 @@ from msgspec.structs import asdict
 from seneca import accounts, audit
 from seneca.accounts import Account, Learner
 from seneca.audit import AuditEntry
-from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import authorise
+from seneca.auth.caller import Caller
 from seneca.common.ids import bucket_of
 from seneca.common.times import to_iso
 from seneca.database import Transaction

@@ -13,8 +13,8 @@ from msgspec import Struct
 from seneca import accounts, audit
 from seneca.accounts import Account, Credentials, Learner
 from seneca.auth import login_throttle, sign_ins
-from seneca.auth.access_tokens import Caller
 from seneca.auth.authorisation import Actor, authorise
+from seneca.auth.caller import Caller
 from seneca.auth.login_throttle import LoginAttempt
 from seneca.common.ids import bucket_of
 from seneca.common.times import LATEST_MS
