@@ -15,14 +15,14 @@ pytestmark = pytest.mark.no_database  # it asks none
 
 
 def test_defaults():
-    told = settings.read({})
-    assert told == Settings()
-    assert (told.host, told.port, told.workers, told.registration) == ("127.0.0.1", 3000, 0, "open")
-    assert (told.secret_key, told.cors_origins, told.origins, told.log_format) == ("", "", [], "auto")
-    assert told.database == f"sqlite:///{told.data / 'seneca.db'}"
+    actual = settings.read({})
+    assert actual == Settings()
+    assert (actual.host, actual.port, actual.workers, actual.registration) == ("127.0.0.1", 3000, 0, "open")
+    assert (actual.secret_key, actual.cors_origins, actual.origins, actual.log_format) == ("", "", [], "auto")
+    assert actual.database == f"sqlite:///{actual.data / 'seneca.db'}"
 
 
-GIVEN = {
+VALUES = {
     "SENECA_DATA": ("/srv/seneca", Path("/srv/seneca")),
     "SENECA_DATABASE_URL": ("sqlite:////srv/other.db", "sqlite:////srv/other.db"),
     "SENECA_HOST": ("0.0.0.0", "0.0.0.0"),
@@ -47,26 +47,26 @@ GIVEN = {
 
 
 def test_every_setting_has_a_variable():
-    assert {settings.variable(name) for name in Settings.__struct_fields__} == set(GIVEN)
+    assert {settings.variable(name) for name in Settings.__struct_fields__} == set(VALUES)
 
 
-@pytest.mark.parametrize(("variable", "text", "value"), [(name, *pair) for name, pair in GIVEN.items()])
+@pytest.mark.parametrize(("variable", "text", "value"), [(name, *pair) for name, pair in VALUES.items()])
 def test_a_variable_sets_its_setting_alone(variable: str, text: str, value: object):
-    told = settings.read({variable: text, "PATH": "/bin", "SENECAX": "x"})
-    changed = {name for name in Settings.__struct_fields__ if getattr(told, name) != getattr(Settings(), name)}
+    actual = settings.read({variable: text, "PATH": "/bin", "SENECAX": "x"})
+    changed = {name for name in Settings.__struct_fields__ if getattr(actual, name) != getattr(Settings(), name)}
     assert {settings.variable(name) for name in changed} == {variable}
-    assert getattr(told, changed.pop()) == value
+    assert getattr(actual, changed.pop()) == value
 
 
-def test_what_is_given_comes_before_the_environment():
+def test_arguments_come_before_the_environment():
     environment = {"SENECA_PORT": "8080", "SENECA_HOST": "0.0.0.0"}
-    told = settings.read(environment, port=9000, host=None, data=Path("here"))
-    assert (told.port, told.host, told.data) == (9000, "0.0.0.0", Path("here"))
+    actual = settings.read(environment, port=9000, host=None, data=Path("here"))
+    assert (actual.port, actual.host, actual.data) == (9000, "0.0.0.0", Path("here"))
 
 
-def test_workers_are_told_the_same():
-    told = settings.read({name: text for name, (text, _) in GIVEN.items()})
-    assert settings.read(told.variables()) == told
+def test_workers_get_the_same_settings():
+    actual = settings.read({name: text for name, (text, _) in VALUES.items()})
+    assert settings.read(actual.variables()) == actual
     assert settings.read(Settings().variables()) == Settings()
 
 
@@ -81,8 +81,8 @@ def test_workers_follow_the_usable_cores_up_to_four(monkeypatch: pytest.MonkeyPa
 
 
 def test_origins_are_taken_apart():
-    told = settings.read({"SENECA_CORS_ORIGINS": " https://a.test , https://b.test,, "})
-    assert told.origins == ["https://a.test", "https://b.test"]
+    actual = settings.read({"SENECA_CORS_ORIGINS": " https://a.test , https://b.test,, "})
+    assert actual.origins == ["https://a.test", "https://b.test"]
     origins = ["http://127.0.0.1:8080", "http://[::1]:8080", "capacitor://localhost", "chrome-extension://abcdef"]
     assert settings.read({"SENECA_CORS_ORIGINS": ",".join(origins)}).origins == origins
     assert settings.read({"SENECA_CORS_ORIGINS": "HTTPS://App.School.Example"}).origins == [

@@ -80,7 +80,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="Accounts that may be registered from one address in ten minutes.")
     ] = 600
     max_learner_writes: Annotated[
-        int, Meta(ge=1, description="Starts, updates and ends of study sessions that one learner may store in an hour.")
+        int,
+        Meta(
+            ge=1,
+            description="Writes that one learner may store in an hour: starts, updates, ends, activity, and each session of a batch.",
+        ),
     ] = 20_000
     max_learner_bytes: Annotated[
         int,
@@ -91,7 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 268_435_456
     max_late_days: Annotated[
         int,
-        Meta(ge=1, le=3650, description="Days after which a device may still report study: older times are refused."),
+        Meta(
+            ge=1, le=3650, description="Days for which a device may report study late: a time longer ago is rejected."
+        ),
     ] = 31
     session_timeout_hours: Annotated[
         int,
