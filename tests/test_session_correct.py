@@ -194,3 +194,13 @@ def test_activity_after_a_corrected_end_does_not_count(alice: Person, tara: Pers
     body = {"sessionEnd": iso(start + timedelta(minutes=10))}
     assert tara.patch(f"/session/{session_id}", body).json()["activeMinutes"] == 10
     assert tara.patch(f"/session/{session_id}", {"sessionEnd": None}).json()["activeMinutes"] == 29
+
+
+def test_refuses_to_choose_between_two_user_ids(server: Server, alice: Person, charlie: Person, tara: Person, course):
+    session_id = alice.start(course, sessionId=str(uuid4()))
+    assert charlie.start(course, sessionId=session_id) == session_id
+    before = counts(server)
+    path = f"/session/{session_id}?userId={alice.id}&userId={charlie.id}"
+    for answer in (tara.get(path), tara.patch(path, {"sessionEnd": None}), tara.delete(path)):
+        assert "given once" in refused(answer, 400, "invalid-input", "userId")["detail"]
+    assert counts(server) == before

@@ -130,6 +130,7 @@ def test_dates_are_whole_days_in_utc(alice: Person, course):
 BAD = [
     ("from", "yesterday"),
     ("from", "2026-02-30"),
+    ("from", "2026-W48-3"),
     ("to", "2026-11-23T10:00:00"),
     ("to", ""),
     ("courseId", "mathematics"),

@@ -1,12 +1,11 @@
 """The filter parameters of lists of sessions."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
 from typing import Final
 
 from seneca.common.ids import parse_uuid
 from seneca.common.text_types import MAX_NAME_CHARACTERS, normalise_name
-from seneca.common.times import DAY_MS, LATEST_MS, from_iso, to_ms
+from seneca.common.times import DAY_MS, LATEST_MS, from_iso
 from seneca.errors import FieldError, InvalidInput
 from seneca.sessions.lists import SessionFilter
 
@@ -56,9 +55,7 @@ def _time(text: str | None, field: str, errors: list[FieldError]) -> int | None:
     if text is None:
         return None
     try:
-        if len(text) == ISO_DATE_CHARACTERS:
-            return to_ms(datetime.combine(date.fromisoformat(text), time(), UTC))
-        return from_iso(text)
+        return from_iso(f"{text}T00:00Z" if len(text) == ISO_DATE_CHARACTERS else text)
     except ValueError:
         errors.append(
             FieldError(field, "must be a date such as 2026-11-23, or a time such as 2026-11-23T13:42:55.919Z")
