@@ -217,3 +217,13 @@ def test_times_may_be_as_early_as_the_year_1_but_not_in_the_future(server: Serve
     assert alice.get("/stats/user/sessions?order=desc").json() == [corrected]
     assert tara.delete(f"/session/{session_id}").status_code == 204
     assert minutes(alice, course) == 0
+
+
+def test_refuses_to_choose_between_two_user_ids(server: Server, alice: Person, charlie: Person, tara: Person, course):
+    session_id = alice.start(course, sessionId=str(uuid4()))
+    assert charlie.start(course, sessionId=session_id) == session_id
+    before = counts(server)
+    path = f"/session/{session_id}?userId={alice.id}&userId={charlie.id}"
+    for answer in (tara.get(path), tara.patch(path, {"sessionEnd": None}), tara.delete(path)):
+        assert "given once" in refused(answer, 400, "invalid-input", "userId")["detail"]
+    assert counts(server) == before

@@ -79,13 +79,10 @@ def page_params(request: Request) -> PageParams:
     """Read the pagination and filter parameters of a request.
 
     Raises:
-        InvalidInput: a parameter is repeated, the limit is out of range, or ``q`` is too long or contains NUL.
+        InvalidInput: the limit is out of range, or ``q`` is too long or contains NUL.
 
     """
     params = request.query_params
-    for name in params:
-        if len(params.getall(name)) > 1:
-            raise InvalidInput.field(name, "must be given once")
     limit = params.get("limit", str(DEFAULT_LIMIT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MAX_LIMIT):
         raise InvalidInput.field("limit", f"must be a whole number from 1 to {MAX_LIMIT:,}")

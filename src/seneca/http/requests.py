@@ -36,11 +36,13 @@ def path_uuid(request: Request, name: str) -> str:
 
 
 def check_query(request: Request, names: Sequence[str]) -> None:
-    """Raise InvalidInput for a query parameter that is none of these."""
+    """Raise InvalidInput for a query parameter that is none of these, or that is repeated."""
     if request.scope["query_string"]:
         for name in request.query_params:
             if name not in names:
                 raise InvalidInput.field(name, "is not a query parameter of this path")
+            if len(request.query_params.getall(name)) > 1:
+                raise InvalidInput.field(name, "must be given once")
 
 
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
