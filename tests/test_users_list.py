@@ -51,7 +51,9 @@ def pupils(nobody: Person) -> tuple[str, list[str]]:
 
 def test_lists_every_account_by_creation(server: Server, tara: Person, alice: Person):
     (page,) = follow(tara, PATH + "?limit=1000")
-    stored = server.rows("SELECT id, username, email, role, created_at FROM accounts ORDER BY created_at, id")
+    stored = server.rows(
+        "SELECT id, username, email, role, created_at FROM accounts WHERE erased_at IS NULL ORDER BY created_at, id"
+    )
     assert page == [
         {"id": row[0], "username": row[1], "email": row[2], "role": row[3], "createdAt": to_iso(row[4])}
         for row in stored

@@ -86,9 +86,15 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
-    """Let an open session have started that much later (before: less than 0). No total counts open sessions."""
-    sql = "UPDATE sessions SET started_at = started_at + :more WHERE id = :id AND ended_at IS NULL"
-    assert engine().change(server.data, sql, more=milliseconds, id=session_id) == 1
+    """Let an open session, with all its events, have happened that much later (before: less than 0). No total changes."""
+    ((text,),) = server.rows("SELECT activity FROM sessions WHERE id = :id", id=session_id)
+    events = [[first + milliseconds, last + milliseconds] for first, last in json.loads(text or "[]")]
+    sql = """
+    UPDATE sessions SET started_at = started_at + :more, idle_since = idle_since + :more, activity = :activity
+    WHERE id = :id AND ended_at IS NULL
+    """
+    activity = json.dumps(events, separators=(",", ":")) if events else None
+    assert engine().change(server.data, sql, more=milliseconds, activity=activity, id=session_id) == 1
 
 
 def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any], **members: Any) -> str:
