@@ -230,7 +230,7 @@ def test_refuses_what_is_not_such_a_request(server: Server, nobody: Person, tara
     assert counts(server) == before
 
 
-def test_a_refusal_lists_twenty_errors_at_most(tara: Person):
+def test_a_response_lists_twenty_errors_at_most(tara: Person):
     modules = ["the same"] * 500
     topics = [{"topic": f"T{i}", "modules": modules} for i in range(100)]
     answer = tara.post(PATH, body(topicsAndModules=topics))

@@ -33,7 +33,7 @@ def test_answers_names_as_they_were_given(client, nobody: Person):
     assert (me["username"], me["email"]) == (given["username"], given["email"])
 
 
-def test_refusals(nobody: Person, alice: Person):
+def test_errors(nobody: Person, alice: Person):
     refused(nobody.get(PATH), 401, "token-missing")
     refused(nobody.get(PATH + "?x=1"), 401, "token-missing")
     refused(alice.get(PATH + "?x=1"), 400, "invalid-input", "x")

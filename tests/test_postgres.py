@@ -133,7 +133,7 @@ def test_what_is_put_is_there_after_the_commit_and_nothing_of_what_failed(databa
     assert read(database, lambda tx: tx.fetch_one(GET, name="a")) == ("1",)
 
 
-def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
+def test_an_error_that_a_domain_function_hides_is_no_commit(database: Postgres):
     def hides(tx: Transaction) -> str:
         tx.execute(PUT, name="b", value="1")
         try:
@@ -146,7 +146,7 @@ def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
     assert read(database, lambda tx: tx.fetch_one(GET, name="b")) is None
 
 
-def test_the_shell_is_told_the_same(database: Postgres):
+def test_a_rollback_hidden_from_a_command_raises(database: Postgres):
     def hides(tx: Transaction) -> None:
         tx.execute(PUT, name="h", value="1")
         with suppress(UniqueViolation):
@@ -235,7 +235,7 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seneca' AND datname = %s"
 
 
-def test_a_connection_that_broke_meanwhile_is_replaced_unnoticed(database: Postgres, url: str):
+def test_a_broken_connection_is_replaced_unnoticed(database: Postgres, url: str):
     write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8)
     with psycopg.connect(url) as connection:
         assert connection.execute(TERMINATE, (url.rpartition("/")[2],)).fetchall()

@@ -71,7 +71,7 @@ def test_all_answers_are_there():
     assert len(REFERENCE["answers"]) == 86
 
 
-def test_a_bcrypt_password_is_hashed_anew_at_sign_in(moved: Server, people: dict[str, Person]):
+def test_a_bcrypt_password_is_hashed_again_at_sign_in(moved: Server, people: dict[str, Person]):
     (hashed,) = moved.rows(
         "SELECT hash FROM passwords WHERE account_id = (SELECT id FROM accounts WHERE username = 'alice')"
     )

@@ -316,7 +316,7 @@ def test_405(nobody: Person):
     refused(nobody.get(PATH), 405, "method-not-allowed")
 
 
-def test_the_order_of_refusals(nobody: Person, tara: Person):
+def test_the_order_of_errors(nobody: Person, tara: Person):
     taken = registration()
     nobody.post(PATH, taken)
     large = b"x" * 300_000

@@ -55,7 +55,7 @@ def run(shell: Shell, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + without_database(done.stderr)
 
 
-def test_removes_what_is_older_with_its_part_of_every_figure(shell: Shell):
+def test_removes_what_is_older_with_its_part_of_every_total(shell: Shell):
     changes = (
         shell.rows("SELECT sum(name_changes) FROM learner_totals"),
         shell.rows("SELECT sum(name_changes) FROM course_totals"),
