@@ -440,8 +440,8 @@ def test_an_allowed_origin_may_read_every_answer(crossing: httpx.Client, origin:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("header", ["authorization", "Content-Type", "if-match", "If-None-Match", "x-setup-token"])
 def test_an_allowed_origins_preflight(crossing: httpx.Client, method: str, header: str):
-    asked = {"Origin": ALLOWED, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
-    answer = crossing.options("/users/x", headers=asked)
+    preflight = {"Origin": ALLOWED, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+    answer = crossing.options("/users/x", headers=preflight)
     assert answer.status_code in (200, 204)
     assert answer.headers["access-control-allow-origin"] == ALLOWED
     assert method in answer.headers["access-control-allow-methods"].split(", ")

@@ -96,8 +96,8 @@ def test_processes_that_start_together_bring_the_schema_up_to_date_once(url: str
 def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     cluster: engines.Postgres, tmp_path: Path, wrong: str
 ):
-    given = wrong.format(f"127.0.0.1:{cluster.port}")
-    done = seneca("migrate", "--data", tmp_path, "--database", given)
+    url = wrong.format(f"127.0.0.1:{cluster.port}")
+    done = seneca("migrate", "--data", tmp_path, "--database", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("seneca: The database x on 127.0.0.1 cannot be used: ")
     assert done.stderr.count("\n") == 1

@@ -48,12 +48,12 @@ def people(moved: Server) -> Iterator[dict[str, Person]]:
 
 @pytest.mark.parametrize("answer", REFERENCE["answers"], ids=lambda a: f"{a['signedInAs']} {a['get']}")
 def test_answers_as_recorded(people: dict[str, Person], answer: dict[str, Any]):
-    given = people[answer["signedInAs"]].get(answer["get"])
-    assert given.status_code == 200, given.text
+    response = people[answer["signedInAs"]].get(answer["get"])
+    assert response.status_code == 200, response.text
     if "sessionIds" in answer:
-        assert sorted(session["id"] for session in given.json()) == answer["sessionIds"]  # recorded in that order
+        assert sorted(session["id"] for session in response.json()) == answer["sessionIds"]  # recorded in that order
     else:
-        assert given.json() == answer["body"]
+        assert response.json() == answer["body"]
 
 
 def test_sessions_are_shown_whole(people: dict[str, Person]):
