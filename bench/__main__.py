@@ -33,21 +33,21 @@ OPERATIONS = [
 
 def main() -> None:
     """Run the parts that were asked for; a failed measurement is one clear message and exit status 1."""
-    asked = arguments()
+    options = arguments()
     BUILD.mkdir(exist_ok=True)
-    plan = Plan(asked.seconds, asked.rounds, machine.Patience(asked.patience))
+    plan = Plan(options.seconds, options.rounds, machine.Patience(options.patience))
     raw: dict[str, Any] = {}
     # On the same disk as a real data directory: /tmp may be memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as name:
         try:
-            text = run(asked, plan, Path(name), raw)
+            text = run(options, plan, Path(name), raw)
         except Failed as failure:
             sys.exit(f"bench: {failure}")
     print(text)
-    if asked.json:
-        asked.json.write_text(json.dumps(raw, indent=1))
-    if asked.into:
-        insert(asked.into, "postgres" if asked.postgres else "rivals" if asked.rivals else "bench", text)
+    if options.json:
+        options.json.write_text(json.dumps(raw, indent=1))
+    if options.into:
+        insert(options.into, "postgres" if options.postgres else "rivals" if options.rivals else "bench", text)
 
 
 def arguments() -> argparse.Namespace:
@@ -81,14 +81,14 @@ class Results:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def run(asked: argparse.Namespace, plan: Plan, directory: Path, raw: dict[str, Any]) -> str:
+def run(options: argparse.Namespace, plan: Plan, directory: Path, raw: dict[str, Any]) -> str:
     """Measure; returns the tables, and leaves every number in ``raw``."""
-    if asked.postgres or asked.rivals:
-        parts = {"postgres": on_postgres} if asked.postgres else {"rivals": rivals}
+    if options.postgres or options.rivals:
+        parts = {"postgres": on_postgres} if options.postgres else {"rivals": rivals}
     else:
-        parts = {part: PARTS[part] for part in asked.only or PARTS}
+        parts = {part: PARTS[part] for part in options.only or PARTS}
     where = machine.describe(directory)
-    results = {part: measure_part(asked, plan, directory) for part, measure_part in parts.items()}
+    results = {part: measure_part(options, plan, directory) for part, measure_part in parts.items()}
     raw |= {part: {"loads": flat(result.loads), **result.more} for part, result in results.items()}
     others = mean(disturbance(result.loads) for result in results.values())
     lines = [
@@ -113,9 +113,9 @@ def rows(_: argparse.Namespace, plan: Plan, directory: Path) -> Results:
     return Results([report.throughput(loads, OPERATIONS)], report.throughput_targets(loads), loads)
 
 
-def sizes(asked: argparse.Namespace, plan: Plan, directory: Path) -> Results:
+def sizes(options: argparse.Namespace, plan: Plan, directory: Path) -> Results:
     """Latency, import and start by the number of sessions."""
-    numbers = [n for n in (10**2, 10**4) if n < asked.largest] + [asked.largest]
+    numbers = [n for n in (10**2, 10**4) if n < options.largest] + [options.largest]
     loads, imported, firsts = measure_sizes(plan, directory, numbers)
     labels = [f"{n:,}" for n in numbers]
     return Results(

@@ -145,7 +145,7 @@ def tables(assumed: Assumed) -> str:
         [name, f"{SQLITE.costs[name].seneca:,.0f}", f"{cost.seneca:,.0f}", f"{cost.postgres:,.0f}", f"{cost.log:,.0f}"]
         for name, cost in POSTGRES.costs.items()
     ]
-    asked = [
+    rows = [
         [
             f"{load.learners:,}",
             *(number(rate) for rate in (load.rates[START], load.rates[UPDATE], load.reads, load.rates[SIGN_IN])),
@@ -185,7 +185,7 @@ def tables(assumed: Assumed) -> str:
                     "statistics a second",
                     "sign-ins a second",
                 ],
-                asked,
+                rows,
             ),
             table(
                 [
@@ -224,13 +224,13 @@ def main() -> None:
         prog="python -m bench.capacity", description="Compute what how many learners take."
     )
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace the tables in this page, too")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     text = tables(Assumed())
     print(text)
-    if asked.into:
+    if options.into:
         from bench.__main__ import insert
 
-        insert(asked.into, "capacity", text)
+        insert(options.into, "capacity", text)
 
 
 if __name__ == "__main__":

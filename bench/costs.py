@@ -61,12 +61,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description="Measure what one operation costs.")
     parser.add_argument("--rounds", type=int, default=3, help="of all operations (default: 3)")
     parser.add_argument("--seconds", type=int, default=3, help="of each run (default: 3)")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as name:
         found = {
-            "SQLite": on_sqlite(Path(name), asked.rounds, asked.seconds),
-            "PostgreSQL": on_postgres(Path(name), asked.rounds, asked.seconds),
+            "SQLite": on_sqlite(Path(name), options.rounds, options.seconds),
+            "PostgreSQL": on_postgres(Path(name), options.rounds, options.seconds),
         }
     print(json.dumps(found, indent=1))
 

@@ -18,18 +18,19 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 from litestar import Litestar, Request, get, put
 from litestar.response.base import ASGIResponse
+from msgspec.structs import asdict
 
 from seneca.database.sqlite.engine import PRAGMAS
 from seneca.database.sqlite.locks import wait_for_locks
 from seneca.database.statements import expand_values, multi_row_insert
 from seneca.server.processes import MAX_CONNECTIONS
-from seneca.sessions.commands import PUT_RESULT, STORED_RESULTS, UPDATE_SESSION, UpdateSession
+from seneca.sessions.requests import UpdateSession
 from seneca.sessions.results import ModuleUpdate, Part
-from seneca.sessions.rows import SESSION, SessionRow
+from seneca.sessions.rows import RESULT_UPSERT, RESULTS_OF_MODULES, SESSION, UPDATE_RECORD, SessionRow
 from seneca.stats.tables import COURSE_TOTALS, LEARNER_TOTALS
 
 SESSIONS = "SELECT id, bucket, learner_id, course_id FROM sessions WHERE ended_at IS NULL"
-NO_DIFFERENCE = {"sessions": 0, "results": 0, "points": 0, "milliseconds": 0, "names": 0, "name_changes": 0}
+NO_DIFFERENCE = dict.fromkeys(LEARNER_TOTALS.added_columns, 0)
 
 
 class Recorder:
@@ -70,12 +71,10 @@ class Recorder:
         rows = [_row(position, module) for position, module in enumerate(update.module_stats)]
         execute("SAVEPOINT request")
         session = SessionRow(*execute(SESSION, key).fetchone())
-        text, names = expand_values(STORED_RESULTS, len(rows))
+        text, names = expand_values(RESULTS_OF_MODULES, len(rows))
         execute(text, key | dict(zip(names, [row[0] for row in rows], strict=True))).fetchall()
-        execute(
-            UPDATE_SESSION, {**key, "results": session.results, "points": session.points + 1, "bytes": session.bytes}
-        )
-        text, _ = multi_row_insert(PUT_RESULT, len(rows))
+        execute(UPDATE_RECORD, asdict(session) | {"points": session.points + 1})
+        text, _ = multi_row_insert(RESULT_UPSERT, len(rows))
         execute(text, [value for row in rows for value in (bucket, learner_id, id_, *row)])
         totals = {**key, **NO_DIFFERENCE, "points": 1, "course_id": course_id}
         execute(LEARNER_TOTALS.add, totals)
@@ -89,7 +88,7 @@ def _row(position: int, module: ModuleUpdate) -> tuple[object, ...]:
         msgspec.json.encode(part).decode() if isinstance(part, Part) else None
         for part in (module.quiz, module.adaptive)
     )
-    return module.module_name, position, adaptive, quiz, None, 0, 0
+    return module.module_name, position, adaptive, quiz, None, 0, 0, None, None, None
 
 
 def _resolve(futures: list["asyncio.Future[int]"], points: list[int]) -> None:

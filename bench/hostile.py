@@ -61,20 +61,20 @@ class Seen:
 
 def main() -> None:
     """Run the attacks that were asked for, each against a new server; print a table."""
-    asked = arguments()
+    options = arguments()
     BUILD.mkdir(exist_ok=True)
     print(
-        f"{machine.describe(BUILD)}. {RATE} statistics a second beside each attack; {asked.workers} worker(s), {asked.engine}.\n"
+        f"{machine.describe(BUILD)}. {RATE} statistics a second beside each attack; {options.workers} worker(s), {options.engine}.\n"
     )
     print(
         "| attack | p50 ms before, during | p99 ms before, during | × | worst ms | failed | MiB before, most | answers |"
     )
     print("| --- | --: | --: | --: | --: | --: | --: | --- |", flush=True)
     for attack in ATTACKS:
-        if not asked.only or attack.kind in asked.only:
+        if not options.only or attack.kind in options.only:
             with tempfile.TemporaryDirectory(prefix="hostile-", dir=BUILD) as name:
                 try:
-                    print(row(attack, *run(attack, Path(name), asked)), flush=True)
+                    print(row(attack, *run(attack, Path(name), options)), flush=True)
                 except Failed as failure:
                     sys.exit(f"bench: {failure}")
 
@@ -92,13 +92,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(attack: Attack, directory: Path, asked: argparse.Namespace) -> tuple[Seen, Seen, dict[str, int]]:
+def run(attack: Attack, directory: Path, options: argparse.Namespace) -> tuple[Seen, Seen, dict[str, int]]:
     """Before and during one attack, and what the attackers were answered. Raises Failed."""
     with ExitStack() as stack:
         environment = {}
-        if asked.engine == "postgres":
+        if options.engine == "postgres":
             environment = stack.enter_context(cluster()).environment(directory)
-        port = stack.enter_context(running_seneca(directory, asked.workers, **environment))
+        port = stack.enter_context(running_seneca(directory, options.workers, **environment))
         admin, learner, course = set_up(port, large=attack.kind == "readers")
         paths = [(f"/stats/courses/{course}", admin), (f"/stats/user/courses/{course}", learner)]
         server = server_of(port)

@@ -14,11 +14,11 @@ from typing import Any
 
 from tests.helpers.hostile_json import BYTES, ID, by_chance, placed, shapes
 
-from seneca.accounts import Registration
+from seneca.accounts.registration import Registration
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse
 from seneca.errors import ApiError
-from seneca.sessions.commands import UpdateSession
+from seneca.sessions.requests import UpdateSession
 
 KINDS = [Registration, UpdateSession, NewCourse]
 BY_CHANCE = 200

@@ -27,7 +27,7 @@ from seneca import settings
 from seneca.auth.access_tokens import issue
 from seneca.auth.signing_keys import load_signing_keys
 from seneca.database.postgres.transaction import FOR_UPDATE, to_array_comparison
-from seneca.sessions import commands, rows
+from seneca.sessions import rows
 from seneca.stats import tables, totals
 
 LEARNERS = 1000
@@ -118,16 +118,17 @@ def script() -> str:
 
 def update(place: int) -> list[str]:
     """The statements that Seneca sends for an update whose modules have results already, in its two pipelines."""
-    row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score)"
-    put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), commands.PUT_RESULT)
-    asked = [
+    row = "(:bucket, :learner_id, :session_id, :module_{0}, {0}, :part, :part, NULL, :score, :score, :at, :at, NULL)"
+    put_results = _VALUES.sub("VALUES " + ", ".join(row.format(n) for n in range(len(MODULES))), rows.RESULT_UPSERT)
+    queries = [
         rows.SESSION + FOR_UPDATE,
-        to_array_comparison(commands.STORED_RESULTS),
+        to_array_comparison(rows.RESULTS_OF_MODULES),
         totals.NAMES_IN_COURSE_OF_SESSION + FOR_UPDATE,
         to_array_comparison(totals.KNOWN_IN_COURSE_OF_SESSION),
     ]
-    written = [commands.UPDATE_SESSION, put_results, tables.LEARNER_TOTALS.add, tables.COURSE_TOTALS.add]
-    pipelines = [["BEGIN", *asked], [*written, "COMMIT"]]
+    update_session = re.sub(r":id\b", ":session_id", rows.UPDATE_RECORD)
+    written = [update_session, put_results, tables.LEARNER_TOTALS.add, tables.COURSE_TOTALS.add]
+    pipelines = [["BEGIN", *queries], [*written, "COMMIT"]]
     lines = ["\\set score random(100, 999)"]
     for statements in pipelines:
         lines += ["\\startpipeline", *(f"{' '.join(sql.split())};" for sql in statements), "\\endpipeline"]
@@ -142,12 +143,21 @@ def pgbench(server: engines.Postgres, data: Path, course_id: str, plan: Plan) ->
     file = data / "update.pgbench"
     file.write_text(script())
     part = '{"answers":["A","B"],"isCompleted":true,"score":50}'
-    given = {"part": part, "values": "{" + ",".join(MODULES) + "}", "results": 3, "points": 100, "bytes": 300}
-    given |= {"sessions": 0, "milliseconds": 0, "names": 0, "name_changes": 0, "course_id": course_id}
-    given |= {f"module_{n}": name for n, name in enumerate(MODULES)}
+    definitions = {"part": part, "values": "{" + ",".join(MODULES) + "}", "results": 3, "points": 100, "bytes": 300}
+    definitions |= {
+        "sessions": 0,
+        "milliseconds": 0,
+        "active_milliseconds": 0,
+        "at": 0,
+        "activity": "[]",
+        "names": 0,
+        "name_changes": 0,
+        "course_id": course_id,
+    }
+    definitions |= {f"module_{n}": name for n, name in enumerate(MODULES)}
     command = [server.binaries / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={file}"]
     command += [f"--client={plan.connections}", "--jobs=1", f"--time={plan.seconds}"]
-    command += [f"--define={name}={value}" for name, value in given.items()]
+    command += [f"--define={name}={value}" for name, value in definitions.items()]
     watch = Watch()
     done = subprocess.run(
         [*map(str, command), server.url(data)], capture_output=True, text=True, check=False, timeout=plan.seconds + 60

@@ -50,7 +50,7 @@ def test_ten_events_a_minute_apart_are_what_they_span() -> None:
     assert activity.active_ms(0, 10 * MINUTE, intervals, IDLE) == 10 * MINUTE
 
 
-def test_a_tab_left_open_over_night_counts_the_idle_minutes() -> None:
+def test_a_tab_left_open_overnight_counts_the_idle_minutes() -> None:
     assert activity.active_ms(0, 9 * 60 * MINUTE, [], IDLE) == IDLE
     assert activity.active_ms(0, None, [], IDLE) == 0
     assert activity.active_ms(0, 2 * MINUTE, [], IDLE) == 2 * MINUTE

@@ -145,7 +145,7 @@ def test_pages_run_from_the_newest_to_the_oldest(tara: Person, alice: Person):
     assert found[:5] == tara.get(PATH + "?limit=5").json()
 
 
-def test_refusals(nobody: Person, alice: Person, tara: Person):
+def test_errors(nobody: Person, alice: Person, tara: Person):
     refuses_methods(nobody, PATH, "GET")
     refuses_callers(nobody, "GET", PATH, but=tara, wrong_role=alice)
     refuses_query(tara, "GET", PATH, "limit", "cursor")

@@ -264,7 +264,7 @@ BAD: dict[str, Callable[[Server, Person], str]] = {
 
 
 @each_row
-def test_bad_tokens_are_refused_whoevers_they_were(server: Server, stage: Stage, row: Row):
+def test_bad_tokens_of_every_account_are_refused(server: Server, stage: Stage, row: Row):
     owner = stage.tara if row.tara < 300 else stage.alice
     for name, make in BAD.items():
         answer = row.ask(stage, make(server, owner))

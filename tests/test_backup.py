@@ -255,7 +255,7 @@ sqlite = pytest.mark.sqlite
 
 
 @sqlite
-def test_names_of_modules_are_right_on_a_server_that_ran_meanwhile(tmp_path: Path):
+def test_module_names_are_right_on_a_server_that_ran_during_a_restore(tmp_path: Path):
     data, file = tmp_path / "data", tmp_path / "backup"
     with running(data) as server, client_of(server) as client:
         tara, alice = sign_up(client, "tara", role="admin"), sign_up(client, "alice")
@@ -580,7 +580,7 @@ def test_a_backup_of_the_first_schema_is_brought_up_to_date(shell: Shell, tmp_pa
 
 @sqlite
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_command_that_is_told_to_end_leaves_no_half_of_a_copy(shell: Shell, tmp_path: Path, number: signal.Signals):
+def test_a_terminated_command_leaves_no_half_of_a_copy(shell: Shell, tmp_path: Path, number: signal.Signals):
     before, pipe = sorted(shell.data.iterdir()), tmp_path / "pipe"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "seneca", "restore", str(pipe), "--yes", "--data", str(shell.data)]
@@ -628,7 +628,7 @@ def test_the_database_itself_is_no_backup(shell: Shell):
 
 
 @sqlite
-def test_wrong_figures_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
+def test_wrong_totals_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
     engine().change(shell.data, "UPDATE learner_totals SET points = points + 1")
     back_up(shell.data, tmp_path / "backup")
     assert "1 totals differed from the recorded rows and were recomputed." in put_back(tmp_path / "backup", shell.data)
@@ -636,7 +636,7 @@ def test_wrong_figures_are_no_reason_to_refuse(shell: Shell, tmp_path: Path):
 
 
 @sqlite
-def test_pages_of_another_size_are_laid_out_anew(shell: Shell, tmp_path: Path):
+def test_pages_of_another_size_are_rewritten(shell: Shell, tmp_path: Path):
     back_up(shell.data, tmp_path / "backup")
     before = kept(shell.data)
     connection = apsw.Connection(str(tmp_path / "backup"))

@@ -166,7 +166,7 @@ def spans_shards(sql: str, bindings: Any) -> bool:
     return ":bucket" not in sql
 
 
-def test_spanning_statements_are_told_from_others():
+def test_spanning_statements_are_recognised():
     rows = "INSERT INTO passwords (bucket, account_id, hash) VALUES (?, ?, ?), (?, ?, ?)"
     assert not spans_shards(rows, (1, "a", "h", 1, "b", "h"))
     assert spans_shards(rows, (1, "a", "h", 2, "b", "h"))

@@ -158,8 +158,8 @@ def test_of_64_equal_starts_one_starts_a_session(crowd: Crowd):
     course = make_course(crowd.tara)
     [alice] = crowd.learners(1)
     session_id = str(uuid4())
-    asked = {"courseIdentifier": course["id"], "topic": "Number", "sessionId": session_id}
-    answers = crowd.at_once(crowd.devices(alice), lambda _, device: device.post("/session/startSession", asked))
+    payload = {"courseIdentifier": course["id"], "topic": "Number", "sessionId": session_id}
+    answers = crowd.at_once(crowd.devices(alice), lambda _, device: device.post("/session/startSession", payload))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: CLIENTS - 1}
     assert {answer.content for answer in answers} == {answers[0].content}
     assert crowd.server.rows("SELECT count(*) FROM sessions WHERE id = :id", id=session_id) == [(1,)]
@@ -181,16 +181,16 @@ def test_64_learners_start_with_one_id(crowd: Crowd):
     agrees_with_rows(crowd, course)
 
 
-def end(asked: dict, _: int, device: Person) -> httpx.Response:
-    return device.put("/session/endSession", asked)
+def end(payload: dict, _: int, device: Person) -> httpx.Response:
+    return device.put("/session/endSession", payload)
 
 
 def test_of_two_racing_ends_one_ends_the_session(crowd: Crowd):
     course = make_course(crowd.tara)
     [alice] = crowd.learners(1)
     for _ in range(10):
-        asked = {"sessionId": new_session(alice, course, module("Integers", 1))}
-        ends = crowd.at_once(crowd.devices(alice)[:2], partial(end, asked))
+        payload = {"sessionId": new_session(alice, course, module("Integers", 1))}
+        ends = crowd.at_once(crowd.devices(alice)[:2], partial(end, payload))
         assert sorted(answer.status_code for answer in ends) == [200, 409]
         assert ends[0].json()["sessionEnd"] == ends[1].json()["sessionEnd"]
     agrees_with_rows(crowd, course)

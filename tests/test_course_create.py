@@ -34,22 +34,22 @@ def body(**members) -> dict:
 
 
 def test_creates_a_course(server: Server, tara: Person):
-    asked = body()
+    payload = body()
     before = int(time.time() * 1000)
-    answer = tara.post(PATH, asked)
+    answer = tara.post(PATH, payload)
     assert answer.status_code == 201
     course = answer.json()["newCourse"]
     assert answer.json() == {
         "message": "Course created successfully",
-        "newCourse": {"id": course["id"], **asked, "createdAt": course["createdAt"]},
+        "newCourse": {"id": course["id"], **payload, "createdAt": course["createdAt"]},
     }
     assert re.fullmatch(UUID7, course["id"])
     assert re.fullmatch(TIME, course["createdAt"])
     [(title, qualification, topics, created_at)] = server.rows(
         "SELECT title, qualification, topics, created_at FROM courses WHERE id = :id", id=course["id"]
     )
-    assert (title, qualification) == (asked["courseTitle"], "A level")
-    assert json.loads(topics) == asked["topicsAndModules"]
+    assert (title, qualification) == (payload["courseTitle"], "A level")
+    assert json.loads(topics) == payload["topicsAndModules"]
     assert before <= created_at <= time.time() * 1000
     assert tara.get(f"/course/{course['id']}").json() == course
 
@@ -167,9 +167,9 @@ def test_refuses_topics(server: Server, tara: Person, field: str, topics, rule: 
 
 @pytest.mark.parametrize("name", ["courseTitle", "qualification", "topicsAndModules"])
 def test_refuses_a_missing_member(tara: Person, name: str):
-    asked = body()
-    del asked[name]
-    problem = refused(tara.post(PATH, asked), 400, "invalid-input", name)
+    payload = body()
+    del payload[name]
+    problem = refused(tara.post(PATH, payload), 400, "invalid-input", name)
     assert problem["errors"] == [{"field": name, "message": "is required"}]
 
 
@@ -198,12 +198,12 @@ def test_titles_are_compared_exactly(tara: Person, course):
 
 
 def test_takes_a_course_of_1_mib_and_no_more(server: Server, tara: Person):
-    asked = body(
+    payload = body(
         topicsAndModules=[
             {"topic": f"T{i}", "modules": [f"{j}".ljust(190, "m") for j in range(500)]} for i in range(10)
         ]
     )
-    text = json.dumps(asked).encode()
+    text = json.dumps(payload).encode()
     padding = 1024 * KIBIBYTE - len(text)
     assert padding > 0
     headers = {"Content-Type": "application/json"}
@@ -230,7 +230,7 @@ def test_refuses_what_is_not_such_a_request(server: Server, nobody: Person, tara
     assert counts(server) == before
 
 
-def test_a_refusal_lists_twenty_errors_at_most(tara: Person):
+def test_a_response_lists_twenty_errors_at_most(tara: Person):
     modules = ["the same"] * 500
     topics = [{"topic": f"T{i}", "modules": modules} for i in range(100)]
     answer = tara.post(PATH, body(topicsAndModules=topics))

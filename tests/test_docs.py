@@ -1,5 +1,6 @@
 """The documents say what is so: settings, commands, routes, codes, dependencies; README's commands run."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import Literal
 import httpx
 import pytest
 import typer
+from bench import postgres
 from bench.capacity import Assumed, tables
 from playwright.sync_api import sync_playwright
 
@@ -141,6 +143,13 @@ def test_the_capacity_model_is_what_its_script_computes():
     assert f"<!-- capacity -->\n{tables(Assumed())}\n<!-- /capacity -->" in (ROOT / "docs" / "scaling.md").read_text()
 
 
+def test_benchmarks_use_statements_that_exist():
+    for file in (ROOT / "bench").glob("*.py"):
+        if file.stem != "__main__":
+            importlib.import_module(f"bench.{file.stem}")
+    assert "UPDATE sessions SET" in postgres.script()
+
+
 def test_the_tour_of_the_readme_runs(tmp_path: Path):
     with running(tmp_path / "seneca-data") as server:
         script = "\n".join(blocks("sh")).replace("http://127.0.0.1:3000", server.url)
@@ -209,12 +218,12 @@ def test_the_documentation_page_fits_and_is_free_of_markup(
 
 
 def test_the_documentation_page_works_in_a_browser_with_nothing_from_elsewhere(server: Server):
-    asked: list[str] = []
+    requested_urls: list[str] = []
     said: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=BROWSER)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested_urls.append(request.url))
         page.on("console", lambda message: said.append(message.text))
         page.goto(f"{server.url}/docs")
         page.get_by_role("link", name="PUT /session/updateSession").click()
@@ -223,5 +232,5 @@ def test_the_documentation_page_works_in_a_browser_with_nothing_from_elsewhere(s
         assert "session-ended" in section.inner_text()
         assert page.locator("nav").evaluate("e => getComputedStyle(e).position") == "sticky"
         browser.close()
-    assert all(url.startswith(server.url) for url in asked), asked
+    assert all(url.startswith(server.url) for url in requested_urls), requested_urls
     assert said == []

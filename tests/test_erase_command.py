@@ -104,7 +104,7 @@ def test_wrong_usage(shell: Shell):
 # -- outside the database ----------------------------------------------------------------------
 
 
-def test_replay_erases_again_whoever_came_back_even_the_last_administrator(shell: Shell, tmp_path: Path):
+def test_replay_erases_again_everyone_who_came_back_even_the_last_administrator(shell: Shell, tmp_path: Path):
     file = tmp_path / "erased"
     lines = [{"id": id_, "erasedAt": "2026-01-01T00:00:00.000Z"} for id_ in (ALICE_ID, new_id(), CHARLIE_ID)]
     file.write_text("\nrubbish\n{}\n" + "".join(json.dumps(line) + "\n" for line in [*lines, lines[0]]) + '{"id":"cut')

@@ -52,7 +52,7 @@ def left(server: Server) -> tuple[int, int]:
     return accounts, sessions
 
 
-def test_others_write_meanwhile_and_nothing_is_left_when_it_is_answered(filled: Path):
+def test_others_write_during_an_erasure_and_nothing_is_left_after_it(filled: Path):
     with running(filled, "--workers", "2") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         tara, bob = sign_up(client, "tara", role="admin"), sign_up(client, "bob")
         made = make_course(tara)
@@ -113,7 +113,7 @@ def test_by_the_shell(filled: Path):
     assert engine().rows(filled, "SELECT count(*) FROM sessions") == [(0,)]
 
 
-def test_an_import_meanwhile_brings_nothing_of_it_back(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_import_during_an_erasure_brings_nothing_back(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(deletion, "MAX_SESSIONS_PER_BATCH", 50)
     database = open_database(engine().url(filled))
     try:

@@ -65,7 +65,7 @@ def test_the_documentation_answers_head_and_a_trailing_slash(nobody: Person, pat
 
 
 @pytest.mark.parametrize("path", ["/auth/login", "/nowhere", "/auth/me"])
-def test_head_of_a_refusal_has_no_body(nobody: Person, path: str):
+def test_head_of_an_error_has_no_body(nobody: Person, path: str):
     head = nobody.request("HEAD", path)
     assert head.status_code in (401, 404, 405)
     assert head.content == b""
@@ -113,7 +113,7 @@ UNKNOWN = [
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "BREW"])
 @pytest.mark.parametrize("path", UNKNOWN, ids=lambda path: path[:20])
-def test_an_unknown_path_is_404_whoever_asks(server: Server, method: str, path: str):
+def test_an_unknown_path_is_404_for_everyone(server: Server, method: str, path: str):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:  # as written, no client tidies it
         raw.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("latin-1"))
         answer = b"".join(iter(lambda: raw.recv(65_536), b""))
@@ -210,7 +210,7 @@ def test_security_headers_and_a_request_id_are_on_every_answer(nobody: Person, a
     assert len(set(ids)) == len(ids)
 
 
-def test_every_refusal_is_a_problem(nobody: Person, alice: Person, tara: Person):
+def test_every_error_is_a_problem(nobody: Person, alice: Person, tara: Person):
     for status, answer in every_kind_of_answer(nobody, alice, tara).items():
         if status >= 400:
             body = refused(answer, status, answer.json()["code"])
@@ -440,8 +440,8 @@ def test_an_allowed_origin_may_read_every_answer(crossing: httpx.Client, origin:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("header", ["authorization", "Content-Type", "if-match", "If-None-Match", "x-setup-token"])
 def test_an_allowed_origins_preflight(crossing: httpx.Client, method: str, header: str):
-    asked = {"Origin": ALLOWED, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
-    answer = crossing.options("/users/x", headers=asked)
+    preflight = {"Origin": ALLOWED, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+    answer = crossing.options("/users/x", headers=preflight)
     assert answer.status_code in (200, 204)
     assert answer.headers["access-control-allow-origin"] == ALLOWED
     assert method in answer.headers["access-control-allow-methods"].split(", ")

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_line(shell: Shell, tmp_path:
     assert done.stderr.splitlines()[-1].startswith(f"seneca: {tmp_path / 'none' / 'out'} cannot be written: ")
 
 
-def test_replaces_no_file_unless_it_is_told_to(shell: Shell, tmp_path: Path):
+def test_replaces_no_file_without_force(shell: Shell, tmp_path: Path):
     assert shell.load(course())[0] == 0
     precious, link, broken = tmp_path / "precious", tmp_path / "link", tmp_path / "broken"
     precious.write_text("before")

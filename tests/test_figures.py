@@ -96,7 +96,7 @@ def test_what_was_recorded_over_http_is_right(studied: Path):
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 @pytest.mark.parametrize("change", [1, -1_000_000])
-def test_a_figure_that_was_changed_is_named_and_put_right(copy: Path, table: str, column: str, change: int):
+def test_a_changed_total_is_named_and_corrected(copy: Path, table: str, column: str, change: int):
     before = everything(copy, (*RAW, *KEPT))
     key = "id" if table == "sessions" else "session_id"
     engine().change(
@@ -147,7 +147,7 @@ def test_rows_that_should_not_be_there_are_named_and_put_right(copy: Path, table
     assert [[row for row in rows if "none" not in row] for rows in after] == before
 
 
-def test_changed_recordings_show_in_every_figure_that_counts_them(copy: Path):
+def test_changed_recordings_show_in_every_total_that_counts_them(copy: Path):
     """The raw rows are the truth: a session's end, a result that is gone."""
     session = engine().rows(copy, "SELECT learner_id, id FROM sessions WHERE ended_at IS NOT NULL LIMIT 1")[0]
     where = "learner_id = :learner AND {} = :id"
@@ -199,7 +199,7 @@ def test_active_time_is_proved_from_the_kept_intervals(copy: Path):
     assert differences(copy) == []
 
 
-def test_the_shell_names_every_difference_and_mends_it(copy: Path):
+def test_the_shell_names_every_difference_and_corrects_it(copy: Path):
     engine().change(copy, "UPDATE learner_totals SET points = points + 1, names = names - 1")
     engine().change(copy, "UPDATE course_names SET learners = 0")
     expected = [str(difference) for difference in differences(copy)]

@@ -114,7 +114,7 @@ FORWARDED = [
 
 @pytest.mark.parametrize("headers", FORWARDED, ids=str)
 @pytest.mark.http
-def test_what_may_come_from_elsewhere_is_refused_and_told_how_to_go_on(empty: Server, headers: dict[str, str]):
+def test_requests_that_may_come_from_elsewhere_are_refused_with_advice(empty: Server, headers: dict[str, str]):
     body = refused(register(empty, headers), 403, "registration-closed")
     for way in ("setup-token", "X-Setup-Token", "seneca admin create"):
         assert way in body["detail"]

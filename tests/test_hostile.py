@@ -471,8 +471,8 @@ def test_every_route_answers_every_method_with_security_headers(tara_in_haste: P
 
 @pytest.mark.parametrize("origin", [ORIGIN, "https://evil.test"])
 def test_preflights_have_security_headers(tara_in_haste: Person, origin: str):
-    asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
-    answer = tara_in_haste.client.options("/session/updateSession", headers=asked)
+    preflight = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+    answer = tara_in_haste.client.options("/session/updateSession", headers=preflight)
     assert answer.status_code == (204 if origin == ORIGIN else 400)
     assert_secure(answer)
 

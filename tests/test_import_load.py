@@ -180,7 +180,7 @@ def test_readers_get_answers_while_an_import_stores(tmp_path: Path):
 
 
 @pytest.mark.postgres
-def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_path: Path):
+def test_an_administrator_who_registers_during_an_import_does_not_end_it(tmp_path: Path):
     def register() -> None:
         async def write() -> None:
             await other.database.write(
@@ -215,7 +215,7 @@ def test_an_administrator_who_registers_meanwhile_does_not_end_an_import(tmp_pat
 
 
 @pytest.mark.postgres
-def test_whoever_reads_a_course_is_not_shut_out_by_a_load_into_an_empty_database(tmp_path: Path):
+def test_readers_of_a_course_do_not_wait_for_a_load_into_an_empty_database(tmp_path: Path):
     cluster = engine()
     assert isinstance(cluster, Postgres)
     with stored(tmp_path) as store, store.database.write_transaction() as tx:

@@ -131,7 +131,7 @@ def test_each_rule_is_named(shell: Shell):
     assert shell.counts() == (0,) * 6
 
 
-def test_bad_lines_are_left_out_when_told_to(shell: Shell):
+def test_bad_lines_are_left_out_with_skip_bad(shell: Shell):
     status, said = shell.load(course(), user(), *(line for line, _ in BAD), session(), options=("--skip-bad",))
     assert status == 0, said
     assert f"1 courses, 1 accounts, 1 sessions; {len(BAD)} bad lines skipped" in said

@@ -106,7 +106,7 @@ class Clients:
 
 
 @pytest.mark.slow
-def test_keys_rotate_under_load_without_one_refusal(tmp_path: Path):
+def test_keys_rotate_under_load_without_one_error(tmp_path: Path):
     """Two servers of one database, one restarted after the other: first to know the new key, then to sign with it."""
     servers = [start_server(tmp_path, SENECA_SECRET_KEY=OLD) for _ in range(2)]
     urls = [server.url for server in servers]

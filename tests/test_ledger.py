@@ -36,8 +36,8 @@ def test_an_unacknowledged_end_may_be_there_or_not():
 
 
 def test_an_unacknowledged_start_may_be_there_or_not():
-    asked = Study("s", "alice")
-    assert faults(asked) == faults(asked, holding(0)) == []
+    session = Study("s", "alice")
+    assert faults(session) == faults(session, holding(0)) == []
 
 
 def without(name: str) -> Callable[[Stored], Stored]:

@@ -57,7 +57,7 @@ def test_each_request_has_a_line(logged: Logged):
     course = make_course(tara)
     session = alice.start(course)
     title = course["courseTitle"]
-    asked = [
+    requests = [
         (nobody.get("/health"), "GET", "/health", None),
         (nobody.request("HEAD", "/health"), "HEAD", "/health", None),
         (nobody.get("/health/"), "GET", "/health", None),
@@ -77,7 +77,7 @@ def test_each_request_has_a_line(logged: Logged):
         (client.request("BREW", "/health"), "other", None, None),
         (client.request("x" * 30_000, "/health"), "other", None, None),
     ]
-    for answer, method, route, account in asked:
+    for answer, method, route, account in requests:
         line = line_of(server, answer)
         assert set(line) == MEMBERS
         assert line["event"] == "request"
@@ -103,15 +103,15 @@ def test_ids_are_unique_and_every_line_is_json(logged: Logged):
 def test_who_signs_in_is_logged_by_id_once_it_is_proved(logged: Logged):
     server, client, _ = logged
     alice = register(client, "alice")
-    given = {"username": alice.username, "password": PASSWORD}
-    signed_in = client.post("/auth/login", json=given)
+    sent = {"username": alice.username, "password": PASSWORD}
+    signed_in = client.post("/auth/login", json=sent)
     assert line_of(server, signed_in)["account"] == alice.id
     tokens = signed_in.json()
     refreshed = client.post("/auth/refresh", json={"refreshToken": tokens["refreshToken"]})
     assert line_of(server, refreshed)["account"] == alice.id
     for failed, account in (
-        (client.post("/auth/login", json=given | {"password": "wrong-password"}), alice.id),
-        (client.post("/auth/login", json=given | {"username": "wrong-name"}), None),
+        (client.post("/auth/login", json=sent | {"password": "wrong-password"}), alice.id),
+        (client.post("/auth/login", json=sent | {"username": "wrong-name"}), None),
         (client.post("/auth/refresh", json={"refreshToken": "wrong"}), None),
     ):
         assert line_of(server, failed)["account"] == account
@@ -251,13 +251,13 @@ def test_a_clients_own_request_id_is_not_taken_over(logged: Logged):
 def test_nothing_that_was_written_or_is_secret_is_in_it(logged: Logged):
     server, client, _ = logged
     nobody, username, email = Person(client), "zoë-of-the-log", "zoe@log.example"
-    given = {"username": username, "email": email, "password": "sup3r-secret-word"}
-    nobody.post("/auth/register", given)
-    nobody.post("/auth/register", given)
-    nobody.post("/auth/register", given | {"role": "admin"}, headers={"X-Setup-Token": "guessed-token"})
-    nobody.post("/auth/register", given | {"nickname": "zozo-nickname"})
+    sent = {"username": username, "email": email, "password": "sup3r-secret-word"}
+    nobody.post("/auth/register", sent)
+    nobody.post("/auth/register", sent)
+    nobody.post("/auth/register", sent | {"role": "admin"}, headers={"X-Setup-Token": "guessed-token"})
+    nobody.post("/auth/register", sent | {"nickname": "zozo-nickname"})
     nobody.post("/auth/login", {"username": username, "password": "wr0ng-secret-word"})
-    token = nobody.post("/auth/login", {"username": email, "password": given["password"]}).json()["token"]
+    token = nobody.post("/auth/login", {"username": email, "password": sent["password"]}).json()["token"]
     zoe = Person(client, token)
     zoe.get("/auth/me")
     Person(client, token + "x").get("/auth/me")

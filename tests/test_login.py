@@ -301,7 +301,7 @@ def test_405(nobody: Person):
         assert "GET" not in answer.headers["allow"]
 
 
-def test_the_order_of_refusals(nobody: Person):
+def test_the_order_of_errors(nobody: Person):
     wrong = {"username": unique("nobody"), "password": PASSWORD}
     plain = {"Content-Type": "text/plain"}
     refused(nobody.put(PATH, content=b"x" * 300_000), 405, "method-not-allowed")

@@ -26,14 +26,14 @@ def test_answers_the_callers_account(server: Server, request: pytest.FixtureRequ
 
 
 def test_answers_names_as_they_were_given(client, nobody: Person):
-    given = {"username": "Straße-Ａ", "email": "Straße.A@Example.org", "password": "securePassword123"}
-    assert nobody.post("/auth/register", given).status_code == 201
-    token = nobody.post("/auth/login", {"username": "STRASSE-a", "password": given["password"]}).json()["token"]
+    payload = {"username": "Straße-Ａ", "email": "Straße.A@Example.org", "password": "securePassword123"}
+    assert nobody.post("/auth/register", payload).status_code == 201
+    token = nobody.post("/auth/login", {"username": "STRASSE-a", "password": payload["password"]}).json()["token"]
     me = Person(client, token).get(PATH).json()
-    assert (me["username"], me["email"]) == (given["username"], given["email"])
+    assert (me["username"], me["email"]) == (payload["username"], payload["email"])
 
 
-def test_refusals(nobody: Person, alice: Person):
+def test_errors(nobody: Person, alice: Person):
     refused(nobody.get(PATH), 401, "token-missing")
     refused(nobody.get(PATH + "?x=1"), 401, "token-missing")
     refused(alice.get(PATH + "?x=1"), 400, "invalid-input", "x")

@@ -40,7 +40,7 @@ def test_everything_of_the_account_goes(server: Server, tara: Person, alice: Per
     check_totals(server)
 
 
-def test_every_figure_is_corrected(server: Server, tara: Person, alice: Person, charlie: Person, course):
+def test_every_total_is_corrected(server: Server, tara: Person, alice: Person, charlie: Person, course):
     path = f"/stats/courses/{course['id']}"
     for person, names in ((alice, ("Integers", "Fractions")), (charlie, ("Integers",))):
         session = person.start(course)
@@ -186,7 +186,7 @@ def test_twice_at_once_is_once(server: Server, client: httpx.Client, tara: Perso
 
 
 @pytest.mark.parametrize("attempt", range(3))
-def test_whoever_studies_meanwhile_is_told_that_they_are_gone(
+def test_a_learner_who_studies_during_their_erasure_is_signed_out(
     server: Server, client: httpx.Client, tara: Person, attempt: int
 ):
     """Every request is answered, none with a 500, and nothing of the account is left."""
@@ -255,7 +255,7 @@ def test_another_server_that_does_not_know_yet_answers_401_to_a_start(
         other.stop()
 
 
-def test_refusals(nobody: Person, alice: Person, tara: Person):
+def test_errors(nobody: Person, alice: Person, tara: Person):
     refuses_methods(nobody, PATH, "GET", "DELETE")
     refuses_callers(nobody, "DELETE", PATH, but=alice)
     refuses_bodies(alice, "DELETE", PATH)

@@ -172,13 +172,13 @@ def resident(process: int) -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
 
-def test_an_account_that_is_gone_meanwhile(server: Server, tara: Person, client: httpx.Client):
+def test_an_erased_account(server: Server, tara: Person, client: httpx.Client):
     bob = sign_up(client, "bob")
     tara.delete(f"/users/{bob.id}")
     refused(bob.get(PATH), 401, "signed-out")
 
 
-def test_refusals(nobody: Person, alice: Person):
+def test_errors(nobody: Person, alice: Person):
     refuses_methods(nobody, PATH, "GET")
     refuses_callers(nobody, "GET", PATH, but=alice)
     refuses_query(alice, "GET", PATH)

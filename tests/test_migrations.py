@@ -137,7 +137,7 @@ def row(*values: object) -> str:
     return "(" + ", ".join(repr(value) if isinstance(value, int) else f"'{value}'" for value in values) + ")"
 
 
-def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_told_apart(tmp_path: Path):
+def test_names_are_compared_as_new_ones_and_two_that_are_one_now_are_distinguished(tmp_path: Path):
     alice, bob, mallory, carol, dora, zoe = ids = sorted(new_id() for _ in range(6))
     names = {
         alice: ("ali" + ZERO_WIDTH + "ce", "first@example.org"),

@@ -159,8 +159,8 @@ def test_every_code_of_an_error_appears(document: dict[str, Any]):
 def test_every_example_is_valid(document: dict[str, Any]):
     checked = 0
     for content in contents(document["paths"]):
-        given = [example["value"] for example in content.get("examples", {}).values()]
-        for value in given + ([content["example"]] if "example" in content else []):
+        values = [example["value"] for example in content.get("examples", {}).values()]
+        for value in values + ([content["example"]] if "example" in content else []):
             valid(document, content["schema"], value)
             checked += 1
     assert checked > len(operations(document))
@@ -254,13 +254,22 @@ def test_the_server_keeps_to_it(tmp_path: Path, operations_of: str):
             + ("" if examples else WITHOUT_LARGE_COURSES)
         )
         if operations_of == "user" and not examples:  # the short form runs what both roles may do once
-            asked = ["--include-by", "/x-who == user"]
+            selection = ["--include-by", "/x-who == user"]
         else:
-            asked = ["--exclude-by", f"/x-who == {'user' if operations_of == 'admin' else 'admin'}"]
+            selection = ["--exclude-by", f"/x-who == {'user' if operations_of == 'admin' else 'admin'}"]
         ending = "include" if operations_of == "leaving" else "exclude"
-        asked += [word for operation in ENDING for word in (f"--{ending}-operation-id", operation)]
+        selection += [word for operation in ENDING for word in (f"--{ending}-operation-id", operation)]
         done = subprocess.run(
-            [*SCHEMATHESIS, "--config-file", config, "run", f"{server.url}/openapi.json", "--checks", "all", *asked],
+            [
+                *SCHEMATHESIS,
+                "--config-file",
+                config,
+                "run",
+                f"{server.url}/openapi.json",
+                "--checks",
+                "all",
+                *selection,
+            ],
             capture_output=True,
             text=True,
             timeout=600,

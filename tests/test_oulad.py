@@ -45,7 +45,7 @@ def test_learners_have_the_expected_statistics(administrator: Person, course_and
     assert (answer.status_code, answer.json()) == (200, EXPECTED["learners"][course_and_learner])
 
 
-def test_the_figures_are_true(moved: Server):
+def test_the_totals_are_true(moved: Server):
     assert len(EXPECTED["learners"]) == 30
     assert moved.rows("SELECT count(*) FROM sessions") == [(3104,)]
     verified = seneca("stats", "verify", "--data", moved.data)

@@ -67,8 +67,8 @@ def test_the_new_one_must_not_be_the_name_or_the_address(alice: Person):
 def test_refuses_missing_and_unknown_members(alice: Person):
     refused(alice.put(PATH, {"newPassword": NEW}), 400, "invalid-input", "currentPassword")
     refused(alice.put(PATH, {"currentPassword": PASSWORD}), 400, "invalid-input", "newPassword")
-    given = {"currentPassword": PASSWORD, "newPassword": NEW, "password": NEW}
-    refused(alice.put(PATH, given), 400, "invalid-input", "password")
+    payload = {"currentPassword": PASSWORD, "newPassword": NEW, "password": NEW}
+    refused(alice.put(PATH, payload), 400, "invalid-input", "password")
 
 
 def test_405(nobody: Person):

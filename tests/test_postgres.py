@@ -96,8 +96,8 @@ def test_processes_that_start_together_bring_the_schema_up_to_date_once(url: str
 def test_a_database_that_cannot_be_reached_is_one_line_without_the_password(
     cluster: engines.Postgres, tmp_path: Path, wrong: str
 ):
-    given = wrong.format(f"127.0.0.1:{cluster.port}")
-    done = seneca("migrate", "--data", tmp_path, "--database", given)
+    url = wrong.format(f"127.0.0.1:{cluster.port}")
+    done = seneca("migrate", "--data", tmp_path, "--database", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("seneca: The database x on 127.0.0.1 cannot be used: ")
     assert done.stderr.count("\n") == 1
@@ -133,7 +133,7 @@ def test_what_is_put_is_there_after_the_commit_and_nothing_of_what_failed(databa
     assert read(database, lambda tx: tx.fetch_one(GET, name="a")) == ("1",)
 
 
-def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
+def test_an_error_that_a_domain_function_hides_is_no_commit(database: Postgres):
     def hides(tx: Transaction) -> str:
         tx.execute(PUT, name="b", value="1")
         try:
@@ -146,7 +146,7 @@ def test_an_error_that_a_concept_hides_is_no_commit(database: Postgres):
     assert read(database, lambda tx: tx.fetch_one(GET, name="b")) is None
 
 
-def test_the_shell_is_told_the_same(database: Postgres):
+def test_a_rollback_hidden_from_a_command_raises(database: Postgres):
     def hides(tx: Transaction) -> None:
         tx.execute(PUT, name="h", value="1")
         with suppress(UniqueViolation):
@@ -235,7 +235,7 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seneca' AND datname = %s"
 
 
-def test_a_connection_that_broke_meanwhile_is_replaced_unnoticed(database: Postgres, url: str):
+def test_a_broken_connection_is_replaced_unnoticed(database: Postgres, url: str):
     write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8)
     with psycopg.connect(url) as connection:
         assert connection.execute(TERMINATE, (url.rpartition("/")[2],)).fetchall()

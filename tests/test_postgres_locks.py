@@ -225,7 +225,7 @@ def test_who_deletes_a_course_and_who_removes_its_sessions_do_not_wait_for_each_
 # -- erasures ------------------------------------------------------------------------------------
 
 
-def test_who_wants_the_files_scoured_and_who_has_done_so_do_not_wait_for_each_other(tmp_path: Path):
+def test_who_wants_the_files_vacuumed_and_who_has_done_so_do_not_wait_for_each_other(tmp_path: Path):
     url = engines.engine().url(tmp_path)
     database = open_database(url)
     with database.write_transaction() as tx:

@@ -102,9 +102,11 @@ async def client(database: Sqlite, journal: Journal, learner: Learner, writes: i
         note(started=True)
         steps = random.randrange(1, 12)
         for number in range(1, steps + 1):
-            given = parse_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
+            results = parse_results(decode(msgspec.json.encode(ledger.modules(number)), list[ModuleUpdate]))
             note(sent=number)
-            recorded = await database.write(commands.update, learner, known.id, [*map(RecordedResult, given)], now=NOW)
+            recorded = await database.write(
+                commands.update, learner, known.id, [*map(RecordedResult, results)], now=NOW
+            )
             assert recorded.points == ledger.POINTS * number
             note(acknowledged=number)
         note(ending=True)

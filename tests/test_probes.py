@@ -45,7 +45,7 @@ def test_any_body_is_ok(request: pytest.FixtureRequest, who: str, body: bytes, k
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_refusals_of_data_and_their_order(nobody: Person, alice: Person):
+def test_errors_of_data_and_their_order(nobody: Person, alice: Person):
     large = b"x" * 262_145
     refused(nobody.put("/test/data", content=large), 405, "method-not-allowed")
     refused(nobody.post("/test/data?x=1", content=large), 401, "token-missing")
@@ -54,7 +54,7 @@ def test_refusals_of_data_and_their_order(nobody: Person, alice: Person):
 
 
 @pytest.mark.parametrize("path", [*PROBES, "/health"])
-def test_refusals_of_reads(nobody: Person, alice: Person, tara: Person, path: str):
+def test_errors_of_reads(nobody: Person, alice: Person, tara: Person, path: str):
     person = tara if path == "/test/admin" else alice
     refused(person.get(path + "?x=1"), 400, "invalid-input", "x")
     for method in ("POST", "PUT", "PATCH", "DELETE"):

@@ -47,10 +47,12 @@ def files() -> Iterator[Path]:
 
 
 def prose(path: Path) -> list[str]:
-    """The lines of a file. Of a document, code is blanked: old names in the changelog, values of the database."""
+    """The lines of a file. Of a document, code is blanked: old names in the changelog, values of the database. Names of tests are read as words."""
     text = path.read_text()
     if path.suffix == ".md":
         text = re.sub(r"`[^`\n]+`", "`…`", text)
+    else:
+        text = re.sub(r"\bdef test_\w+", lambda name: name[0].replace("_", " "), text)
     return text.splitlines()
 
 
@@ -74,3 +76,14 @@ def test_a_banned_word_is_found_and_named(tmp_path: Path, monkeypatch: pytest.Mo
     page = tmp_path / "page.md"
     page.write_text("Nothing here: `for ever`, doorstep, figurehead.\nIt starts Anew.\n")
     assert banned_words(page) == ["page.md:2: 'Anew': write again, new"]
+    tests = tmp_path / "test_it.py"
+    tests.write_text("def test_it_starts_anew(anew_):\n    pass\n")
+    assert banned_words(tests) == ["test_it.py:1: 'anew': write again, new"]
+
+
+MAX_LINES = 300
+
+
+def test_modules_are_short():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > MAX_LINES} == {}

@@ -48,12 +48,12 @@ def people(moved: Server) -> Iterator[dict[str, Person]]:
 
 @pytest.mark.parametrize("answer", REFERENCE["answers"], ids=lambda a: f"{a['signedInAs']} {a['get']}")
 def test_answers_as_recorded(people: dict[str, Person], answer: dict[str, Any]):
-    given = people[answer["signedInAs"]].get(answer["get"])
-    assert given.status_code == 200, given.text
+    response = people[answer["signedInAs"]].get(answer["get"])
+    assert response.status_code == 200, response.text
     if "sessionIds" in answer:
-        assert sorted(session["id"] for session in given.json()) == answer["sessionIds"]  # recorded in that order
+        assert sorted(session["id"] for session in response.json()) == answer["sessionIds"]  # recorded in that order
     else:
-        assert given.json() == answer["body"]
+        assert response.json() == answer["body"]
 
 
 def test_sessions_are_shown_whole(people: dict[str, Person]):
@@ -71,7 +71,7 @@ def test_all_answers_are_there():
     assert len(REFERENCE["answers"]) == 86
 
 
-def test_a_bcrypt_password_is_hashed_anew_at_sign_in(moved: Server, people: dict[str, Person]):
+def test_a_bcrypt_password_is_hashed_again_at_sign_in(moved: Server, people: dict[str, Person]):
     (hashed,) = moved.rows(
         "SELECT hash FROM passwords WHERE account_id = (SELECT id FROM accounts WHERE username = 'alice')"
     )

@@ -28,8 +28,8 @@ def accounts_of(server: Server, username: str) -> list[tuple[Any, ...]]:
 
 
 def test_registers_a_learner(server: Server, nobody: Person):
-    given = registration(role="user")
-    answer = nobody.post(PATH, given)
+    payload = registration(role="user")
+    answer = nobody.post(PATH, payload)
     assert answer.status_code == 201
     user_id = answer.json()["userId"]
     assert answer.json() == {"message": "User registered successfully", "userId": user_id}
@@ -37,12 +37,12 @@ def test_registers_a_learner(server: Server, nobody: Person):
     assert user_id[14] == "7"
 
     (row,) = server.rows("SELECT username, email, role, bucket, created_at FROM accounts WHERE id = :id", id=user_id)
-    assert row[:3] == (given["username"], given["email"], "user")
+    assert row[:3] == (payload["username"], payload["email"], "user")
     (buckets,) = server.rows("SELECT value FROM properties WHERE name = 'buckets'")[0]
     assert row[3] == bucket_of(user_id, int(buckets))
     assert server.rows("SELECT name_key FROM account_names WHERE account_id = :id ORDER BY name_key", id=user_id) == [
-        (given["username"],),
-        (given["email"],),
+        (payload["username"],),
+        (payload["email"],),
     ]
     ((stored,),) = server.rows("SELECT hash FROM passwords WHERE account_id = :id", id=user_id)
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -51,9 +51,9 @@ def test_registers_a_learner(server: Server, nobody: Person):
 
 
 def test_the_role_is_user_unless_said(server: Server, nobody: Person):
-    given = registration()
-    assert nobody.post(PATH, given).status_code == 201
-    assert accounts_of(server, given["username"])[0][3] == "user"
+    payload = registration()
+    assert nobody.post(PATH, payload).status_code == 201
+    assert accounts_of(server, payload["username"])[0][3] == "user"
 
 
 @pytest.mark.parametrize("authorization", ["Bearer stale", "Bearer", "Basic eDp5", ""])
@@ -148,9 +148,9 @@ def test_one_of_many_at_once_gets_the_name(server: Server):
     name, ready, answers = unique("rae"), threading.Barrier(8), []
 
     def register(number: int) -> None:
-        given = registration(username=name, email=f"{name}.{number}@example.org")
+        payload = registration(username=name, email=f"{name}.{number}@example.org")
         ready.wait()
-        answers.append(httpx.post(server.url + PATH, json=given, timeout=30))
+        answers.append(httpx.post(server.url + PATH, json=payload, timeout=30))
 
     threads = [threading.Thread(target=register, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -234,46 +234,46 @@ BAD = [
 @pytest.mark.parametrize(("field", "value"), BAD)
 @pytest.mark.http
 def test_refuses_bad_members_and_names_them(server: Server, nobody: Person, field: str, value: object):
-    given = registration(**{field: value})
-    refused(nobody.post(PATH, given), 400, "invalid-input", field)
-    assert server.rows("SELECT 1 FROM accounts WHERE email = :e", e=str(given["email"])) == []
-    assert accounts_of(server, str(given["username"])) == []
+    payload = registration(**{field: value})
+    refused(nobody.post(PATH, payload), 400, "invalid-input", field)
+    assert server.rows("SELECT 1 FROM accounts WHERE email = :e", e=str(payload["email"])) == []
+    assert accounts_of(server, str(payload["username"])) == []
 
 
 @pytest.mark.parametrize("field", ["username", "email", "password"])
 def test_refuses_a_missing_member(nobody: Person, field: str):
-    given = registration()
-    del given[field]
-    body = refused(nobody.post(PATH, given), 400, "invalid-input", field)
+    payload = registration()
+    del payload[field]
+    body = refused(nobody.post(PATH, payload), 400, "invalid-input", field)
     assert body["errors"] == [{"field": field, "message": "is required"}]
 
 
 def test_refuses_an_unknown_member(server: Server, nobody: Person):
-    given = registration(nickname="rae")
-    body = refused(nobody.post(PATH, given), 400, "invalid-input", "nickname")
+    payload = registration(nickname="rae")
+    body = refused(nobody.post(PATH, payload), 400, "invalid-input", "nickname")
     assert body["errors"] == [{"field": "nickname", "message": "is not a known member"}]
-    assert accounts_of(server, given["username"]) == []
+    assert accounts_of(server, payload["username"]) == []
 
 
 @pytest.mark.parametrize("form", [str, str.upper, fullwidth])
 @pytest.mark.parametrize("member", ["username", "email"])
 def test_refuses_the_own_name_or_address_as_password(server: Server, nobody: Person, member: str, form):
-    given = registration()
-    given["password"] = form(given[member])
-    answer = nobody.post(PATH, given)
+    payload = registration()
+    payload["password"] = form(payload[member])
+    answer = nobody.post(PATH, payload)
     refused(answer, 400, "invalid-input", "password")
-    assert accounts_of(server, given["username"]) == []
+    assert accounts_of(server, payload["username"]) == []
 
 
 @pytest.mark.parametrize(
     "password", ["kq7vz2mx", "tr0ub4dor&3" * 11 + "1234567", "  spaces count  ", "пароль-дома", "🦉🐌🦔🐿🦇🦌🐗🦡"]
 )
 def test_accepts_any_other_password(nobody: Person, password: str):
-    given = registration(password=password)
-    assert nobody.post(PATH, given).status_code == 201
-    assert nobody.post("/auth/login", {"username": given["username"], "password": password}).status_code == 200
+    payload = registration(password=password)
+    assert nobody.post(PATH, payload).status_code == 201
+    assert nobody.post("/auth/login", {"username": payload["username"], "password": password}).status_code == 200
     for other in (password.strip() + "x", password[:-1]):
-        wrong = nobody.post("/auth/login", {"username": given["username"], "password": other})
+        wrong = nobody.post("/auth/login", {"username": payload["username"], "password": other})
         refused(wrong, 401, "invalid-credentials")
 
 
@@ -302,9 +302,9 @@ def test_never_repeats_the_secret(nobody: Person, secret: str):
     ],
 )
 def test_accepts_addresses_of_special_use_domains(server: Server, nobody: Person, domain: str):
-    given = registration(email=f"{unique('rae')}@{domain}")
-    assert nobody.post(PATH, given).status_code == 201
-    assert accounts_of(server, given["username"])[0][2] == given["email"]
+    payload = registration(email=f"{unique('rae')}@{domain}")
+    assert nobody.post(PATH, payload).status_code == 201
+    assert accounts_of(server, payload["username"])[0][2] == payload["email"]
 
 
 def test_405(nobody: Person):
@@ -316,7 +316,7 @@ def test_405(nobody: Person):
     refused(nobody.get(PATH), 405, "method-not-allowed")
 
 
-def test_the_order_of_refusals(nobody: Person, tara: Person):
+def test_the_order_of_errors(nobody: Person, tara: Person):
     taken = registration()
     nobody.post(PATH, taken)
     large = b"x" * 300_000

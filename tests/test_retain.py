@@ -28,7 +28,7 @@ from tests.helpers.exchange import (
     without_database,
 )
 from tests.helpers.server import Server
-from tests.helpers.wire import module as given
+from tests.helpers.wire import module as result
 from tests.helpers.wire import statistics
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -55,7 +55,7 @@ def run(shell: Shell, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + without_database(done.stderr)
 
 
-def test_removes_what_is_older_with_its_part_of_every_figure(shell: Shell):
+def test_removes_what_is_older_with_its_part_of_every_total(shell: Shell):
     changes = (
         shell.rows("SELECT sum(name_changes) FROM learner_totals"),
         shell.rows("SELECT sum(name_changes) FROM course_totals"),
@@ -95,7 +95,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     made, learners = make_course(tara), [sign_up(client, "learner") for _ in range(3)]
     for index, learner in enumerate(learners):
         for number in range(4):
-            learner.update(learner.start(made), given(f"Module {number}", 1), given(f"Only {index} {number}", 2))
+            learner.update(learner.start(made), result(f"Module {number}", 1), result(f"Only {index} {number}", 2))
     started = [tuple(s["sessionStart"] for s in person.get("/stats/user/sessions").json()) for person in learners]
     path = f"/stats/courses/{made['id']}"
     assert len(tara.get(path).json()["moduleAmount"]["moduleNames"]) == 16
@@ -111,7 +111,7 @@ def test_it_goes_on_beside_a_server_whose_answers_change_at_once(server: Server,
     assert tara.get(path).json() == statistics(*left, points=6, mean=0.75) == learners[2].get(path).json()
     check_totals(server)
     again = learners[0].start(made)
-    learners[0].update(again, given("Module 0", 5))
+    learners[0].update(again, result("Module 0", 5))
     assert learners[0].get(path).json() == statistics("Module 0", points=5, mean=2.5)
     assert "Module 0" in tara.get(path).json()["moduleAmount"]["moduleNames"]
 

@@ -170,8 +170,8 @@ def test_an_unknown_setting_is_one_clear_line(tmp_path: Path):
 )
 @pytest.mark.http
 def test_a_value_that_a_setting_cannot_have_is_one_clear_line(tmp_path: Path, name: str, value: str):
-    given = {"SENECA_PORT": str(free_port()), name: value}
-    assert name in one_line(seneca("serve", "--data", tmp_path, env=os.environ | given))
+    variables = {"SENECA_PORT": str(free_port()), name: value}
+    assert name in one_line(seneca("serve", "--data", tmp_path, env=os.environ | variables))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_events_a_minute_apart_are_what_they_span(server: Server, alice: Person,
     assert server.rows(TOTALS.format(table="course_totals"), id=course["id"]) == [(900_000,)]
 
 
-def test_a_tab_left_open_over_night_counts_the_idle_minutes(alice: Person, course):
+def test_a_tab_left_open_overnight_counts_the_idle_minutes(alice: Person, course):
     session_id = alice.start(course, sessionStart=iso(ago(hours=11)))
     alice.put("/session/endSession", {"sessionId": session_id})
     whole = session(alice, session_id)

@@ -196,7 +196,7 @@ def test_records_500_items(server: Server, alice: Person, course):
     ],
     ids=range(4),
 )
-def test_refuses_a_bad_envelope(alice: Person, body: object, field: str):
+def test_refuses_a_bad_batch(alice: Person, body: object, field: str):
     refused(alice.post(PATH, body), 400, "invalid-input", field)
 
 
@@ -211,7 +211,7 @@ def test_refuses_a_bad_envelope(alice: Person, body: object, field: str):
     ],
     ids=range(5),
 )
-def test_errors_of_the_envelope_are_not_about_items(alice: Person, members: dict[str, Any], fields: list[str]):
+def test_errors_of_the_batch_are_not_about_items(alice: Person, members: dict[str, Any], fields: list[str]):
     answer = alice.post(PATH, content=json.dumps({"sessions": [{}, 1]} | members), headers=JSON)
     body = refused(answer, 400, "invalid-input")
     assert [error["field"] for error in body["errors"]] == fields
@@ -256,7 +256,7 @@ def test_a_part_after_its_items_end_is_refused_the_first_time_and_again(server: 
     assert counts(server) == before
 
 
-def test_refuses_a_repeated_member_of_the_envelope(server: Server, alice: Person, course):
+def test_refuses_a_repeated_member_of_the_batch(server: Server, alice: Person, course):
     before = counts(server)
     one = json.dumps(item(course))
     for body in (f'{{"sessions":[{one}],"sessions":[{one}]}}', f'{{"sessions":[{one}],"sentAt":null,"sentAt":null}}'):

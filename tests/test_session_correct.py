@@ -146,7 +146,7 @@ def test_a_deleted_session_does_not_come_back(alice: Person, charlie: Person, ta
     assert charlie.post("/session/startSession", start).status_code == 201  # another learner's id is another session's
 
 
-def test_an_erasure_forgets_deleted_ids(server: Server, alice: Person, tara: Person, course):
+def test_an_erasure_deletes_voided_ids(server: Server, alice: Person, tara: Person, course):
     session_id = ended_session(alice, course)
     tara.delete(f"/session/{session_id}")
     count = "SELECT count(*) FROM voided_sessions WHERE learner_id = :id"
@@ -155,7 +155,7 @@ def test_an_erasure_forgets_deleted_ids(server: Server, alice: Person, tara: Per
     assert server.rows(count, id=alice.id) == [(0,)]
 
 
-def test_says_when_two_learners_brought_the_same_id(alice: Person, charlie: Person, tara: Person, course):
+def test_is_ambiguous_if_two_learners_have_chosen_the_same_id(alice: Person, charlie: Person, tara: Person, course):
     session_id = str(uuid4())
     for person, score in ((alice, 1), (charlie, 2)):
         assert results(send(person, item(course, module("A", quiz=score), sessionId=session_id)))[0]["status"] == 201

@@ -88,11 +88,11 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("field", "asked", "rule"), BAD, ids=range(len(BAD)))
+@pytest.mark.parametrize(("field", "payload", "rule"), BAD, ids=range(len(BAD)))
 @pytest.mark.http
-def test_refuses_invalid_input(server: Server, alice: Person, field: str, asked, rule: str):
+def test_refuses_invalid_input(server: Server, alice: Person, field: str, payload, rule: str):
     before = counts(server)
-    problem = refused(alice.put(PATH, asked), 400, "invalid-input", field)
+    problem = refused(alice.put(PATH, payload), 400, "invalid-input", field)
     assert rule in problem["errors"][0]["message"]
     assert counts(server) == before
 

@@ -62,18 +62,18 @@ def test_each_start_is_a_session_of_its_own(server: Server, alice: Person, cours
 
 
 def test_a_start_with_an_id_can_be_sent_again(server: Server, alice: Person, course):
-    asked = body(course, sessionId=(session_id := str(uuid4())))
-    first = alice.post(PATH, asked)
+    payload = body(course, sessionId=(session_id := str(uuid4())))
+    first = alice.post(PATH, payload)
     assert (first.status_code, first.json()) == (201, started(session_id))
     alice.update(session_id, module("Equations", 1, 2))
     before = stored(server, session_id)
     for identifier in (course["id"], course["courseTitle"], course["id"].upper()):
-        again = alice.post(PATH, asked | {"courseIdentifier": identifier, "sessionId": session_id.upper()})
+        again = alice.post(PATH, payload | {"courseIdentifier": identifier, "sessionId": session_id.upper()})
         assert (again.status_code, again.content) == (200, first.content)
     alice.end(session_id)
     ended = stored(server, session_id)
     assert ended != before
-    assert (alice.post(PATH, asked).status_code, alice.post(PATH, asked).content) == (200, first.content)
+    assert (alice.post(PATH, payload).status_code, alice.post(PATH, payload).content) == (200, first.content)
     assert stored(server, session_id) == ended
 
 
@@ -83,8 +83,8 @@ def test_it_can_be_sent_again_after_the_course_was_changed(server: Server, tara:
     assert alice.post(PATH, by_title).status_code == 201
     before = stored(server, session_id)
     renamed = tara.put(f"/course/{course['id']}", {"courseTitle": unique("Renamed"), "topicsAndModules": []}).json()
-    for asked in (by_id, by_title, by_id | {"courseIdentifier": renamed["courseTitle"]}):
-        again = alice.post(PATH, asked)
+    for payload in (by_id, by_title, by_id | {"courseIdentifier": renamed["courseTitle"]}):
+        again = alice.post(PATH, payload)
         assert (again.status_code, again.json()) == (200, started(session_id))
     assert stored(server, session_id) == before
     assert alice.get(f"/session/{session_id}").json()["courseTitle"] == course["courseTitle"]
@@ -97,13 +97,13 @@ def test_refuses_the_id_of_another_start(server: Server, tara: Person, alice: Pe
     if ended:
         alice.end(session_id)
     before, rows = stored(server, session_id), counts(server)
-    for asked in (
+    for payload in (
         body(course, sessionId=session_id),  # the session is on the topic Number
         body(other, sessionId=session_id),
         body(other, sessionId=session_id, topic="Number"),
         body(other, sessionId=session_id, topic="Number", courseIdentifier=other["courseTitle"]),
     ):
-        refused(alice.post(PATH, asked), 409, "session-id-taken")
+        refused(alice.post(PATH, payload), 409, "session-id-taken")
     unknown = body(course, sessionId=session_id, topic="Number", courseIdentifier=UNKNOWN)
     refused(alice.post(PATH, unknown), 404, "course-not-found")
     assert stored(server, session_id) == before
@@ -193,9 +193,9 @@ def test_topics_are_those_that_the_course_has_now(tara: Person, alice: Person, c
 @pytest.mark.parametrize("identifier", [UNKNOWN, "nowhere", "x" * 200, "数", "a/b", "create"])
 def test_refuses_an_unknown_course(server: Server, alice: Person, course, identifier: str):
     before = counts(server)
-    asked = body(course, courseIdentifier=identifier)
-    refused(alice.post(PATH, asked), 404, "course-not-found")
-    refused(alice.post(PATH, asked | {"sessionId": str(uuid4())}), 404, "course-not-found")
+    payload = body(course, courseIdentifier=identifier)
+    refused(alice.post(PATH, payload), 404, "course-not-found")
+    refused(alice.post(PATH, payload | {"sessionId": str(uuid4())}), 404, "course-not-found")
     assert counts(server) == before
 
 
@@ -233,17 +233,17 @@ BAD = [
 @pytest.mark.http
 def test_refuses_invalid_input(server: Server, alice: Person, field: str, members, rule: str):
     before = counts(server)
-    asked = {"courseIdentifier": UNKNOWN, "topic": "Algebra"} | members
-    problem = refused(alice.post(PATH, asked), 400, "invalid-input", field)
+    payload = {"courseIdentifier": UNKNOWN, "topic": "Algebra"} | members
+    problem = refused(alice.post(PATH, payload), 400, "invalid-input", field)
     assert rule in problem["errors"][0]["message"]
     assert counts(server) == before
 
 
 @pytest.mark.parametrize("name", ["courseIdentifier", "topic"])
 def test_refuses_a_missing_member(alice: Person, course, name: str):
-    asked = body(course)
-    del asked[name]
-    problem = refused(alice.post(PATH, asked), 400, "invalid-input", name)
+    payload = body(course)
+    del payload[name]
+    problem = refused(alice.post(PATH, payload), 400, "invalid-input", name)
     assert problem["errors"] == [{"field": name, "message": "is required"}]
 
 

@@ -94,12 +94,12 @@ def test_null_and_an_empty_list_mean_left_out(server: Server, alice: Person, cou
     assert alice.update(session_id, left_out)["updatedModulesStats"] == [result("M")]
     never = "SELECT adaptive, quiz, wrong_answers, adaptive_score, quiz_score FROM results WHERE session_id = :id"
     assert server.rows(never, id=session_id) == [(None,) * 5]
-    given = {"moduleName": "M", "adaptive": part(1, "A"), "quiz": part(2), "wrongAnswers": part(3, "B")}
-    assert alice.update(session_id, given)["updatedModulesStats"] == [given]
+    payload = {"moduleName": "M", "adaptive": part(1, "A"), "quiz": part(2), "wrongAnswers": part(3, "B")}
+    assert alice.update(session_id, payload)["updatedModulesStats"] == [payload]
     before = stored(server, session_id)
     known = {"recordedAt": alice.get(f"/session/{session_id}").json()["lastActivityAt"]}  # an event that is counted
     answer = alice.update(session_id, left_out | known)
-    assert (answer["sessionPoints"], answer["updatedModulesStats"]) == (3, [given])
+    assert (answer["sessionPoints"], answer["updatedModulesStats"]) == (3, [payload])
     assert stored(server, session_id) == before
 
 
@@ -156,11 +156,11 @@ def test_modules_stay_in_the_order_in_which_they_were_first_recorded(server: Ser
 def test_answers_are_kept_as_they_are(alice: Person, course):
     session_id = alice.start(course)
     answers = ["", " ", "x" * 1000, "𝕏" * 1000, "\u0001\t\n\x7f\u2028", '"\\/', "e\u0301", "<b>", "\ufffe\U0010ffff"]
-    given = {"moduleName": "M", "quiz": {"answers": answers, "isCompleted": True, "score": 0}}
-    assert alice.update(session_id, given)["updatedModulesStats"][0]["quiz"] == given["quiz"]
-    assert alice.get(f"/session/{session_id}").json()["modulesStats"][0]["quiz"] == given["quiz"]
-    given["quiz"]["answers"] = ["A"] * 500
-    assert alice.update(session_id, given)["updatedModulesStats"][0]["quiz"] == given["quiz"]
+    payload = {"moduleName": "M", "quiz": {"answers": answers, "isCompleted": True, "score": 0}}
+    assert alice.update(session_id, payload)["updatedModulesStats"][0]["quiz"] == payload["quiz"]
+    assert alice.get(f"/session/{session_id}").json()["modulesStats"][0]["quiz"] == payload["quiz"]
+    payload["quiz"]["answers"] = ["A"] * 500
+    assert alice.update(session_id, payload)["updatedModulesStats"][0]["quiz"] == payload["quiz"]
 
 
 SCORES = [

@@ -127,7 +127,7 @@ def test_the_database_that_was_used_is_named(shell: Shell, tmp_path: Path, comma
 
 
 @pytest.mark.postgres
-def test_user_and_password_of_a_database_are_not_told(tmp_path: Path):
+def test_user_and_password_of_a_database_are_not_shown(tmp_path: Path):
     url = engine().url(tmp_path).replace("seneca@", "seneca:a-secret@") + "?application_name=hidden"
     for command in (("stats", "verify"), ("migrate",)):
         done = seneca(*command, "--database", url)

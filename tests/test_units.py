@@ -224,7 +224,7 @@ def test_what_is_no_identifier(no_id: str):
     assert parse_uuid(no_id) is None
 
 
-def test_buckets_are_fixed_for_ever():
+def test_buckets_never_change():
     # what is stored would be lost sight of if these ever changed
     assert bucket_of("f0e1c82a-6c23-4b7f-b2a7-35776e22fc3f", 64) == 58
     assert bucket_of("00000000-0000-0000-0000-000000000000", 64) == 9

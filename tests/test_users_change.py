@@ -245,7 +245,7 @@ def test_refuses_the_accounts_own_name_or_address_as_password(tara: Person, alic
     assert own not in str(body)
 
 
-def test_refusals_and_their_order(server: Server, nobody: Person, alice: Person, charlie: Person, tara: Person):
+def test_errors_and_their_order(server: Server, nobody: Person, alice: Person, charlie: Person, tara: Person):
     path, good = f"/users/{alice.id}", {"role": "admin"}
     large, plain = b"x" * 300_000, {"Content-Type": "text/plain"}
     answer = nobody.put(path, good)

@@ -166,7 +166,7 @@ def test_more_sessions_than_are_removed_together(server: Server, tara: Person, a
     check_totals(server)
 
 
-def test_refusals(nobody: Person, alice: Person, tara: Person):
+def test_errors(nobody: Person, alice: Person, tara: Person):
     path = f"/users/{alice.id}"
     refuses_methods(nobody, path, "GET", "PATCH", "DELETE")
     refuses_callers(nobody, "DELETE", path, but=tara, wrong_role=alice)

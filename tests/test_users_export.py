@@ -25,7 +25,7 @@ def test_an_account_without_a_password(server: Server, tara: Person, alice: Pers
     assert tara.get(f"/users/{alice.id}/export").json()["hasPassword"] is False
 
 
-def test_refusals(server: Server, nobody: Person, alice: Person, tara: Person):
+def test_errors(server: Server, nobody: Person, alice: Person, tara: Person):
     path = f"/users/{alice.id}/export"
     before = server.rows("SELECT count(*) FROM audit")
     refuses_methods(nobody, path, "GET")

@@ -81,7 +81,7 @@ def test_accounts_of_one_millisecond_are_ordered_by_id_and_none_is_lost(server: 
     assert {page[0]["createdAt"] for page in pages} == {"2025-02-19T21:20:00.000Z"}
 
 
-def test_an_account_made_meanwhile_is_on_a_later_page(tara: Person, nobody: Person, pupils):
+def test_an_account_made_while_pages_are_read_is_on_a_later_page(tara: Person, nobody: Person, pupils):
     stem, ids = pupils
     first = tara.get(f"{PATH}?q={stem}&limit=3")
     last = register(nobody, f"{stem}.last", f"last@{stem}.example")
@@ -179,7 +179,7 @@ def test_a_trailing_slash_pages_as_well(tara: Person, pupils):
     assert [account["id"] for page in pages for account in page] == ids
 
 
-def test_refusals_and_their_order(nobody: Person, alice: Person, tara: Person, client: httpx.Client):
+def test_errors_and_their_order(nobody: Person, alice: Person, tara: Person, client: httpx.Client):
     refused(nobody.get(PATH + "?limit=0"), 401, "token-missing")
     refused(alice.get(PATH + "?limit=0"), 403, "forbidden")
     refused(tara.get(PATH + "?limit=0&x=1"), 400, "invalid-input")

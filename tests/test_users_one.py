@@ -33,7 +33,7 @@ def test_refuses_what_is_no_uuid(tara: Person, alice: Person, id_: str):
     assert body["errors"] == [{"field": "userId", "message": "must be a UUID"}]
 
 
-def test_refusals_and_their_order(nobody: Person, alice: Person, charlie: Person, tara: Person):
+def test_errors_and_their_order(nobody: Person, alice: Person, charlie: Person, tara: Person):
     path = f"/users/{alice.id}"
     refused(nobody.get(path + "?x=1"), 401, "token-missing")
     for learner in (alice, charlie):

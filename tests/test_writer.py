@@ -314,7 +314,7 @@ def test_a_connection_that_was_closed_is_replaced(database: Sqlite):
     assert stored(database) == ["a", "b"]
 
 
-def test_a_database_that_cannot_be_opened_is_asked_again(tmp_path: Path):
+def test_a_database_that_cannot_be_opened_is_tried_again(tmp_path: Path):
     database = open_database(f"sqlite:///{tmp_path / 'here' / 'seneca.db'}")
     (tmp_path / "here").rename(tmp_path / "away")
     with pytest.raises(ServiceUnavailable):

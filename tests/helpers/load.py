@@ -137,17 +137,17 @@ class Load:
             self._end(learner, study)
 
     def _start(self, learner: Person, *, brings_id: bool) -> Study | None:
-        asked = {"courseIdentifier": self.course["id"], "topic": "Number"}
+        payload = {"courseIdentifier": self.course["id"], "topic": "Number"}
         if brings_id:
             study = Study(str(uuid4()), learner.id)
             self.ledger.studies[study.id] = study
-            answer = self._answer(lambda: learner.post("/session/startSession", asked | {"sessionId": study.id}))
+            answer = self._answer(lambda: learner.post("/session/startSession", payload | {"sessionId": study.id}))
             study.started = answer is not None and answer.json()["sessionId"] == study.id
             return study if study.started else None
 
         def send() -> httpx.Response:
             self.ledger.nameless += 1
-            return learner.post("/session/startSession", asked)
+            return learner.post("/session/startSession", payload)
 
         answer = self._answer(send)
         if answer is None:

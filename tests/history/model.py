@@ -186,8 +186,8 @@ def score(result: dict[str, Part], part: str) -> int | Decimal:
     return value
 
 
-def shown_part(given: Part) -> Part:
-    whole = NEVER_GIVEN | given
+def shown_part(part: Part) -> Part:
+    whole = NEVER_GIVEN | part
     return whole | {"score": number(Decimal(whole["score"]))}
 
 

@@ -38,7 +38,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
         yield one, other
 
 
-def test_any_history_keeps_every_answer_and_every_figure_true(servers: tuple[Server, Server]):
+def test_any_history_keeps_every_answer_and_every_total_true(servers: tuple[Server, Server]):
     with (
         httpx.Client(base_url=servers[0].url, timeout=30) as one,
         httpx.Client(base_url=servers[1].url, timeout=30) as other,

@@ -15,7 +15,7 @@ from seneca.http.endpoint import MEBIBYTE, ResponseSpec, endpoint
 from seneca.http.problem_details import ProblemDetails, to_problem
 from seneca.http.responses import Response, json_response
 from seneca.sessions import batch, batch_requests
-from seneca.sessions.batch import BatchItem, Outcome
+from seneca.sessions.batch import BatchItem, ItemOutcome
 from seneca.sessions.batch_requests import SentBatch, SessionBatch, to_items
 
 MAX_BATCH_BYTES = 4 * MEBIBYTE
@@ -59,7 +59,7 @@ async def record(request: Request, data: SentBatch) -> Response:
     learner, state, now = current_learner(request), app_state(request), now_ms()
     items = to_items(data, now, state.settings.max_late_days)
     good = [item for item in items if isinstance(item, BatchItem)]
-    outcomes: list[Outcome | ApiError] = []
+    outcomes: list[ItemOutcome | ApiError] = []
     if good:
         size = sum(item.bytes for item in good)
         async with state.batch_slots.slot(learner.id), state.quotas.charge(learner, size, now, writes=len(good)):
@@ -73,7 +73,7 @@ async def record(request: Request, data: SentBatch) -> Response:
     return json_response(BatchResponse(results))
 
 
-def _to_result(session_id: str | None, outcome: Outcome | ApiError) -> BatchResult:
+def _to_result(session_id: str | None, outcome: ItemOutcome | ApiError) -> BatchResult:
     if isinstance(outcome, ApiError):
         return BatchResult(session_id, outcome.status, problem=msgspec.convert(to_problem(outcome), ProblemDetails))
     return BatchResult(session_id, outcome.status, session_points=scores.to_points(outcome.points))

@@ -38,6 +38,16 @@ def _date(day: int) -> str:
 ISO_CHARACTERS: Final = len("2026-11-23T13:42:55.919Z")
 
 
+def time_rule(text: object) -> str | None:
+    """Return the rule of ``from_iso`` that a time breaks, if any. What is not text has another error, or is left out."""
+    if isinstance(text, str):
+        try:
+            from_iso(text)
+        except ValueError as error:
+            return str(error)
+    return None
+
+
 def from_iso(text: str) -> int:
     """Parse an ISO 8601 time with a zone, such as ``2026-11-23T13:42:55.919Z``, to milliseconds since 1970.
 

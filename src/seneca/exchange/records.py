@@ -15,7 +15,7 @@ from seneca.auth import passwords
 from seneca.common import text_types
 from seneca.common.json_decoding import check, check_text, decode_types
 from seneca.common.text_types import Email, Id, Line, Title, Username
-from seneca.common.times import from_iso
+from seneca.common.times import from_iso, time_rule
 from seneca.courses import NewCourse, Topics
 from seneca.errors import FieldError, InvalidInput
 from seneca.exchange.session_lines import (
@@ -23,7 +23,6 @@ from seneca.exchange.session_lines import (
     SessionRecord,
     VoidedSessionLine,
     VoidedSessionRecord,
-    time_rule,
     to_record,
     to_voided_record,
 )

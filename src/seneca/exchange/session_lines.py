@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from seneca.common import text_types
 from seneca.common.ids import bucket_of
 from seneca.common.text_types import Id, Name, Title
-from seneca.common.times import from_iso
+from seneca.common.times import from_iso, time_rule
 from seneca.errors import FieldError
 from seneca.sessions import activity
 from seneca.sessions.activity import MAX_INTERVALS, Interval
@@ -92,16 +92,6 @@ class SessionLine(
         yield from result_errors(self.modules_stats, "modulesStats")
         yield from _recorded_at_errors(self.modules_stats)
         yield from _activity_errors(self.activity)
-
-
-def time_rule(text: str | UnsetType | None) -> str | None:
-    """Return the rule that a time breaks, if any. What is not text has another error, or none."""
-    if isinstance(text, str):
-        try:
-            from_iso(text)
-        except ValueError as error:
-            return str(error)
-    return None
 
 
 def _recorded_at_errors(modules: Sequence[LineModule | UnsetType] | UnsetType) -> Iterator[FieldError]:

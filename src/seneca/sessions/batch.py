@@ -27,6 +27,7 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
+from seneca.sessions import voided
 from seneca.sessions.commands import check_same_start
 from seneca.sessions.rows import (
     INSERT_SESSION,
@@ -74,7 +75,7 @@ class BatchItem(Struct, frozen=True):
         return sum(result.row.bytes for result in self.results)
 
 
-class Outcome(Struct, frozen=True):
+class ItemOutcome(Struct, frozen=True):
     """What became of a recorded item: 201 for a new session, 200 for a known one; and its points in thousandths."""
 
     status: Literal[200, 201]
@@ -86,11 +87,10 @@ SELECT {SESSION_COLUMNS} FROM sessions
 WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)
 ORDER BY id
 """
-VOIDED = "SELECT id FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)"
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 
 
-def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[Outcome | ApiError]:
+def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[ItemOutcome | ApiError]:
     """Record sessions, in order; returns what became of each, or what is wrong with it.
 
     Args:
@@ -104,7 +104,7 @@ def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: i
 
     """
     batch = Batch(tx, learner, items, now)
-    outcomes: list[Outcome | ApiError] = []
+    outcomes: list[ItemOutcome | ApiError] = []
     for chunk in batch.chunks(items):
         outcomes += batch.apply(chunk)
     batch.save_totals()
@@ -136,13 +136,13 @@ class Batch:
         heads = [topics.send_get_head(tx, identifier) for identifier in identifiers]
         course_ids = tx.send(COURSE_IDS, values=ids)
         rows = tx.select_for_update(LOCK_SESSIONS, values=ids, **self._key)
-        voided = tx.send(VOIDED, values=ids, **self._key)  # after the lock, which may have waited for an administrator
+        voided_ids = voided.send_find(tx, learner, ids)  # after the lock, which may have waited for an administrator
         if account.fetchone() is None:
             raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
         head_rows = [head.fetchone() for head in heads]
         self._courses = {name: CourseHead(*row) for name, row in zip(identifiers, head_rows, strict=True) if row}
         self._course_ids = {row[0] for row in course_ids.fetchall()}
-        self._voided = {row[0] for row in voided.fetchall()}
+        self._voided = {row[0] for row in voided_ids.fetchall()}
         self._rows = {row.id: row for row in (SessionRow(*columns) for columns in rows.fetchall())}
         self._names = self._lock_names(items)
         self._change = TotalsChange()
@@ -180,10 +180,10 @@ class Batch:
             chunk.append(item)
         yield chunk
 
-    def apply(self, items: Sequence[BatchItem]) -> list[Outcome | ApiError]:
+    def apply(self, items: Sequence[BatchItem]) -> list[ItemOutcome | ApiError]:
         """Apply some items in order, and store the changed sessions and results."""
         states = self._read_states(items)
-        outcomes: list[Outcome | ApiError] = []
+        outcomes: list[ItemOutcome | ApiError] = []
         for item in items:
             try:
                 outcomes.append(self._apply(states, item))
@@ -208,7 +208,7 @@ class Batch:
         }
         return {id_: SessionState(self._rows[id_], results.get(id_, {}), self._tx.idle_ms) for id_ in names}
 
-    def _apply(self, states: dict[str, SessionState], item: BatchItem) -> Outcome:
+    def _apply(self, states: dict[str, SessionState], item: BatchItem) -> ItemOutcome:
         stored = states.get(item.session_id)
         course = self._courses.get(item.course_identifier)
         if stored is None:
@@ -223,7 +223,7 @@ class Batch:
                 state.end(item.ended_at, self._now)
         self._names[state.row.course_id].add(state.added[len(stored.added) if stored else 0 :])
         states[item.session_id] = state
-        return Outcome(201 if stored is None else 200, state.row.points)
+        return ItemOutcome(201 if stored is None else 200, state.row.points)
 
     def _new_row(self, item: BatchItem, course: CourseHead | None) -> SessionRow:
         """The row of a session that an item starts.

@@ -64,7 +64,7 @@ class SentBatch(Struct, frozen=True):
     sent_at: OptionalTime
 
 
-class _Envelope(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class _RawBatch(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     sessions: Annotated[list[Raw], Meta(min_length=1, max_length=MAX_ITEMS)]
     sent_at: OptionalTime = UNSET
 
@@ -73,13 +73,13 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True, rename="camel")
         yield from time_errors(self.sent_at, "sentAt")
 
 
-class _Identified(Struct, frozen=True, rename="camel"):
+class _ItemWithId(Struct, frozen=True, rename="camel"):
     session_id: Any = None
 
 
 _LIST_START: Final = re.compile(rb'"sessions"\s*:\s*\[')
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_id_decoder: Final = msgspec.json.Decoder(_Identified)
+_id_decoder: Final = msgspec.json.Decoder(_ItemWithId)
 
 
 def decode(raw: bytes) -> SentBatch:
@@ -92,10 +92,10 @@ def decode(raw: bytes) -> SentBatch:
     """
     # A lone surrogate in one item would make the decoder refuse the whole text. The replacement has the same length.
     text = _SURROGATE.sub(rb"\\u0000", raw)
-    envelope = json_decoding.decode_types(text, _Envelope)
-    items = list(_find_items(text, [bytes(item) for item in envelope.sessions]))
-    json_decoding.check(envelope, _without_items(raw, items), _Envelope)
-    return SentBatch([_decode_item(raw[item]) for item in items], envelope.sent_at)
+    raw_batch = json_decoding.decode_types(text, _RawBatch)
+    items = list(_find_items(text, [bytes(item) for item in raw_batch.sessions]))
+    json_decoding.check(raw_batch, _without_items(raw, items), _RawBatch)
+    return SentBatch([_decode_item(raw[item]) for item in items], raw_batch.sent_at)
 
 
 def _find_items(raw: bytes, items: Sequence[bytes]) -> Iterator[slice]:

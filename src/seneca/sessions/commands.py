@@ -21,7 +21,7 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions import storage
+from seneca.sessions import storage, voided
 from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import (
@@ -46,7 +46,6 @@ class UpdatedSession(Struct, frozen=True):
 # -- starting ----------------------------------------------------------------------------------
 
 COURSE_WITH_ID = "SELECT 1 FROM courses WHERE id = :id"
-VOIDED = "SELECT 1 FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id = :session_id"
 
 
 def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: int) -> tuple[str, bool]:
@@ -70,7 +69,7 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
     id_ = new_id() if payload.session_id is UNSET else payload.session_id.lower()
     key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": id_}
     existing = tx.send(SESSION, **key)
-    voided = tx.send(VOIDED, **key)
+    voided_id = voided.send_find(tx, learner, [id_])
     course_head = topics.send_get_head(tx, payload.course_identifier)
     course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
@@ -78,7 +77,7 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
     if has_client_id and (row := existing.fetchone()):
         check_same_start(payload, SessionRow(*row), None if head is None else head[0])
         return id_, False
-    if voided.fetchone():
+    if voided_id.fetchone():
         raise SessionVoided
     if head is None:
         raise CourseNotFound

@@ -1,6 +1,6 @@
 """Times that a device reports with a request, converted to the server's clock.
 
-A device that was offline says when something happened, by its own clock, and with ``sentAt`` what that clock shows as it sends.
+A device that was offline says when something happened, by its own clock; ``sentAt`` is the time of that clock when it sends the request.
 The difference between ``sentAt`` and the server's clock corrects every time of the request, so that a clock that is wrong by
 years does no harm.
 """
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, UnsetType
 
-from seneca.common.times import DAY_MS, from_iso
+from seneca.common.times import DAY_MS, from_iso, time_rule
 from seneca.errors import FieldError, TooLate
 
 DeviceTime = Annotated[
@@ -24,12 +24,9 @@ DeviceTime = Annotated[
 
 
 def time_errors(text: object, field: str) -> Iterator[FieldError]:
-    """Check the form of a time in a request. What is not text has another error, or is left out."""
-    if isinstance(text, str):
-        try:
-            from_iso(text)
-        except ValueError as error:
-            yield FieldError(field, str(error))
+    """Check the form of a time in a request."""
+    if rule := time_rule(text):
+        yield FieldError(field, rule)
 
 
 class DeviceTimes:

@@ -97,7 +97,7 @@ class SessionState:
             merged.append(result)
         check_limits(row.results + len(added), size)
         times = {now if update.recorded_at is None else update.recorded_at for update in updates}
-        self.row = self._changed(row, times, results=row.results + len(added), points=points, bytes=size)
+        self.row = self._with_changes(row, times, results=row.results + len(added), points=points, bytes=size)
         for result in merged:
             self.results[result.module_name] = self.changed[result.module_name] = result
         self.added += added
@@ -120,7 +120,7 @@ class SessionState:
             row.ended_by != "learner" or recorded_at is None or end <= row.ended_at + TOLERANCE_MS
         ):
             raise SessionEnded(row.ended_at)
-        self.row = self._changed(row, ended_at=end, ended_by="learner")
+        self.row = self._with_changes(row, ended_at=end, ended_by="learner")
         return end
 
     def note_activity(self, recorded_at: int | None, now: int) -> None:
@@ -134,7 +134,7 @@ class SessionState:
         row = self.row
         if row.ended_at is not None and (recorded_at is None or recorded_at > row.ended_at + TOLERANCE_MS):
             raise SessionEnded(row.ended_at)
-        self.row = self._changed(row, [now if recorded_at is None else recorded_at])
+        self.row = self._with_changes(row, [now if recorded_at is None else recorded_at])
 
     def end_forgotten(self, idle_before: int) -> None:
         """End the session at its last event if that, and its last reopening, are before a time; else note its last event."""
@@ -159,7 +159,7 @@ class SessionState:
             changes |= {"ended_at": None, "ended_by": None, "idle_since": now}
         elif ended_at is not UNSET:
             changes |= {"ended_at": ended_at, "ended_by": "administrator"}
-        self.row = self._changed(self.row, **changes)
+        self.row = self._with_changes(self.row, **changes)
 
     def _reopened(self, now: int) -> SessionRow:
         """The row as it is for a request of its learner: a session that ended by a timeout is open again."""
@@ -167,7 +167,7 @@ class SessionState:
             return self.row
         return replace(self.row, ended_at=None, ended_by=None, idle_since=now)
 
-    def _changed(self, row: SessionRow, events: Collection[int] = (), **changes: Any) -> SessionRow:
+    def _with_changes(self, row: SessionRow, events: Collection[int] = (), **changes: Any) -> SessionRow:
         """The row with changed columns, further events, and the active time that follows from them."""
         intervals = activity.parse(row.activity)
         if events:

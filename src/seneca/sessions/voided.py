@@ -1,12 +1,13 @@
 """The ids of sessions that administrators deleted: a device cannot bring them back."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from seneca.accounts import Learner
 from seneca.common.times import to_iso
-from seneca.database import Transaction
+from seneca.database import PendingResult, Transaction
 from seneca.database.statements import insert
 
 
@@ -18,6 +19,9 @@ class VoidedSession(Struct, frozen=True, rename="camel"):
 
 
 INSERT: Final = insert("voided_sessions", ("bucket", "learner_id", "id", "voided_at"))
+AMONG: Final = """
+SELECT id FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values)
+"""
 OF_LEARNER: Final = """
 SELECT id, voided_at FROM voided_sessions WHERE bucket = :bucket AND learner_id = :learner_id ORDER BY voided_at, id
 """
@@ -28,6 +32,11 @@ DELETE_OLD: Final = "DELETE FROM voided_sessions WHERE bucket = :bucket AND void
 def add(tx: Transaction, learner: Learner, id: str, voided_at: int) -> None:
     """Remember the id of a session that is being deleted, at a time in milliseconds since 1970."""
     tx.execute_later(INSERT, bucket=learner.bucket, learner_id=learner.id, id=id, voided_at=voided_at)
+
+
+def send_find(tx: Transaction, learner: Learner, ids: Sequence[str]) -> PendingResult:
+    """Send the query for those of some ids of a learner that are voided. Its rows are ids."""
+    return tx.send(AMONG, bucket=learner.bucket, learner_id=learner.id, values=ids)
 
 
 def of_learner(tx: Transaction, learner: Learner) -> list[VoidedSession]:
