@@ -4,6 +4,7 @@ Each engine explains every statement of the source, on tables of ten thousand ro
 new table, is covered by itself.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -101,6 +102,12 @@ class SqlitePlans:
         names = dict.fromkeys(re.findall(r"(?<![:\w]):(\w+)", sql))
         steps = [row[-1] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", names)]
         return "USE TEMP B-TREE FOR ORDER BY" in steps
+
+    def indexes(self, sql: str) -> list[str]:
+        """The indexes that this statement searches."""
+        names = dict.fromkeys(re.findall(r":(\w+)", sql))
+        details = [row[-1] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", names)]
+        return [index for detail in details for index in re.findall(r"SEARCH \w+ USING INDEX (\w+)", detail)]
 
     def foreign_keys(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
         """Each foreign key's table and columns, and the columns of that table's indexes."""
@@ -248,6 +255,23 @@ def test_a_scan_is_noticed(plans: SqlitePlans | PostgresPlans):
     assert plans.scanned("SELECT id FROM sessions s WHERE topic = :topic") == {"sessions"}
     assert plans.scanned("SELECT a.id FROM accounts a ORDER BY a.created_at, a.id") == {"accounts"}
     assert plans.scanned("SELECT 1 FROM sessions WHERE bucket = :b AND learner_id = :l AND id = :i") == set()
+
+
+@pytest.mark.sqlite
+def test_a_list_is_searched_by_the_index_of_its_scope_whatever_its_filters(plans: SqlitePlans):
+    """PostgreSQL chooses by its statistics. SQLite would look through a course's sessions for those of one learner."""
+    by_scope = {
+        lists.OF_LEARNER: "sessions_of_learner",
+        lists.OF_COURSE: "sessions_of_course",
+        lists.WITH_ID: "sessions_by_id",
+    }
+    for scope, index in by_scope.items():
+        for *members, is_descending in itertools.product(
+            (None, 1), (None, 1), (None, "c"), (None, "t"), (None, True), (False, True)
+        ):
+            filter_ = lists.SessionFilter(*members, is_descending=is_descending)
+            query = lists.page_query(scope, tuple(lists.conditions(filter_)), is_descending=is_descending)
+            assert plans.indexes(query) == [index], query
 
 
 def test_the_rows_that_refer_to_a_row_are_found_by_index(plans: SqlitePlans | PostgresPlans):

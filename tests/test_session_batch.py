@@ -1,17 +1,22 @@
 """POST /session/batch."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.helpers.accounts import Person
+from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.assertions import refused
-from tests.helpers.server import Server
+from tests.helpers.load import workers
+from tests.helpers.server import Server, running
 from tests.helpers.wire import counts, module, part, refuses_callers, refuses_methods, refuses_query, result
+from tests.test_me_export import resident
 from tests.test_session_times import LATE, ago, iso, session
 
 PATH = "/session/batch"
@@ -303,3 +308,21 @@ def test_refuses_what_every_route_refuses(alice: Person, tara: Person, nobody: P
         answer = alice.post(PATH, content=body, headers=JSON)
         refused(answer, 400, "malformed-json")
     refused(alice.post(PATH, content=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported-media-type")
+
+
+def test_batches_that_wait_are_not_decoded_yet(tmp_path: Path):
+    """One of 100,000 results takes 36 MB when it is decoded, and each thread that decoded one keeps as much."""
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        course = make_course(sign_up(client, "tara", role="admin"))
+        alice = sign_up(client, "alice")
+        names = [{"moduleName": f"{n}"} for n in range(200)]
+        body = json.dumps(
+            {"sessions": [item(course, *names, courseIdentifier="none") for _ in range(500)]}, separators=(",", ":")
+        )
+        post = partial(alice.post, PATH, content=body, headers=JSON)
+        assert post().status_code == 200
+        (worker,) = workers(server)
+        before = resident(worker)
+        with ThreadPoolExecutor(24) as pool:
+            assert {answer.status_code for answer in pool.map(lambda _: post(), range(24))} == {200}
+        assert resident(worker) - before < 400_000_000

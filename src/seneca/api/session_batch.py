@@ -1,5 +1,6 @@
 """Batches of study sessions over HTTP."""
 
+import asyncio
 from decimal import Decimal
 from typing import Annotated
 
@@ -45,32 +46,40 @@ class BatchResponse(Struct, frozen=True, rename="camel"):
     requires="user",
     max_body_bytes=MAX_BATCH_BYTES,
     documented_body=SessionBatch,
-    decode=batch_requests.decode,
     example=examples.SESSION_BATCH,
     responses=[ResponseSpec(200, "What became of each item.", BatchResponse, examples.BATCH_RESPONSE)],
     errors=[QuotaExceeded],
 )
-async def record(request: Request, data: SentBatch) -> Response:
+async def record(request: Request, data: bytes) -> Response:
     """Record up to 500 sessions, such as those of a device that was offline.
 
     Each item is a start, an update and an end in one. It may be repeated: a known session is merged, and nothing is counted twice. An item
     is stored whole or not at all, and a bad one does not affect the others.
     """
     learner, state, now = current_learner(request), app_state(request), now_ms()
-    items = to_items(data, now, state.settings.max_late_days)
-    good = [item for item in items if isinstance(item, BatchItem)]
-    outcomes: list[ItemOutcome | ApiError] = []
-    if good:
-        size = sum(item.bytes for item in good)
-        async with state.batch_slots.slot(learner.id), state.quotas.charge(learner, size, now, writes=len(good)):
-            check_still_signed_in(request)
-            outcomes = await state.database.write(batch.record, learner, good, now)
-    in_order = iter(outcomes)
-    results = [
-        _to_result(sent.session_id, item if isinstance(item, ApiError) else next(in_order))
-        for sent, item in zip(data.items, items, strict=True)
-    ]
+    # The slot comes before the decoding, which takes many times the memory of the text.
+    async with state.batch_slots.slot(learner.id):
+        check_still_signed_in(request)
+        sent, items = await asyncio.to_thread(_decode, data, now, state.settings.max_late_days)
+        good = [item for item in items if isinstance(item, BatchItem)]
+        outcomes: list[ItemOutcome | ApiError] = []
+        if good:
+            size = sum(item.bytes for item in good)
+            async with state.quotas.charge(learner, size, now, writes=len(good)):
+                check_still_signed_in(request)
+                outcomes = await state.database.write(batch.record, learner, good, now)
+        in_order = iter(outcomes)
+        results = [
+            _to_result(sent_item.session_id, item if isinstance(item, ApiError) else next(in_order))
+            for sent_item, item in zip(sent.items, items, strict=True)
+        ]
     return json_response(BatchResponse(results))
+
+
+def _decode(raw: bytes, now: int, max_late_days: int) -> tuple[SentBatch, list[BatchItem | ApiError]]:
+    """Decode a request, and convert its items. The arguments are as those of ``to_items``."""
+    sent = batch_requests.decode(raw)
+    return sent, to_items(sent, now, max_late_days)
 
 
 def _to_result(session_id: str | None, outcome: ItemOutcome | ApiError) -> BatchResult:

@@ -3,7 +3,6 @@
 The declaration runs the handler, and the OpenAPI document is generated from it, so they cannot disagree.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_type_hints
@@ -51,10 +50,8 @@ class Endpoint:
     example: object = None
     """An example of the body."""
     max_body_bytes: int = MAX_BODY_BYTES
-    decode: Callable[[bytes], Any] | None = None
-    """Decodes the body, in a thread, where the type of ``data`` does not say how."""
     documented_body: Any = None
-    """The type of such a body in the OpenAPI document."""
+    """The type of the JSON body in the OpenAPI document, where ``data`` is bytes, which the handler decodes."""
     accepts_any_body: bool = False
     """Whether the route accepts a body of any media type and discards it."""
     authorise: Callable[[Request, Any], Awaitable[None]] | None = None
@@ -110,14 +107,12 @@ class Endpoint:
         return raw
 
     async def _read_body(self, request: Request) -> Any:
-        """The JSON body, decoded and validated."""
+        """The JSON body, decoded and validated; or its bytes, if that is what the handler takes."""
         raw = await self._read_bytes(request)
         check_media_type(header(request, b"content-type") or "")
         check_query(request, self.query)
-        if self.decode is not None:
-            data = await asyncio.to_thread(self.decode, raw)
-            check_still_signed_in(request)
-            return data
+        if self.body is bytes:
+            return raw
         data = json_decoding.decode_types(raw, self.body)
         if self.authorise is not None:
             await self.authorise(request, data)
