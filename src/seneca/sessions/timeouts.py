@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from msgspec.structs import asdict
@@ -28,47 +28,63 @@ MAX_SESSIONS_PER_WRITE: Final = 100  # few, so that other writes do not wait lon
 log = structlog.get_logger()
 
 CANDIDATES = """
-SELECT bucket, id FROM sessions WHERE ended_at IS NULL AND idle_since < :before ORDER BY idle_since LIMIT :limit
+SELECT bucket, learner_id, id FROM sessions
+WHERE ended_at IS NULL AND idle_since < :before
+ORDER BY idle_since
+LIMIT :limit
 """
 
 
-def candidates(tx: Transaction, before: int) -> list[tuple[int, str]]:
-    """Find open sessions that may have been without an event since a time: the bucket and id of each, in order."""
-    return sorted((row[0], row[1]) for row in tx.fetch_all(CANDIDATES, before=before, limit=MAX_CANDIDATES))
+class Candidate(NamedTuple):
+    """An open session that may be forgotten."""
+
+    bucket: int
+    learner_id: str
+    id: str
+
+
+def candidates(tx: Transaction, before: int) -> list[Candidate]:
+    """Find open sessions that may have been without an event since a time, by bucket, learner and id."""
+    return sorted(Candidate(*row) for row in tx.fetch_all(CANDIDATES, before=before, limit=MAX_CANDIDATES))
 
 
 LOCK = f"""
 SELECT {SESSION_COLUMNS} FROM sessions
-WHERE bucket = :bucket AND id IN (:values) AND ended_at IS NULL AND idle_since < :before
-ORDER BY learner_id, id
+WHERE bucket = :bucket AND learner_id = :learner_id AND id IN (:values) AND ended_at IS NULL AND idle_since < :before
+ORDER BY id
 """
 
 
-def end_forgotten(tx: Transaction, bucket: int, ids: Sequence[str], before: int) -> int:
+def end_forgotten(tx: Transaction, sessions: Sequence[Candidate], before: int) -> int:
     """End those of some sessions that have had no event since a time, at their last event.
 
     Another worker or the learner may have been faster: sessions that are no longer open and idle stay as they are.
 
     Args:
         tx: the transaction.
-        bucket: the bucket of the sessions' learners.
-        ids: the sessions' ids.
+        sessions: sessions of learners of one bucket, in order.
         before: the time, in milliseconds since 1970.
 
     Returns:
         The number of ended sessions.
 
     """
+    pending = [
+        tx.select_for_update(
+            LOCK, bucket=bucket, learner_id=learner_id, values=[session.id for session in group], before=before
+        )
+        for (bucket, learner_id), group in groupby(sessions, key=itemgetter(0, 1))
+    ]
+    rows = [SessionRow(*columns) for result in pending for columns in result.fetchall()]
     change = TotalsChange()
     ended = 0
-    for row in tx.select_for_update(LOCK, bucket=bucket, values=ids, before=before).fetchall():
-        session = SessionRow(*row)
-        state = SessionState(session, {}, tx.idle_ms)
+    for row in rows:
+        state = SessionState(row, {}, tx.idle_ms)
         state.end_forgotten(before)
         tx.execute_later(UPDATE_END, **asdict(state.row))
         if state.row.ended_at is not None:
             ended += 1
-            change.subtract(session)
+            change.subtract(row)
             change.add(state.row)
     change.write_later(tx)
     return ended
@@ -83,11 +99,11 @@ async def end_all_forgotten(database: Database, before: int) -> int:
     """
     ended = 0
     while sessions := await database.scan(candidates, before):
-        for bucket, group in groupby(sessions, key=itemgetter(0)):
-            ids = [id_ for _, id_ in group]
-            for start in range(0, len(ids), MAX_SESSIONS_PER_WRITE):
-                chunk = ids[start : start + MAX_SESSIONS_PER_WRITE]
-                ended += await database.write(end_forgotten, bucket, chunk, before)
+        for _, group in groupby(sessions, key=itemgetter(0)):
+            of_bucket = list(group)
+            for start in range(0, len(of_bucket), MAX_SESSIONS_PER_WRITE):
+                chunk = of_bucket[start : start + MAX_SESSIONS_PER_WRITE]
+                ended += await database.write(end_forgotten, chunk, before)
     return ended
 
 
