@@ -37,7 +37,8 @@ test: setup chromium curl ## run every test, and on PostgreSQL those that an eng
 
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
 ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \
-  import_load.py import_study.py keys.py kills.py migrations.py oulad.py postgres.py postgres_faults.py reference.py refresh.py retain.py \
+  import_load.py import_study.py keys.py kills.py migrations.py oulad.py postgres.py postgres_connection_errors.py postgres_faults.py \
+  postgres_locks.py reference.py refresh.py retain.py \
   session_batch.py session_correct.py session_races.py timeouts.py totals.py)
 
 test-fast: setup ## run a cross-section of the tests in less than a minute: no kills, attacks, long loads or browser

@@ -178,7 +178,7 @@ def test_no_shell_command_fails_beside_starts_and_no_start_waits_for_one(tmp_pat
                 ("prune", "--months", "1"),
                 ("stats", "rebuild"),
                 ("stats", "verify"),
-                ("export", tmp_path / "out.jsonl"),
+                ("export", tmp_path / f"{name}.jsonl"),
             ]
         with starting(server, client) as answers:
             done = [seneca(*command, "--data", tmp_path, input=f"{PASSWORD}2\n") for command in commands]
