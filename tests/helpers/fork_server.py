@@ -1,0 +1,126 @@
+"""Fork servers from a process that has loaded Seneca, as Python's ``multiprocessing`` does with its fork server.
+
+Loading takes most of the processor time of a start. What runs is `seneca serve` all the same: a process of its own, with its own
+arguments, environment and log, that ends as any other.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+LOADED = ("seneca.cli", "seneca.server.processes", "seneca.app", "granian.asgi", "uvloop", "psycopg")
+
+
+class Fork:
+    """A process that was forked, with the methods of ``subprocess.Popen`` that tests use."""
+
+    def __init__(self, parent: "ForkServer", pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._parent = parent
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._parent.ask(status=self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.poll() is None:
+            end = os.pidfd_open(self.pid)  # only the parent can forget the process, when it is asked for the status
+            try:
+                if not select.select([end], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
+            finally:
+                os.close(end)
+        status = self.poll()
+        assert status is not None
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process that forks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def ask(self, **request: Any) -> Any:
+        """Send a request; returns the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def start(self, arguments: list[str], environment: dict[str, str], log: Path) -> Fork:
+        """Start a command, whose output is appended to ``log``."""
+        pid = self.ask(arguments=arguments, environment=environment, log=str(log), cwd=str(Path.cwd()))
+        return Fork(self, pid)
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The fork server of this test process; it ends when its standard input does."""
+    return ForkServer()
+
+
+# -- in the process that forks -----------------------------------------------------------------
+
+
+def fork_on_request() -> None:
+    """Load Seneca, and answer requests until standard input ends."""
+    for module in LOADED:
+        import_module(module)
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a fork would lose the other threads"
+    gc.freeze()
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "status" in request:
+            pid, status = os.waitpid(request["status"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                answers.close()
+                run(**request)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def run(arguments: list[str], environment: dict[str, str], log: str, cwd: str) -> None:
+    """Run a command to its end, as ``python -m seneca`` does."""
+    from seneca import cli
+
+    for file, mode, numbers in ((os.devnull, "rb", [0]), (log, "ab", [1, 2])):
+        with Path(file).open(mode) as opened:
+            for number in numbers:
+                os.dup2(opened.fileno(), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["seneca", *arguments]
+    cli.main()
+    sys.exit()
+
+
+if __name__ == "__main__":
+    fork_on_request()
