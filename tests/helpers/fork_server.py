@@ -71,10 +71,12 @@ class ForkServer:
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
 
-    def start(self, arguments: list[str], environment: dict[str, str], log: Path) -> Fork:
-        """Start a command, whose output is appended to ``log``."""
-        pid = self.ask(arguments=arguments, environment=environment, log=str(log), cwd=str(Path.cwd()))
-        return Fork(self, pid)
+    def start(
+        self, arguments: list[str], environment: dict[str, str], output: Path, errors: Path, cwd: Path | None = None
+    ) -> Fork:
+        """Start a command, which appends to the files ``output`` and ``errors``."""
+        paths = {"output": str(output), "errors": str(errors), "cwd": str(cwd or Path.cwd())}
+        return Fork(self, self.ask(arguments=arguments, environment=environment, **paths))
 
 
 @cache
@@ -106,14 +108,13 @@ def fork_on_request() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def run(arguments: list[str], environment: dict[str, str], log: str, cwd: str) -> None:
+def run(arguments: list[str], environment: dict[str, str], output: str, errors: str, cwd: str) -> None:
     """Run a command to its end, as ``python -m seneca`` does."""
     from seneca import cli
 
-    for file, mode, numbers in ((os.devnull, "rb", [0]), (log, "ab", [1, 2])):
+    for number, file, mode in ((0, os.devnull, "rb"), (1, output, "ab"), (2, errors, "ab")):
         with Path(file).open(mode) as opened:
-            for number in numbers:
-                os.dup2(opened.fileno(), number)
+            os.dup2(opened.fileno(), number)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -106,7 +106,7 @@ def launch_server(data: Path, *arguments: str, port: int, forked: bool = False, 
     variables = os.environ | USUAL | engines.engine().environment(data) | environment
     process: subprocess.Popen[bytes] | Fork
     if forked:
-        process = fork_server().start(command, variables, log)
+        process = fork_server().start(command, variables, log, log)
     else:
         with log.open("ab") as output:
             command = [sys.executable, "-m", "seneca", *command]
