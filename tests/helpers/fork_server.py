@@ -7,6 +7,7 @@ arguments, environment and log, that ends as any other.
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 LOADED = ("seneca.cli", "seneca.server.processes", "seneca.app", "granian.asgi", "uvloop", "psycopg")
+LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
 
 
 class Fork:
@@ -54,12 +56,15 @@ class Fork:
 
 
 class ForkServer:
-    """The process that forks."""
+    """The process that forks; ``variables`` are those that Python reads before anything is loaded."""
 
-    def __init__(self) -> None:
+    def __init__(self, **variables: str) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | variables,
         )
 
     def ask(self, **request: Any) -> Any:
@@ -74,15 +79,25 @@ class ForkServer:
     def start(
         self, arguments: list[str], environment: dict[str, str], output: Path, errors: Path, cwd: Path | None = None
     ) -> Fork:
-        """Start a command, which appends to the files ``output`` and ``errors``."""
-        paths = {"output": str(output), "errors": str(errors), "cwd": str(cwd or Path.cwd())}
-        return Fork(self, self.ask(arguments=arguments, environment=environment, **paths))
+        """Start a command, which appends to the files ``output`` and ``errors``, with the limits of this process."""
+        members = {
+            "output": str(output),
+            "errors": str(errors),
+            "cwd": str(cwd or Path.cwd()),
+            "limits": {number: resource.getrlimit(number) for number in LIMITS},
+        }
+        return Fork(self, self.ask(arguments=arguments, environment=environment, **members))
 
 
 @cache
-def fork_server() -> ForkServer:
-    """The fork server of this test process; it ends when its standard input does."""
-    return ForkServer()
+def fork_server(python_path: str | None = None) -> ForkServer:
+    """A fork server of this test process, which ends when its standard input does.
+
+    Args:
+        python_path: where Python looks for modules first, such as a ``sitecustomize`` that moves the clock.
+
+    """
+    return ForkServer() if python_path is None else ForkServer(PYTHONPATH=python_path)
 
 
 # -- in the process that forks -----------------------------------------------------------------
@@ -108,13 +123,23 @@ def fork_on_request() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def run(arguments: list[str], environment: dict[str, str], output: str, errors: str, cwd: str) -> None:
+def run(
+    *,
+    arguments: list[str],
+    environment: dict[str, str],
+    output: str,
+    errors: str,
+    cwd: str,
+    limits: dict[str, tuple[int, int]],
+) -> None:
     """Run a command to its end, as ``python -m seneca`` does."""
     from seneca import cli
 
     for number, file, mode in ((0, os.devnull, "rb"), (1, output, "ab"), (2, errors, "ab")):
         with Path(file).open(mode) as opened:
             os.dup2(opened.fileno(), number)
+    for name, limit in limits.items():
+        resource.setrlimit(int(name), limit)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

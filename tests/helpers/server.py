@@ -74,10 +74,9 @@ class Server:
 def start_server(data: Path, *arguments: str, port: int | None = None, **environment: str) -> Server:
     """Start `seneca serve` on a data directory, with one worker unless told otherwise; returns when it answers.
 
-    It is forked from a process that has loaded Seneca already, unless ``environment`` has what Python itself reads.
+    It is forked from a process that has loaded Seneca already.
     """
-    forked = all(name.startswith("SENECA_") for name in environment)
-    server = launch_server(data, *arguments, port=port or free_port(), forked=forked, **environment)
+    server = launch_server(data, *arguments, port=port or free_port(), forked=True, **environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.process.poll() is None:
         if is_healthy(server):
@@ -106,7 +105,7 @@ def launch_server(data: Path, *arguments: str, port: int, forked: bool = False, 
     variables = os.environ | USUAL | engines.engine().environment(data) | environment
     process: subprocess.Popen[bytes] | Fork
     if forked:
-        process = fork_server().start(command, variables, log, log)
+        process = fork_server(environment.get("PYTHONPATH")).start(command, variables, log, log)
     else:
         with log.open("ab") as output:
             command = [sys.executable, "-m", "seneca", *command]
