@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import UNSET
 
+from seneca.accounts import Learner
+from seneca.database import open_database
+from seneca.sessions import storage
 from tests.helpers.accounts import Person
 from tests.helpers.assertions import NEVER_GIVEN, refused
 from tests.helpers.engines import engine
@@ -86,9 +90,17 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
-    """Let an open session have started that much later (before: less than 0). No total counts open sessions."""
-    sql = "UPDATE sessions SET started_at = started_at + :more WHERE id = :id AND ended_at IS NULL"
-    assert engine().change(server.data, sql, more=milliseconds, id=session_id) == 1
+    """Let an open session have started that much later (before: less than 0). The totals follow."""
+    sql = "SELECT learner_id, bucket FROM sessions WHERE id = :id AND ended_at IS NULL"
+    [key] = server.rows(sql, id=session_id)
+    database = open_database(engine().url(server.data))
+    try:
+        with database.write_transaction() as tx:
+            state = storage.lock(tx, Learner(*key), session_id)
+            state.correct(state.row.started_at + milliseconds, UNSET, 0)
+            storage.save(tx, state)
+    finally:
+        database.close()
 
 
 def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any], **members: Any) -> str:
