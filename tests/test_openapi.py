@@ -1,5 +1,6 @@
 """The OpenAPI document is valid and complete, and schemathesis verifies that the server conforms to it."""
 
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from seneca.app import ROUTES
 from tests import wire_snapshot
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.server import running
+from tests.schemathesis_hooks import NAME, SAME_NAME
 
 pytestmark = pytest.mark.http  # about HTTP, whatever the engine
 
@@ -229,6 +231,11 @@ HOOKS = Path(__file__).parent / "schemathesis_hooks.py"
 
 ENDING = ("auth_logout", "auth_change_password", "privacy_erase_own")
 """Operations that may invalidate the caller's token."""
+
+
+def test_the_pattern_that_is_generated_from_matches_the_same_texts():
+    for text in map("".join, itertools.chain(*(itertools.product(" \n\x1c\0a\ufeff", repeat=n) for n in range(5)))):
+        assert bool(re.search(NAME, text)) == bool(re.search(SAME_NAME, text)), repr(text)
 
 
 @pytest.mark.parametrize("operations_of", ["admin", "user", "leaving"])

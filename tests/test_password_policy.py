@@ -7,7 +7,7 @@ import pytest
 from seneca.auth.password_policy import COMMON, KNOWN_WORD, WEAK, PasswordPolicy, common_passwords, is_strong
 from seneca.auth.passwords import NewPassword
 from seneca.errors import CommandError, InvalidInput
-from tests.helpers.commands import seneca_process
+from tests.helpers.commands import seneca
 
 pytestmark = pytest.mark.no_database  # it asks none
 
@@ -119,9 +119,7 @@ def test_words_that_cannot_be_used_keep_the_server_from_starting(tmp_path: Path,
         file.write_bytes(content)
     with pytest.raises(CommandError, match=f"SENECA_PASSWORD_WORDS: {file} "):
         PasswordPolicy.load(str(file))
-    done = seneca_process(
-        "serve", "--data", tmp_path, "--port", "0", env={"SENECA_PASSWORD_WORDS": str(file), "PATH": ""}
-    )
+    done = seneca("serve", "--data", tmp_path, "--port", "0", env={"SENECA_PASSWORD_WORDS": str(file), "PATH": ""})
     assert done.returncode == 1
     assert "SENECA_PASSWORD_WORDS" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -19,7 +19,7 @@ from tests.helpers.accounts import Person, sign_in
 from tests.helpers.commands import seneca
 from tests.helpers.engines import free_port
 from tests.helpers.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
-from tests.helpers.server import Server, launch_server, running, start_server
+from tests.helpers.server import Server, is_healthy, launch_server, running, start_server
 from tests.helpers.wire import clients_of_workers
 
 # -- stopping ----------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_a_value_that_an_option_cannot_have_is_wrong_usage(tmp_path: Path, optio
 
 
 def test_port_0_is_one_free_port_for_every_worker(tmp_path: Path):
-    server = launch_server(tmp_path, "--workers", "2", port=0)
+    server = launch_server(tmp_path, "--workers", "2", port=0, forked=True)
     try:
         wait_for(lambda: server.log.exists() and server.log.read_text().count('"Started worker-') == 2)
         first = json.loads(server.log_lines()[0])
@@ -213,7 +213,7 @@ def test_port_0_is_one_free_port_for_every_worker(tmp_path: Path):
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("::1", "[::1]")])
 def test_a_host_may_be_a_name_or_an_ipv6_address(tmp_path: Path, host: str, address: str):
-    server = launch_server(tmp_path, "--host", host, port=free_port())
+    server = launch_server(tmp_path, "--host", host, port=free_port(), forked=True)
     try:
         wait_for(lambda: server.log.exists() and "Started worker-1" in server.log.read_text())
         assert json.loads(server.log_lines()[0])["address"] == f"http://{address}:{server.port}"
@@ -252,7 +252,8 @@ def test_start_to_first_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """Printed, since the machine's other work counts too; ten seconds are too many whatever else it does."""
     start_server(tmp_path).stop()
     began = time.monotonic()
-    server = start_server(tmp_path)
+    server = launch_server(tmp_path, port=free_port())  # the command itself, and not a fork
+    wait_for(lambda: is_healthy(server))
     seconds = time.monotonic() - began
     server.stop()
     with capsys.disabled():

@@ -50,16 +50,16 @@ def pupils(nobody: Person) -> tuple[str, list[str]]:
 
 
 def test_lists_every_account_by_creation(server: Server, tara: Person, alice: Person):
-    (page,) = follow(tara, PATH + "?limit=1000")
+    listed = [account for page in follow(tara, PATH + "?limit=1000") for account in page]
     stored = server.rows(
         "SELECT id, username, email, role, created_at FROM accounts WHERE erased_at IS NULL ORDER BY created_at, id"
     )
-    assert page == [
+    assert listed == [
         {"id": row[0], "username": row[1], "email": row[2], "role": row[3], "createdAt": to_iso(row[4])}
         for row in stored
     ]
-    assert {"alice", "tara"} <= {account["username"].partition("-")[0] for account in page}
-    assert tara.get(PATH).json() == page[:500]
+    assert {"alice", "tara"} <= {account["username"].partition("-")[0] for account in listed}
+    assert tara.get(PATH).json() == listed[:500]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from seneca import cli
 from tests.helpers import engines
+from tests.helpers.fork_server import fork_server
 
 Done = subprocess.CompletedProcess[str]
 
@@ -22,7 +24,7 @@ Done = subprocess.CompletedProcess[str]
 def seneca(
     *arguments: str | Path, input: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Done:
-    """Run a command to its end in this process, but ``serve``: that saves the half second that Python takes to start.
+    """Run a command to its end in this process, or ``serve`` in a fork: that saves the half second that Python takes to start.
 
     Args:
         arguments: the command, its arguments and options.
@@ -32,7 +34,8 @@ def seneca(
 
     """
     if arguments[:1] == ("serve",):
-        return seneca_process(*arguments, input=input, env=env, cwd=cwd)
+        assert input == ""
+        return _in_fork(*arguments, env=env, cwd=cwd)
     assert threading.current_thread() is threading.main_thread(), "standard output belongs to the process"
     command = ["seneca", *map(str, arguments)]
     output, errors = _text_file(), _text_file()
@@ -53,7 +56,7 @@ def seneca(
 
 
 def seneca_process(*arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any) -> Done:
-    """Run a command to its end in a process of its own: for servers, terminals, limits, signals and threads."""
+    """Run a command to its end in a process of its own: for terminals, limits, signals and threads."""
     return subprocess.run(
         [sys.executable, "-m", "seneca", *map(str, arguments)],
         capture_output=True,
@@ -63,6 +66,18 @@ def seneca_process(*arguments: str | Path, env: Mapping[str, str] | None = None,
         env=environment(arguments, env),
         **options,
     )
+
+
+def _in_fork(*arguments: str | Path, env: Mapping[str, str] | None, cwd: Path | None) -> Done:
+    command = [str(argument) for argument in arguments]
+    with TemporaryDirectory() as directory:
+        output, errors = Path(directory) / "output", Path(directory) / "errors"
+        process = fork_server().start(command, environment(arguments, env), output, errors, cwd)
+        try:
+            status = process.wait(timeout=120)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(command, status, output.read_text(), errors.read_text())
 
 
 def environment(arguments: tuple[str | Path, ...], env: Mapping[str, str] | None) -> dict[str, str]:

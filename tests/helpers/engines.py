@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -323,11 +324,24 @@ def with_placeholders(sql: str) -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine, which is kept from others: the system gives it to no one else while a socket is bound to it.
+
+    Servers can still listen on it, and again after a restart, since they too allow the address to be used again.
+    """
+    if len(held_ports) == MAX_HELD_PORTS:
+        os.close(held_ports.popleft())
+    probe = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        probe.setsockopt(socket.SOL_SOCKET, option, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    held_ports.append(probe.detach())
+    return port
 
 
+held_ports: deque[int] = deque()
+"""File descriptors of sockets."""
+MAX_HELD_PORTS = 200
 chosen = "sqlite"
 """What ``--engine`` said."""
 cluster_url = ""

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import UNSET
 
+from seneca.accounts import Learner
+from seneca.database import open_database
+from seneca.sessions import storage
 from tests.helpers.accounts import Person
 from tests.helpers.assertions import NEVER_GIVEN, refused
 from tests.helpers.engines import engine
@@ -86,15 +90,17 @@ def stored(server: Server, session_id: str) -> list[tuple[Any, ...]]:
 
 
 def change_start(server: Server, session_id: str, milliseconds: int) -> None:
-    """Let an open session, with all its events, have happened that much later (before: less than 0). No total changes."""
-    ((text,),) = server.rows("SELECT activity FROM sessions WHERE id = :id", id=session_id)
-    events = [[first + milliseconds, last + milliseconds] for first, last in json.loads(text or "[]")]
-    sql = """
-    UPDATE sessions SET started_at = started_at + :more, idle_since = idle_since + :more, activity = :activity
-    WHERE id = :id AND ended_at IS NULL
-    """
-    activity = json.dumps(events, separators=(",", ":")) if events else None
-    assert engine().change(server.data, sql, more=milliseconds, activity=activity, id=session_id) == 1
+    """Let an open session have started that much later (before: less than 0). The totals follow."""
+    sql = "SELECT learner_id, bucket FROM sessions WHERE id = :id AND ended_at IS NULL"
+    [key] = server.rows(sql, id=session_id)
+    database = open_database(engine().url(server.data))
+    try:
+        with database.write_transaction() as tx:
+            state = storage.lock(tx, Learner(*key), session_id)
+            state.correct(state.row.started_at + milliseconds, UNSET, 0)
+            storage.save(tx, state)
+    finally:
+        database.close()
 
 
 def new_session(learner: Person, course: dict[str, Any], *modules: dict[str, Any], **members: Any) -> str:
