@@ -21,7 +21,14 @@ from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_pr
 from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.capabilities import SqliteBackups, SqliteFiles, translated_errors
-from seneca.database.sqlite.locks import BUSY_SECONDS, MAX_START_SECONDS, immediate, wait_for_locks, write_ahead
+from seneca.database.sqlite.locks import (
+    BUSY_SECONDS,
+    MAX_START_SECONDS,
+    immediate,
+    retry_at_start,
+    wait_for_locks,
+    write_ahead,
+)
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.database.sqlite.version import check_version, linked_version
 from seneca.database.sqlite.writer import Writer
@@ -78,9 +85,13 @@ class Sqlite:
 
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), statementcachesize=200)
-        wait_for_locks(connection, BUSY_SECONDS)
-        for _ in connection.execute(PRAGMAS):
-            pass
+        try:
+            wait_for_locks(connection, BUSY_SECONDS)
+            for _ in connection.execute(PRAGMAS):
+                pass
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _exists(self) -> bool:
@@ -89,7 +100,7 @@ class Sqlite:
             return False
         with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             wait_for_locks(connection, MAX_START_SECONDS)
-            return connection.execute(COUNT_TABLES).fetchall() == [(2,)]
+            return retry_at_start(lambda: connection.execute(COUNT_TABLES).fetchall()) == [(2,)]
 
     def _open(self, idle_minutes: int, announce: Announce, *, migrate: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties.
@@ -97,7 +108,7 @@ class Sqlite:
         If the schema is up to date, this only reads, so that it does not wait for a writer.
         """
         backup.make_private(self.path)
-        with closing(self._connect()) as connection:
+        with closing(retry_at_start(self._connect)) as connection:
             wait_for_locks(connection, MAX_START_SECONDS)  # several processes may start at once
             tx = SqliteTransaction(connection, Properties(), self.cache)
             if migrate:

@@ -1,11 +1,13 @@
 """Locks of a SQLite file: take them, with time limits."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
+
+T = TypeVar("T")
 
 BUSY_SECONDS: Final = 0.05  # that a statement waits for a lock
 RETRY_SECONDS: Final = 0.00025  # SQLite's own busy handler backs off to 25 ms, too slow beside another worker's writer
@@ -26,20 +28,25 @@ def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
     connection.set_busy_handler(wait)
 
 
-def write_ahead(connection: apsw.Connection) -> None:
-    """Switch to the write-ahead log. Retries, because the busy handler is not always called when several processes do this."""
-    if connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]:
-        return
+def retry_at_start(step: Callable[[], T]) -> T:
+    """Run a step of a start, and retry while the file is locked.
+
+    SQLite does not always call the busy handler while another process switches to the write-ahead log.
+    """
     deadline = time.monotonic() + MAX_START_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return step()
         except apsw.BusyError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-        else:
-            return
+
+
+def write_ahead(connection: apsw.Connection) -> None:
+    """Switch to the write-ahead log."""
+    if connection.execute("PRAGMA journal_mode").fetchall() != [("wal",)]:
+        retry_at_start(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
 
 
 @contextmanager
