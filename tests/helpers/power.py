@@ -86,7 +86,10 @@ class _Vfs(apsw.VFS):
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: Flags) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        assert path is not None, "a temporary file"
+        if (
+            path is None
+        ):  # a temporary file, such as the journal of a large statement: it is lost at a cut, and never read again
+            return super().xOpen(name, flags)
         self._journal.append(Made(Path(path).name))
         return _File(self._journal, path, name, flags)
 
