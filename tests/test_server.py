@@ -195,6 +195,15 @@ def test_a_value_that_an_option_cannot_have_is_wrong_usage(tmp_path: Path, optio
 # -- where it listens --------------------------------------------------------------------------
 
 
+def accepts(host: str, port: int) -> bool:
+    """Whether a server accepts connections."""
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 def test_port_0_is_one_free_port_for_every_worker(tmp_path: Path):
     server = launch_server(tmp_path, "--workers", "2", port=0, forked=True)
     try:
@@ -203,21 +212,13 @@ def test_port_0_is_one_free_port_for_every_worker(tmp_path: Path):
         found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)", first["address"])
         server.port = int(found[1])
         assert server.port > 0
+        wait_for(lambda: accepts("127.0.0.1", server.port))
         assert f"Listening at: {server.url}" in server.log.read_text()
         for client in clients_of_workers(server, 2):
             assert client.get("/health").status_code == 200
             client.close()
     finally:
         assert server.stop() == 0
-
-
-def accepts(host: str, port: int) -> bool:
-    """Whether a server accepts connections."""
-    try:
-        with socket.create_connection((host, port), timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(("host", "address"), [("localhost", "127.0.0.1"), ("::1", "[::1]")])
