@@ -116,7 +116,7 @@ class RequestMiddleware:
 
 
 def random_ids() -> Iterator[str]:
-    """Random ids of 64 bits. The system is asked for 512 at a time: one call for each request is slower."""
+    """Random ids of 64 bits. One system call makes 512: one call for each request is slower."""
     while True:
         digits = os.urandom(512 * 8).hex()
         for start in range(0, len(digits), 16):

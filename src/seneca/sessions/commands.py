@@ -65,26 +65,26 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
         Unauthenticated: the account no longer exists.
 
     """
-    has_client_id = payload.session_id is not UNSET
     id_ = new_id() if payload.session_id is UNSET else payload.session_id.lower()
-    key = {"bucket": learner.bucket, "learner_id": learner.id, "session_id": id_}
-    existing = tx.send(SESSION, **key)
-    voided_id = voided.send_find(tx, learner, [id_])
+    existing = voided_id = course_with_id = None
+    if payload.session_id is not UNSET:  # nothing has a new id
+        existing = tx.send(SESSION, bucket=learner.bucket, learner_id=learner.id, session_id=id_)
+        voided_id = voided.send_find(tx, learner, [id_])
+        course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     course_head = topics.send_get_head(tx, payload.course_identifier)
-    course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     account = tx.send(accounts.ACCOUNT, id=learner.id)
     head = course_head.fetchone()
-    if has_client_id and (row := existing.fetchone()):
+    if existing and (row := existing.fetchone()):
         check_same_start(payload, SessionRow(*row), None if head is None else head[0])
         return id_, False
-    if voided_id.fetchone():
+    if voided_id and voided_id.fetchone():
         raise SessionVoided
     if head is None:
         raise CourseNotFound
     course = CourseHead(*head)
     if not topics.has_topic(tx, course, payload.topic):
         raise TopicNotFound
-    if has_client_id and course_with_id.fetchone():
+    if course_with_id and course_with_id.fetchone():
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
