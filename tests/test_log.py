@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import string
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from seneca.auth.refresh_tokens import RefreshToken
 from seneca.common.ids import new_id
 from tests.helpers.accounts import Person, make_course, register
 from tests.helpers.engines import engine
-from tests.helpers.names import unique
+from tests.helpers.names import PREFIX, unique
 from tests.helpers.server import PASSWORD, Server, private, running
 from tests.test_tokens import forge
 
@@ -299,6 +301,13 @@ def test_what_every_log_is_searched_for_would_be_found(secret: str):
     assert private(f'{{"event": "request", "route": "{secret}", "ms": 0.1}}\n') != []
     assert private(f"a line\n{secret}\nanother") != []
     assert private('{"event": "Listening at: http://127.0.0.1:40123"}') == []
+
+
+def test_identifiers_are_not_taken_for_names():
+    process = f"{os.getpid() % 10_000:04}"
+    for identifier in (f"01a2142d-{process}-7985-b6d9-fe07911fecc3", new_id()):
+        assert private(f'{{"account": "{identifier}"}}') == []
+    assert not set(PREFIX) <= set(string.hexdigits)
 
 
 def test_workers_ids_differ(tmp_path: Path):

@@ -3,9 +3,12 @@
 import itertools
 import os
 
+PREFIX = f"p{os.getpid()}n"
+"""What every name of this process contains, and no identifier does: ``p`` and ``n`` are not hexadecimal digits."""
+
 _numbers = itertools.count(1)
 
 
 def unique(stem: str) -> str:
     """Make a name that no other test has."""
-    return f"{stem}-{os.getpid()}-{next(_numbers)}"
+    return f"{stem}-{PREFIX}{next(_numbers)}"

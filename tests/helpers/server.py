@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from tests.helpers import engines
+from tests.helpers import engines, names
 from tests.helpers.engines import free_port
 from tests.helpers.fork_server import Fork, fork_server
 
@@ -26,7 +26,7 @@ USUAL = {
 }
 """Settings of every server, unless a test sets others. All tests come from one address; old sessions stay open while they are read."""
 PRIVATE = re.compile(
-    rf"""{PASSWORD} | @example\. | -{os.getpid()}-\d             # a password, addresses, every name of ``unique``
+    rf"""{PASSWORD} | @example\. | -{names.PREFIX}\d             # a password, addresses, every name of ``unique``
     | \$argon2 | \$2[aby]\$ | eyJ[\w-]{{20}} | \b[\w-]{{107}}\b  # hashes, access tokens, refresh tokens
     | 127\.0\.0\.(?!1:\d+["\s/]|1",\ port|1\ cannot)              # network addresses, but for the server's and the database's""",
     re.VERBOSE,
