@@ -1,6 +1,7 @@
 """The rules by which requests change a session, without a database: the order and repetition of a device's reports do not matter."""
 
 from random import Random
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -18,11 +19,17 @@ MINUTE = 60_000
 IDLE = 5 * MINUTE
 START = 1_000 * MINUTE
 NOW = START + 10_000 * MINUTE
+UTC = ZoneInfo("UTC")
 COURSE = CourseHead("course", "Mathematics", "hash")
 
 
 def new_session(started_at: int = START) -> SessionState:
-    return SessionState(new_row(Learner("alice", 1), "session", COURSE, "Number", started_at), {}, IDLE, is_new=True)
+    return SessionState(
+        new_row(Learner("alice", 1), "session", COURSE, "Number", started_at=started_at, zone=UTC),
+        {},
+        IDLE,
+        is_new=True,
+    )
 
 
 def part(score: int, *, done: bool = True) -> str:
@@ -178,15 +185,15 @@ def test_an_end_before_the_start_is_the_start() -> None:
 
 def test_an_end_that_an_administrator_set_stays() -> None:
     session = new_session()
-    session.correct(START, START + 5 * MINUTE, NOW)
+    session.correct(START, START + 5 * MINUTE, now=NOW, zone=UTC)
     with pytest.raises(SessionEnded):
         session.end(START + 60 * MINUTE, NOW)
     with pytest.raises(SessionEnded):
         session.record([result("A", None, quiz=1)], NOW)
     assert (session.row.ended_at, session.row.ended_by) == (START + 5 * MINUTE, "administrator")
-    session.correct(START + MINUTE, UNSET, NOW)
+    session.correct(START + MINUTE, UNSET, now=NOW, zone=UTC)
     assert (session.row.started_at, session.row.ended_by) == (START + MINUTE, "administrator")
-    session.correct(START, None, NOW)
+    session.correct(START, None, now=NOW, zone=UTC)
     assert (session.row.ended_at, session.row.ended_by, session.row.idle_since) == (None, None, NOW)
     assert session.end(START + 7 * MINUTE, NOW) == START + 7 * MINUTE
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from seneca.accounts import Learner
 from seneca.database import open_database
-from seneca.sessions import storage
+from seneca.sessions import storage, time_zone
 from tests.helpers.accounts import Person
 from tests.helpers.assertions import NEVER_GIVEN, refused
 from tests.helpers.engines import engine
@@ -97,7 +97,7 @@ def change_start(server: Server, session_id: str, milliseconds: int) -> None:
     try:
         with database.write_transaction() as tx:
             state = storage.lock(tx, Learner(*key), session_id)
-            state.correct(state.row.started_at + milliseconds, UNSET, 0)
+            state.correct(state.row.started_at + milliseconds, UNSET, now=0, zone=time_zone.get(tx))
             storage.save(tx, state)
     finally:
         database.close()

@@ -24,8 +24,10 @@ from seneca.exchange.records import CourseRecord, UserRecord, read
 from seneca.exchange.references import read_courses
 from seneca.exchange.report import Report
 from seneca.exchange.session_batches import Batch, read_batches
+from seneca.exchange.session_lines import Target
 from seneca.exchange.spool import Spool
 from seneca.exchange.voided_batches import store_voided
+from seneca.sessions import time_zone
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024  # 4 MiB of results with every character escaped
 SKIP_BYTES: Final = 64 * 1024  # per read of the rest of a line that is too long
@@ -101,14 +103,18 @@ def import_source(
     """As ``import_lines``, from an open source."""
     report = Report()
     with database.read_transaction() as tx:
-        buckets, idle_ms = tx.buckets, tx.idle_ms
-    with closing(Spool(buckets)) as spool:
-        check_lines(source, spool, report, progress, idle_ms)
+        target = Target(tx.buckets, tx.idle_ms, time_zone.get(tx))
+    with closing(Spool(target.buckets)) as spool:
+        check_lines(source, spool, report, progress, target)
         if not skip_bad:
             report.raise_if_bad()
         if not spool.added:
             report.raise_if_empty()
         with database.write_transaction() as tx:
+            if time_zone.get(tx) != target.zone:
+                raise CommandError(
+                    "The database's time zone was changed during the check of the file. Import it again."
+                )
             Import(tx, spool, report, progress, now=now, update=update).store()
             if not skip_bad:
                 report.raise_if_bad()
@@ -143,13 +149,13 @@ def record_import(tx: Transaction, report: Report, now: int, *, update: bool) ->
     )
 
 
-def check_lines(source: Source, spool: Spool, report: Report, progress: Progress, idle_ms: int) -> None:
-    """Check each line on its own, and add the good ones to the spool. ``idle_ms`` is the database's idle time."""
+def check_lines(source: Source, spool: Spool, report: Report, progress: Progress, target: Target) -> None:
+    """Check each line on its own, and add the good ones to the spool."""
     for number, raw in number_lines(source.lines):
         try:
             if len(raw) > MAX_LINE_BYTES:
                 raise InvalidInput.field("", "The line has more than 16 MiB.")
-            spool.add(read(raw, number, spool.buckets, idle_ms))
+            spool.add(read(raw, number, target))
         except CommandError:
             raise
         except ApiError as error:

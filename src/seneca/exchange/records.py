@@ -21,6 +21,7 @@ from seneca.errors import FieldError, InvalidInput
 from seneca.exchange.session_lines import (
     SessionLine,
     SessionRecord,
+    Target,
     VoidedSessionLine,
     VoidedSessionRecord,
     to_record,
@@ -118,14 +119,13 @@ AnyLine = CourseLine | UserLine | SessionLine | VoidedSessionLine
 LINE: Final = cast("type[AnyLine]", AnyLine)
 
 
-def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
+def read(raw: bytes, number: int, target: Target) -> Record:
     """Validate a line on its own.
 
     Args:
         raw: the line, in UTF-8.
         number: its number in the file, from 1.
-        buckets: the number of buckets of the database.
-        idle_ms: its idle time in milliseconds.
+        target: the database.
 
     Raises:
         MalformedJson: it is not JSON.
@@ -135,10 +135,10 @@ def read(raw: bytes, number: int, buckets: int, idle_ms: int) -> Record:
     """
     line = decode_types(raw, LINE, "The line")
     if isinstance(line, SessionLine):
-        return _read_session(line, raw, number, buckets, idle_ms)
+        return _read_session(line, raw, number, target)
     check(line, raw, LINE)
     if isinstance(line, VoidedSessionLine):
-        return to_voided_record(line, number, buckets)
+        return to_voided_record(line, number, target.buckets)
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -161,10 +161,10 @@ def _user(line: UserLine, number: int) -> UserRecord:
     )
 
 
-def _read_session(line: SessionLine, raw: bytes, number: int, buckets: int, idle_ms: int) -> SessionRecord:
+def _read_session(line: SessionLine, raw: bytes, number: int, target: Target) -> SessionRecord:
     """Convert a line first, because nearly all lines are valid: errors are looked for only if that fails."""
     try:
-        record = to_record(line, number, buckets, idle_ms)
+        record = to_record(line, number, target)
     except ValueError:
         check(line, raw, LINE)
         raise

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from seneca.common import text_types
 from seneca.common.ids import bucket_of
+from seneca.common.study_days import day_of
 from seneca.common.text_types import Id, Name, Title
 from seneca.common.times import from_iso, time_rule
 from seneca.errors import FieldError
@@ -180,14 +182,22 @@ def to_voided_record(line: VoidedSessionLine, number: int, buckets: int) -> Void
     )
 
 
-def to_record(line: SessionLine, number: int, buckets: int, idle_ms: int) -> SessionRecord:
+class Target(Struct, frozen=True):
+    """What the records depend on: properties of the database into which the file is imported."""
+
+    buckets: int
+    idle_ms: int
+    """Its idle time in milliseconds."""
+    zone: ZoneInfo
+
+
+def to_record(line: SessionLine, number: int, target: Target) -> SessionRecord:
     """Convert a line.
 
     Args:
         line: the line.
         number: its number.
-        buckets: the number of buckets of the database.
-        idle_ms: its idle time in milliseconds.
+        target: the database.
 
     Raises:
         ValueError: ``find_errors`` finds an error.
@@ -205,7 +215,7 @@ def to_record(line: SessionLine, number: int, buckets: int, idle_ms: int) -> Ses
     learner_id = line.user_id.lower()
     results = _parse_results(line.modules_stats)
     row = SessionRow(
-        bucket=bucket_of(learner_id, buckets),
+        bucket=bucket_of(learner_id, target.buckets),
         learner_id=learner_id,
         id=line.id.lower(),
         course_id=line.course_id.lower(),
@@ -216,8 +226,10 @@ def to_record(line: SessionLine, number: int, buckets: int, idle_ms: int) -> Ses
         ended_by=None if ended_at is None else line.ended_by or "learner",
         idle_since=started_at if line.idle_since is None else from_iso(line.idle_since),
         activity=activity.to_text(intervals),
-        active_milliseconds=activity.active_ms(started_at, ended_at, intervals, idle_ms),
+        active_milliseconds=activity.active_ms(started_at, ended_at, intervals, target.idle_ms),
+        study_day=day_of(started_at, target.zone),
         results=len(results),
+        scores=sum([result.scores for result in results]),
         points=sum([result.points for result in results]),
         bytes=sum([result.bytes for result in results]),
     )

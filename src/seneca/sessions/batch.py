@@ -27,7 +27,7 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions import voided
+from seneca.sessions import time_zone, voided
 from seneca.sessions.commands import check_same_start
 from seneca.sessions.rows import (
     INSERT_SESSION,
@@ -136,6 +136,7 @@ class Batch:
         heads = [topics.send_get_head(tx, identifier) for identifier in identifiers]
         course_ids = tx.send(COURSE_IDS, values=ids)
         rows = tx.select_for_update(LOCK_SESSIONS, values=ids, **self._key)
+        zone = time_zone.send_get(tx)
         voided_ids = voided.send_find(tx, learner, ids)  # after the lock, which may have waited for an administrator
         if account.fetchone() is None:
             raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
@@ -144,6 +145,7 @@ class Batch:
         self._course_ids = {row[0] for row in course_ids.fetchall()}
         self._voided = {row[0] for row in voided_ids.fetchall()}
         self._rows = {row.id: row for row in (SessionRow(*columns) for columns in rows.fetchall())}
+        self._zone = time_zone.of_result(zone)
         self._names = self._lock_names(items)
         self._change = TotalsChange()
 
@@ -244,7 +246,7 @@ class Batch:
         if item.session_id in self._course_ids:
             raise SessionIdTaken("The session id is a course's.")
         started_at = self._now if item.started_at is None else item.started_at
-        return new_row(self._learner, item.session_id, course, item.topic, started_at)
+        return new_row(self._learner, item.session_id, course, item.topic, started_at=started_at, zone=self._zone)
 
     def _save(self, states: Sequence[SessionState]) -> None:
         """Store new and changed sessions and results, and add them to the change of the totals."""
@@ -270,4 +272,5 @@ class Batch:
         """Apply the changes of all items to the totals."""
         for names in self._names.values():  # by course in order, so that two learners do not deadlock
             names.write(self._tx, self._change)
+        self._change.count_learners(self._tx, is_stored=True)
         self._change.write_later(self._tx)

@@ -21,7 +21,7 @@ from seneca.errors import (
     TopicNotFound,
     Unauthenticated,
 )
-from seneca.sessions import storage, voided
+from seneca.sessions import storage, time_zone, voided
 from seneca.sessions.requests import StartSession
 from seneca.sessions.results import ModuleResult, to_response
 from seneca.sessions.rows import (
@@ -72,7 +72,8 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
         voided_id = voided.send_find(tx, learner, [id_])
         course_with_id = tx.send(COURSE_WITH_ID, id=id_)
     course_head = topics.send_get_head(tx, payload.course_identifier)
-    account = tx.send(accounts.ACCOUNT, id=learner.id)
+    account = tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # so that the learner is counted once a day
+    time_zone_row = time_zone.send_get(tx)
     head = course_head.fetchone()
     if existing and (row := existing.fetchone()):
         check_same_start(payload, SessionRow(*row), None if head is None else head[0])
@@ -88,9 +89,10 @@ def start(tx: Transaction, learner: Learner, payload: StartSession, started_at: 
         raise SessionIdTaken("The session id is a course's.")
     if account.fetchone() is None:
         raise Unauthenticated("signed-out", "This account no longer exists.", account=learner.id)
-    session = new_row(learner, id_, course, payload.topic, started_at)
+    zone = time_zone.of_result(time_zone_row)
+    session = new_row(learner, id_, course, payload.topic, started_at=started_at, zone=zone)
+    totals.add_new(tx, session)
     tx.execute_later(INSERT_SESSION, **asdict(session))
-    totals.apply(tx, None, session)
     return id_, True
 
 

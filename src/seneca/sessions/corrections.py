@@ -11,7 +11,7 @@ from seneca.common.ids import bucket_of
 from seneca.common.times import from_iso, to_iso
 from seneca.database import Transaction
 from seneca.errors import FieldError, InvalidInput
-from seneca.sessions import deletion, queries, storage, voided
+from seneca.sessions import deletion, queries, storage, time_zone, voided
 from seneca.sessions.device_times import DeviceTime, time_errors
 from seneca.sessions.queries import Session
 
@@ -51,11 +51,13 @@ def correct(
     """
     authorise(tx, actor, "admin")
     learner = _learner(tx, id, user_id)
+    tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # the session may move to another day
+    zone = time_zone.send_get(tx)
     state = storage.lock(tx, learner, id)
     before = state.row
     started_at = before.started_at if correction.session_start is UNSET else from_iso(correction.session_start)
     ended_at = from_iso(correction.session_end) if isinstance(correction.session_end, str) else correction.session_end
-    state.correct(started_at, ended_at, now)
+    state.correct(started_at, ended_at, now=now, zone=time_zone.of_result(zone))
     _check_times(started_at, state.row.ended_at, correction, now)
     if state.row != before:
         storage.save(tx, state)

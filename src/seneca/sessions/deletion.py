@@ -73,7 +73,7 @@ def _lock_oldest(tx: Transaction, learner: Learner, before: int) -> list[Session
 
 
 def delete(tx: Transaction, learner: Learner, sessions: Sequence[SessionRow]) -> None:
-    """Delete some sessions of a learner, which the caller has locked.
+    """Delete some sessions of a learner, which the caller has locked, as well as the learner's account.
 
     It locks rows in the same order as an update: the sessions, the learner's totals, the names in order, the course's totals.
     The sessions are deleted last, because the deletion of a course locks the course and then waits for sessions that are being

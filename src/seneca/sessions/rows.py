@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from seneca.common import study_days
 from seneca.database.statements import insert
 from seneca.sessions import activity
 
@@ -22,7 +23,8 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     """A row of the table ``sessions``: times in milliseconds since 1970, points in thousandths.
 
     ``idle_since`` is the latest known of the start, the last event and the last reopening of an open session (see ``timeouts``).
-    ``activity`` are the intervals of ``activity``, from which ``active_milliseconds`` is computed.
+    ``activity`` are the intervals of ``activity``, from which ``active_milliseconds`` is computed. ``study_day`` follows from
+    ``started_at`` (see ``study_days``). ``scores`` is the number of adaptive and quiz parts, of which ``points`` is the sum.
     """
 
     bucket: int
@@ -37,7 +39,9 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     idle_since: int
     activity: str | None
     active_milliseconds: int
+    study_day: int
     results: int
+    scores: int
     points: int
     bytes: int
 
@@ -48,6 +52,11 @@ class SessionRow(Struct, frozen=True, gc=False, array_like=True):
     def duration_ms(self) -> int:
         """The duration of an ended session; 0 of an open one."""
         return 0 if self.ended_at is None else self.ended_at - self.started_at
+
+    @property
+    def study_week(self) -> int:
+        """The week of the study day."""
+        return study_days.week_of(self.study_day)
 
     @property
     def last_activity_at(self) -> int:
@@ -78,6 +87,11 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
     def points(self) -> int:
         """The sum of the adaptive and the quiz score, in thousandths."""
         return (self.adaptive_score or 0) + (self.quiz_score or 0)
+
+    @property
+    def scores(self) -> int:
+        """The number of parts with a score: adaptive and quiz."""
+        return (self.adaptive is not None) + (self.quiz is not None)
 
     @property
     def bytes(self) -> int:
@@ -177,9 +191,16 @@ def _size(text: str | None) -> int:
     return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
-RECORD_COLUMNS: Final = ("activity", "active_milliseconds", "results", "points", "bytes")  # none of them has an index
+RECORD_COLUMNS: Final = (
+    "activity",
+    "active_milliseconds",
+    "results",
+    "scores",
+    "points",
+    "bytes",
+)  # none of them has an index
 END_COLUMNS: Final = ("ended_at", "ended_by", "idle_since", *RECORD_COLUMNS)
-CHANGEABLE_COLUMNS: Final = ("started_at", *END_COLUMNS)
+CHANGEABLE_COLUMNS: Final = ("started_at", "study_day", *END_COLUMNS)
 KEPT_COLUMNS: Final = ("module_name", "position")  # of a result that is updated
 RESULT_KEY: Final = ("bucket", "learner_id", "session_id")
 SESSION_COLUMNS: Final = ", ".join(SessionRow.__struct_fields__)

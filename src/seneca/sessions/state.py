@@ -9,11 +9,13 @@ Devices report late, repeatedly and in any order. The rules make the outcome ind
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from seneca.accounts import Learner
+from seneca.common.study_days import day_of
 from seneca.courses.topics import CourseHead
 from seneca.errors import SessionEnded, SessionFull
 from seneca.sessions import activity
@@ -80,7 +82,7 @@ class SessionState:
         unknown_at = row.started_at if row.ended_at is None else row.ended_at
         merged: list[ResultRow] = []
         added: list[str] = []
-        points, size = row.points, row.bytes
+        points, scores, size = row.points, row.scores, row.bytes
         for update in updates:
             name = update.row.module_name
             recorded_at = None if update.recorded_at is None else max(update.recorded_at, row.started_at)
@@ -90,14 +92,18 @@ class SessionState:
                 added.append(name)
             else:
                 points -= stored.points
+                scores -= stored.scores
                 size -= stored.bytes
                 result = stored.merge(update.row, recorded_at, unknown_at=unknown_at, now=now)
             points += result.points
+            scores += result.scores
             size += result.bytes
             merged.append(result)
         check_limits(row.results + len(added), size)
         times = {now if update.recorded_at is None else update.recorded_at for update in updates}
-        self.row = self._with_changes(row, times, results=row.results + len(added), points=points, bytes=size)
+        self.row = self._with_changes(
+            row, times, results=row.results + len(added), scores=scores, points=points, bytes=size
+        )
         for result in merged:
             self.results[result.module_name] = self.changed[result.module_name] = result
         self.added += added
@@ -145,16 +151,17 @@ class SessionState:
         else:
             self.row = replace(self.row, idle_since=idle_since)
 
-    def correct(self, started_at: int, ended_at: int | UnsetType | None, now: int) -> None:
+    def correct(self, started_at: int, ended_at: int | UnsetType | None, *, now: int, zone: ZoneInfo) -> None:
         """Set the times for an administrator. Later requests of devices do not change an end that was set so.
 
         Args:
             started_at: the start, in milliseconds since 1970.
             ended_at: the end, not before the start; None: reopen; UNSET: unchanged.
             now: the time.
+            zone: the database's time zone.
 
         """
-        changes: dict[str, Any] = {"started_at": started_at}
+        changes: dict[str, Any] = {"started_at": started_at, "study_day": day_of(started_at, zone)}
         if ended_at is None:
             changes |= {"ended_at": None, "ended_by": None, "idle_since": now}
         elif ended_at is not UNSET:
@@ -179,8 +186,10 @@ class SessionState:
         return replace(row, active_milliseconds=active, **changes)
 
 
-def new_row(learner: Learner, id: str, course: CourseHead, topic: str, started_at: int) -> SessionRow:
-    """The row of a session that starts, at a time in milliseconds since 1970."""
+def new_row(
+    learner: Learner, id: str, course: CourseHead, topic: str, *, started_at: int, zone: ZoneInfo
+) -> SessionRow:
+    """The row of a session that starts, at a time in milliseconds since 1970, in the database's time zone."""
     return SessionRow(
         bucket=learner.bucket,
         learner_id=learner.id,
@@ -194,7 +203,9 @@ def new_row(learner: Learner, id: str, course: CourseHead, topic: str, started_a
         idle_since=started_at,
         activity=None,
         active_milliseconds=0,
+        study_day=day_of(started_at, zone),
         results=0,
+        scores=0,
         points=0,
         bytes=0,
     )

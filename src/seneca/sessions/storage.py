@@ -29,7 +29,7 @@ def lock(tx: Transaction, learner: Learner, session_id: str) -> SessionState:
 def save(
     tx: Transaction, state: SessionState, new_names: Sequence[str] = (), new_to_bucket: Sequence[str] = ()
 ) -> None:
-    """Store what changed in a session, and apply it to the totals.
+    """Store what changed in a stored session, and apply it to the totals.
 
     Args:
         tx: the transaction.
@@ -39,7 +39,8 @@ def save(
 
     """
     row = state.row
-    if state.stored is not None and row != state.stored:
+    assert state.stored is not None
+    if row != state.stored:
         tx.execute_later(update_statement(state.stored, row), **asdict(row))
     key = {"bucket": row.bucket, "learner_id": row.learner_id, "session_id": row.id}
     if state.changed:

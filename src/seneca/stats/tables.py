@@ -15,9 +15,11 @@ from seneca.database.statements import insert
 from seneca.sessions.rows import SessionRow
 
 NAME_COLUMNS: Final = ("names", "name_changes")
+LEARNERS_COLUMN: Final = "learners"
 
 SESSION_TOTALS: Final[Mapping[str, str]] = {
     "results": "count(r.session_id)",
+    "scores": "count(r.adaptive) + count(r.quiz)",
     "points": "coalesce(sum(coalesce(r.adaptive_score, 0) + coalesce(r.quiz_score, 0)), 0)",
     "bytes": "coalesce(sum(octet_length(r.module_name) + coalesce(octet_length(r.adaptive), 0) "
     "+ coalesce(octet_length(r.quiz), 0) + coalesce(octet_length(r.wrong_answers), 0)), 0)",
@@ -49,6 +51,8 @@ class TotalsTable(Struct, frozen=True, dict=True):
     name: str
     key: tuple[Column, ...]
     sums: tuple[Column, ...]
+    counts_learners: bool = False
+    """Whether it has a column ``learners``, the number of distinct learners of the sessions (see ``learner_counts``)."""
     names_within: tuple[str, ...] = ()
     """The columns of the key within which names are distinct: all, or all but one. Rows that differ in that one share the number."""
 
@@ -63,9 +67,14 @@ class TotalsTable(Struct, frozen=True, dict=True):
         return tuple(column.name for column in self.sums)
 
     @cached_property
+    def computed_columns(self) -> tuple[str, ...]:
+        """The names of the columns that follow from the rows with the same key: the sums, and the number of learners."""
+        return (*self.sum_columns, *((LEARNERS_COLUMN,) if self.counts_learners else ()))
+
+    @cached_property
     def added_columns(self) -> tuple[str, ...]:
         """The names of all columns but the key's."""
-        return (*self.sum_columns, *(NAME_COLUMNS if self.names_within else ()))
+        return (*self.computed_columns, *(NAME_COLUMNS if self.names_within else ()))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ class TotalsTable(Struct, frozen=True, dict=True):
     @cached_property
     def values_of(self) -> Callable[[SessionRow], tuple[int, ...]]:
         """The function that returns what a session adds to the sums."""
-        return attrgetter(*(column.attribute for column in self.sums))
+        return attrgetter(*(column.attribute for column in self.sums)) if self.sums else _no_values
 
     @cached_property
     def add(self) -> str:
@@ -91,6 +100,14 @@ class TotalsTable(Struct, frozen=True, dict=True):
     def on_conflict(self) -> str:
         """The end of an INSERT that adds to the row with its key."""
         return _add_on_conflict(self.name, self.key_columns, self.added_columns)
+
+    @cached_property
+    def delete_zeros(self) -> str | None:
+        """The deletion of a row that is zero; None if zeros stay."""
+        if self.names_within:
+            return None
+        key = " AND ".join(f"{column} = :{column}" for column in self.key_columns)
+        return f"DELETE FROM {self.name} WHERE {key} AND {self.computed_columns[0]} = 0"
 
     @cached_property
     def delete_learner(self) -> str | None:
@@ -133,15 +150,21 @@ RETURNING module_name
 """
 
 
+def _no_values(_: SessionRow) -> tuple[int, ...]:
+    return ()
+
+
 def _add_on_conflict(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str:
     sums = ",\n    ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
     return f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET\n    {sums}\n"
 
 
-BUCKET, LEARNER, COURSE = map(session_column, ("bucket", "learner_id", "course_id"))
+BUCKET, LEARNER, COURSE, DAY = map(session_column, ("bucket", "learner_id", "course_id", "study_day"))
+WEEK: Final = Column("study_week", sql="s.study_day - ((s.study_day - 4) % 7 + 7) % 7", attribute="study_week")
 SUMS: Final = (
     Column("sessions", sql="1", attribute="sessions"),
     session_column("results"),
+    session_column("scores"),
     session_column("points"),  # thousandths
     Column("milliseconds", sql="coalesce(s.ended_at - s.started_at, 0)", attribute="duration_ms"),
     session_column("active_milliseconds"),
@@ -151,8 +174,12 @@ LEARNER_TOTALS: Final = TotalsTable(
     "learner_totals", key=(BUCKET, LEARNER, COURSE), sums=SUMS, names_within=("bucket", "learner_id", "course_id")
 )
 COURSE_TOTALS: Final = TotalsTable("course_totals", key=(COURSE, BUCKET), sums=SUMS, names_within=("course_id",))
-TOTALS_TABLES: Final = (LEARNER_TOTALS, COURSE_TOTALS)
-"""In the order in which every transaction locks them."""
+COURSE_DAYS: Final = TotalsTable("course_days", key=(COURSE, DAY, BUCKET), sums=SUMS, counts_learners=True)
+COURSE_WEEKS: Final = TotalsTable("course_weeks", key=(COURSE, WEEK, BUCKET), sums=(), counts_learners=True)
+DAYS: Final = TotalsTable("days", key=(DAY, BUCKET), sums=SUMS, counts_learners=True)
+WEEKS: Final = TotalsTable("weeks", key=(WEEK, BUCKET), sums=(), counts_learners=True)
+TOTALS_TABLES: Final = (LEARNER_TOTALS, COURSE_TOTALS, COURSE_WEEKS, WEEKS, COURSE_DAYS, DAYS)
+"""In the order in which every transaction locks them: rows that many transactions change come last."""
 
 LEARNER_NAMES: Final = NamesTable(
     "learner_names", key=("bucket", "learner_id", "course_id", "module_name"), count="results", counted="count(*)"

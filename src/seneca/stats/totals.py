@@ -14,7 +14,8 @@ from msgspec.structs import asdict
 from seneca.database import PendingResult, Transaction
 from seneca.errors import TooManyLearnerNames
 from seneca.sessions.rows import SessionRow
-from seneca.stats import course_names
+from seneca.stats import course_names, learner_counts
+from seneca.stats.learner_counts import LearnerDay
 from seneca.stats.tables import COURSE_NAMES, COURSE_TOTALS, LEARNER_NAMES, LEARNER_TOTALS, TOTALS_TABLES, TotalsTable
 
 MAX_LEARNER_NAMES: Final = 2000
@@ -52,14 +53,18 @@ class TotalsChange:
     def __init__(self, tables: Sequence[TotalsTable] = TOTALS_TABLES) -> None:
         self._tables = tables
         self._rows: dict[str, dict[tuple[object, ...], list[int]]] = {table.name: {} for table in tables}
+        self._sessions: Counter[LearnerDay] = Counter()
+        """By how much the number of sessions changes."""
 
     def add(self, session: SessionRow) -> None:
         """Add what a session contributes."""
         self._combine(add, session)
+        self._sessions[_learner_day(session)] += 1
 
     def subtract(self, session: SessionRow) -> None:
         """Subtract what a session contributes."""
         self._combine(sub, session)
+        self._sessions[_learner_day(session)] -= 1
 
     def _combine(self, operator: Callable[[int, int], int], session: SessionRow) -> None:
         for table in self._tables:
@@ -72,47 +77,84 @@ class TotalsChange:
         row[-2] += names
         row[-1] += changes
 
+    def count_learners(self, tx: Transaction, *, is_stored: bool) -> None:
+        """Add by how much the numbers of distinct learners change. The caller has locked the learners' accounts.
+
+        Args:
+            tx: the transaction.
+            is_stored: whether the change of the sessions is stored already.
+
+        """
+        for table, key, difference in learner_counts.differences(tx, self._sessions, is_stored=is_stored):
+            self._row(table, key)[len(table.sums)] += difference
+
     def _row(self, table: TotalsTable, key: tuple[Any, ...]) -> list[int]:
-        """The change of a row: the sums, and the numbers of names and of their changes if the table has them."""
+        """The change of a row: the sums, and the numbers of learners, of names and of their changes if the table has them."""
         rows = self._rows[table.name]
         row = rows.get(key)
         if row is None:
             row = rows[key] = [0] * len(table.added_columns)
         return row
 
-    def _parameters(self, table: TotalsTable) -> list[dict[str, object]]:
+    def _parameters(self, table: TotalsTable) -> list[dict[str, Any]]:
         """The changed rows, in a fixed order, so that two transactions do not deadlock."""
         rows = [(key, values) for key, values in self._rows[table.name].items() if any(values)]
         return [dict(zip(table.columns, (*key, *values), strict=True)) for key, values in sorted(rows)]
 
     def write(self, tx: Transaction) -> None:
         """Write the change."""
-        for table in self._tables:
-            tx.insert_many(table.add, self._parameters(table))
+        with tx.pipeline():
+            self.write_later(tx)
 
     def write_later(self, tx: Transaction) -> None:
         """Write the change without waiting for the outcome."""
         for table in self._tables:
-            tx.insert_many_later(table.add, self._parameters(table))
+            rows = self._parameters(table)
+            tx.insert_many_later(table.add, rows)
+            if table.delete_zeros:
+                for row in rows:
+                    if row[table.computed_columns[0]] < 0:
+                        tx.execute_later(table.delete_zeros, **{column: row[column] for column in table.key_columns})
 
 
-def apply(tx: Transaction, before: SessionRow | None, after: SessionRow, new_names: int = 0) -> None:
-    """Change all totals by the difference between two states of a session.
+def _learner_day(session: SessionRow) -> LearnerDay:
+    return session.bucket, session.learner_id, session.course_id, session.study_day
+
+
+def apply(tx: Transaction, before: SessionRow, after: SessionRow, new_names: int = 0) -> None:
+    """Change all totals by the difference between two states of a session, which is stored already.
 
     Args:
         tx: the transaction.
-        before: the previous state, with the same key in every table; None: the session is new.
-        after: the new state.
+        before: the previous state.
+        after: the new state. On another study day the caller has locked the learner's account.
         new_names: the number of module names that are new to the learner in the course.
 
     """
+    if before.study_day != after.study_day:
+        change = TotalsChange()
+        change.subtract(before)
+        change.add(after)
+        change.count_learners(tx, is_stored=True)
+        change.write_later(tx)
+        return
     for table in TOTALS_TABLES:
-        sums = table.values_of(after)
-        if before is not None:
-            sums = tuple(map(sub, sums, table.values_of(before)))
+        sums = tuple(map(sub, table.values_of(after), table.values_of(before)))
         names = new_names if table is LEARNER_TOTALS else 0
         if names or any(sums):
-            values = (*table.key_of(after), *sums, names, names)[: len(table.columns)]
+            learners = (0,) * table.counts_learners
+            values = (*table.key_of(after), *sums, *learners, names, names)[: len(table.columns)]
+            tx.execute_later(table.add, **dict(zip(table.columns, values, strict=True)))
+
+
+def add_new(tx: Transaction, session: SessionRow) -> None:
+    """Add a session without results that is about to be stored. The caller has locked the learner's account."""
+    with_new_learner = learner_counts.tables_with_new_learner(tx, session)
+    for table in TOTALS_TABLES:
+        learners = (int(table.name in with_new_learner),) * table.counts_learners
+        values = (*table.values_of(session), *learners)
+        if any(values):
+            values = (*table.key_of(session), *values, 0, 0)[: len(table.columns)]
             tx.execute_later(table.add, **dict(zip(table.columns, values, strict=True)))
 
 
@@ -181,7 +223,7 @@ def add_names(
 
 
 def subtract(tx: Transaction, change: TotalsChange, names: Mapping[LearnerCourse, Mapping[str, int]]) -> None:
-    """Subtract deleted sessions from the totals. The caller has locked the learners' totals.
+    """Subtract sessions that are about to be deleted from the totals. The caller has locked the learners' accounts and totals.
 
     The names of all courses come before the totals of any, as when sessions of several courses are recorded, so that both do not deadlock.
 
@@ -191,6 +233,7 @@ def subtract(tx: Transaction, change: TotalsChange, names: Mapping[LearnerCourse
         names: the number of the sessions' results under each name, for each learner and course, in order of the courses.
 
     """
+    change.count_learners(tx, is_stored=False)
     gone = {
         learner_course: _subtract_names(tx, learner_course, results, change)
         for learner_course, results in names.items()

@@ -37,7 +37,7 @@ class TotalsBatch:
         self._names[LearnerCourse.of(session)].subtract(Counter(names))
 
     def write(self, tx: Transaction) -> dict[str, int]:
-        """Write the change; returns the change in each course's number of names."""
+        """Write the change of the sessions, which is stored already; returns the change in each course's number of names."""
         learners = self._write_learner_names(tx)
         gained, lost = self._write_course_names(tx, learners)
         growth = course_names.count_new(tx, self._bucket, gained)
@@ -51,6 +51,7 @@ class TotalsBatch:
             key = {"course_id": course_id, "bucket": self._bucket}
             changes = len(gained[course_id]) + len(lost[course_id])
             self._change.add_names(COURSE_TOTALS, key, names=growth.get(course_id, 0), changes=changes)
+        self._change.count_learners(tx, is_stored=True)
         self._change.write(tx)
         return growth
 

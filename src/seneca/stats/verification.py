@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from seneca.common import scores
+from seneca.common.study_days import day_of
 from seneca.database import Transaction
-from seneca.sessions import activity
+from seneca.sessions import activity, time_zone
 from seneca.sessions.rows import SESSION_COLUMNS, SessionRow
-from seneca.stats.tables import NAMES_TABLES, SESSION_TOTALS, TOTALS_TABLES, NamesTable, TotalsTable
+from seneca.stats.tables import LEARNERS_COLUMN, NAMES_TABLES, SESSION_TOTALS, TOTALS_TABLES, NamesTable, TotalsTable
 
 
 class Comparison(Struct, frozen=True):
@@ -60,10 +61,13 @@ JOIN ({OF_SESSIONS}) t ON t.bucket = s.bucket AND t.learner_id = s.learner_id AN
 
 
 def expected_sums(table: TotalsTable) -> str:
-    """Make the SELECT of the sums that a table should have."""
+    """Make the SELECT of the sums and numbers of learners that a table should have."""
+    computed = [f"sum({column.sql}) AS {column.name}" for column in table.sums]
+    if table.counts_learners:
+        computed.append(f"count(DISTINCT s.learner_id) AS {LEARNERS_COLUMN}")
     return f"""
 SELECT {", ".join(f"{column.sql} AS {column.name}" for column in table.key)},
-    {", ".join(f"sum({column.sql}) AS {column.name}" for column in table.sums)}
+    {", ".join(computed)}
 FROM ({SESSIONS}) s
 GROUP BY {", ".join(column.sql for column in table.key)}
 """
@@ -91,7 +95,7 @@ GROUP BY {key}
 
 COMPARISONS: Final = (
     Comparison("sessions", SESSION_KEY, tuple(SESSION_TOTALS), OF_SESSIONS),
-    *(Comparison(t.name, t.key_columns, t.sum_columns, expected_sums(t)) for t in TOTALS_TABLES),
+    *(Comparison(t.name, t.key_columns, t.computed_columns, expected_sums(t)) for t in TOTALS_TABLES),
     *(Comparison(t.name, t.names_within, ("names",), expected_name_counts(t)) for t in TOTALS_TABLES if t.names_within),
     *(Comparison(t.name, t.key, (t.count,), expected_names(t)) for t in NAMES_TABLES),
 )
@@ -142,17 +146,22 @@ def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
                 yield Mismatch("results", key, column, stored, expected)
 
 
-SESSIONS_WITH_ACTIVITY: Final = f"SELECT {SESSION_COLUMNS} FROM sessions"
+ALL_SESSIONS: Final = f"SELECT {SESSION_COLUMNS} FROM sessions"
 
 
-def mismatched_active_time(tx: Transaction) -> Iterator[Mismatch]:
-    """Find the sessions whose active time differs from that of their intervals of activity."""
-    for row in starmap(SessionRow, tx.stream(SESSIONS_WITH_ACTIVITY)):
+def mismatched_sessions(tx: Transaction) -> Iterator[Mismatch]:
+    """Find the sessions whose active time or study day differs from what their times say."""
+    zone = time_zone.get(tx)
+    for row in starmap(SessionRow, tx.stream(ALL_SESSIONS)):
         intervals = activity.parse(row.activity)
-        expected = activity.active_ms(row.started_at, row.ended_at, intervals, tx.idle_ms)
-        if row.active_milliseconds != expected:
-            key = {"bucket": row.bucket, "learner_id": row.learner_id, "id": row.id}
-            yield Mismatch("sessions", key, "active_milliseconds", row.active_milliseconds, expected)
+        active_ms = activity.active_ms(row.started_at, row.ended_at, intervals, tx.idle_ms)
+        for column, stored, expected in (
+            ("active_milliseconds", row.active_milliseconds, active_ms),
+            ("study_day", row.study_day, day_of(row.started_at, zone)),
+        ):
+            if stored != expected:
+                key = {"bucket": row.bucket, "learner_id": row.learner_id, "id": row.id}
+                yield Mismatch("sessions", key, column, stored, expected)
 
 
 def mismatched_totals(tx: Transaction, comparison: Comparison) -> Iterator[Mismatch]:
@@ -168,8 +177,8 @@ def mismatches(tx: Transaction, progress: Callable[[str], None] = lambda _: None
     """Find all stored totals that differ from the recorded rows. ``progress`` is called with each table's name first."""
     progress("results")
     yield from mismatched_scores(tx)
-    progress("activity")
-    yield from mismatched_active_time(tx)
+    progress("sessions")
+    yield from mismatched_sessions(tx)
     for comparison in COMPARISONS:
         progress(comparison.table)
         yield from mismatched_totals(tx, comparison)
@@ -187,7 +196,7 @@ WHERE sessions.bucket = t.bucket AND sessions.learner_id = t.learner_id AND sess
 
 def rebuild_totals(table: TotalsTable) -> Iterator[str]:
     """Make the statements that rebuild a table of totals. Its rows stay: ``name_changes``, the version of cached names, never decreases."""
-    key, columns = ", ".join(table.key_columns), ", ".join(table.sum_columns)
+    key, columns = ", ".join(table.key_columns), ", ".join(table.computed_columns)
     if not table.names_within:
         yield f"DELETE FROM {table.name}"
         yield f"INSERT INTO {table.name} ({key}, {columns}) {expected_sums(table)}"
@@ -230,8 +239,8 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id
 """
 
 
-SET_ACTIVE_TIME: Final = """
-UPDATE sessions SET active_milliseconds = :expected
+SET_SESSION: Final = """
+UPDATE sessions SET {column} = :expected
 WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
 """
 
@@ -241,9 +250,9 @@ def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -
     progress("results")
     for mismatch in list(mismatched_scores(tx)):
         tx.execute(SET_SCORE.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
-    progress("activity")
-    for mismatch in list(mismatched_active_time(tx)):
-        tx.execute(SET_ACTIVE_TIME, expected=mismatch.expected, **mismatch.key)
+    progress("sessions")
+    for mismatch in list(mismatched_sessions(tx)):
+        tx.execute(SET_SESSION.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     for table, statements in REBUILD.items():
         progress(table)
         for statement in statements:

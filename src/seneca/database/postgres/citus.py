@@ -32,6 +32,10 @@ DISTRIBUTED: Final = (
     "learner_names",
     "course_totals",
     "course_names",
+    "course_days",
+    "course_weeks",
+    "days",
+    "weeks",
     "learner_quotas",
     "voided_sessions",
 )

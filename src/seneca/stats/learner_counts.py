@@ -1,0 +1,112 @@
+"""The numbers of distinct learners by day and by week: a learner counts from the first session with a key to the last.
+
+Whoever adds, moves or deletes a session has locked the learner's account, so that no other transaction changes what is looked up here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from seneca.common.study_days import DAYS_PER_WEEK, week_of
+from seneca.database import Transaction
+from seneca.sessions.rows import SessionRow
+from seneca.stats.tables import COURSE_DAYS, COURSE_WEEKS, DAYS, WEEKS, TotalsTable
+
+TABLES: Final = (COURSE_WEEKS, WEEKS, COURSE_DAYS, DAYS)
+"""In the order of the columns of ``STUDIED``."""
+
+OF_LEARNER: Final = "SELECT 1 FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id"
+IN_WEEK: Final = ", ".join(f":monday + {day}" for day in range(DAYS_PER_WEEK))
+STUDIED: Final = f"""
+SELECT EXISTS ({OF_LEARNER} AND study_day IN ({IN_WEEK}) AND course_id = :course_id),
+    EXISTS ({OF_LEARNER} AND study_day IN ({IN_WEEK})),
+    EXISTS ({OF_LEARNER} AND study_day = :study_day AND course_id = :course_id),
+    EXISTS ({OF_LEARNER} AND study_day = :study_day)
+"""
+"""Each is a few searches in an index, however many sessions the learner has."""
+
+
+def tables_with_new_learner(tx: Transaction, session: SessionRow) -> set[str]:
+    """Find the names of the tables in whose row of a session its learner does not count yet. The session is not stored yet."""
+    row = tx.fetch_one(
+        STUDIED,
+        bucket=session.bucket,
+        learner_id=session.learner_id,
+        course_id=session.course_id,
+        study_day=session.study_day,
+        monday=session.study_week,
+    )
+    assert row is not None
+    return {table.name for table, has_studied in zip(TABLES, row, strict=True) if not has_studied}
+
+
+SESSIONS_BY_DAY: Final = """
+SELECT learner_id, course_id, study_day, count(*) FROM sessions
+WHERE bucket = :bucket AND learner_id IN (:values) AND study_day BETWEEN :first AND :last
+GROUP BY learner_id, course_id, study_day
+"""
+
+LearnerDay = tuple[int, str, str, int]
+"""A bucket, learner, course and day."""
+
+
+def differences(
+    tx: Transaction, changes: Mapping[LearnerDay, int], *, is_stored: bool
+) -> Iterator[tuple[TotalsTable, tuple[object, ...], int]]:
+    """Compute by how much the numbers of learners change.
+
+    Args:
+        tx: the transaction.
+        changes: by how much the number of sessions changes.
+        is_stored: whether the table ``sessions`` has changed already.
+
+    Returns:
+        Tables, the keys of their rows, and the differences.
+
+    """
+    by_bucket: defaultdict[int, dict[LearnerDay, int]] = defaultdict(dict)
+    for key, change in changes.items():
+        if change:
+            by_bucket[key[0]][key] = change
+    for bucket, of_bucket in sorted(by_bucket.items()):
+        days = [day for _, _, _, day in of_bucket]
+        rows = tx.fetch_in(
+            SESSIONS_BY_DAY,
+            sorted({learner_id for _, learner_id, _, _ in of_bucket}),
+            bucket=bucket,
+            first=week_of(min(days)),
+            last=week_of(max(days)) + DAYS_PER_WEEK - 1,
+        )
+        stored = {(bucket, *row[:3]): row[3] for row in rows}
+        yield from _compare(stored, of_bucket, is_stored=is_stored)
+
+
+def _compare(
+    stored: Mapping[LearnerDay, int], changes: Mapping[LearnerDay, int], *, is_stored: bool
+) -> Iterator[tuple[TotalsTable, tuple[object, ...], int]]:
+    """Compare for each learner which keys have sessions before and after the change."""
+    before: dict[str, set[tuple[object, ...]]] = {table.name: set() for table in TABLES}
+    after: dict[str, set[tuple[object, ...]]] = {table.name: set() for table in TABLES}
+    for learner_day in {*stored, *changes}:
+        number, change = stored.get(learner_day, 0), changes.get(learner_day, 0)
+        had, has = (number - change, number) if is_stored else (number, number + change)
+        for table, key in _keys(learner_day):
+            if had > 0:
+                before[table.name].add((learner_day[1], *key))
+            if has > 0:
+                after[table.name].add((learner_day[1], *key))
+    for table in TABLES:
+        for key in before[table.name] - after[table.name]:
+            yield table, key[1:], -1
+        for key in after[table.name] - before[table.name]:
+            yield table, key[1:], 1
+
+
+def _keys(learner_day: LearnerDay) -> Iterator[tuple[TotalsTable, tuple[object, ...]]]:
+    """The row of each table in which the learner counts."""
+    bucket, _, course_id, day = learner_day
+    week = week_of(day)
+    yield COURSE_WEEKS, (course_id, week, bucket)
+    yield WEEKS, (week, bucket)
+    yield COURSE_DAYS, (course_id, day, bucket)
+    yield DAYS, (day, bucket)
