@@ -236,9 +236,10 @@ def test_older_sessions_were_active_for_the_idle_time_at_most(tmp_path: Path):
     done = seneca("migrate", "--data", tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
-        "Migration 8 (study) of a database with 4 sessions. If it is interrupted, nothing has changed, and it begins again.\n"
+        "Migration 8 (study) of a database with 4 sessions. If it is interrupted, it continues where it was.\n"
         in done.stderr
     )
+    assert "Migration 8 (study) fills sessions: 4 of 4, " in done.stderr
     columns = "id, ended_by, idle_since, activity, active_milliseconds"
     assert engine().rows(tmp_path, f"SELECT {columns} FROM sessions ORDER BY id") == [
         (ids[0], "learner", 0, None, 5 * MINUTE),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
@@ -15,6 +16,7 @@ import typer
 
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
+from seneca.database.migrations.progress_lines import ProgressLines
 from seneca.errors import Busy, ConfigurationError, ServiceUnavailable
 from seneca.settings import Settings
 
@@ -59,7 +61,7 @@ def connect(
         data: the option ``--data``.
         url: the option ``--database``.
         create: create the database if there is none; otherwise that is an error.
-        migrate: apply missing migrations.
+        migrate: apply missing migrations and complete their backfills.
 
     Raises:
         CommandError: there is no such database, or it cannot be used.
@@ -67,13 +69,14 @@ def connect(
     """
     command_settings = read_settings(data, url)
     exit_on_signals()
-    with ExitStack() as display:
+    with MigrationDisplay() as display:
         database = open_database(
             command_settings.database,
             create=create,
             migrate=migrate,
             idle_minutes=command_settings.idle_minutes,
-            announce=lambda text: _announce(text, display),
+            announce=display.announce,
+            progress=display.progress,
         )
     if database.applied and not database.is_new:  # about what a migration could not decide
         for warning in database.warnings:
@@ -85,11 +88,25 @@ def connect(
     print(f"Database: {database.name}{' (created)' if database.is_new else ''}", file=sys.stderr)
 
 
-def _announce(text: str, display: ExitStack) -> None:
-    """Print which migration is about to happen, and show on a terminal how long it takes."""
-    display.close()  # of the migration before
-    print(text, file=sys.stderr)
-    display.enter_context(steps())("migrating")
+class MigrationDisplay(ExitStack):
+    """Prints which migration is about to happen, and how far its backfill is: on a terminal in one line, with the time it takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = ProgressLines(partial(print, file=sys.stderr))
+
+    def announce(self, text: str) -> None:
+        """Print what is about to happen."""
+        self.close()  # the display of the migration before
+        print(text, file=sys.stderr)
+        if sys.stderr.isatty():
+            show = self.enter_context(steps())
+            show("migrating")
+            self._lines = ProgressLines(show, seconds=0)
+
+    def progress(self, step: str, done: int, total: int | None) -> None:
+        """Show how far a backfill is."""
+        self._lines(step, done, total)
 
 
 def exit_on_signals() -> None:

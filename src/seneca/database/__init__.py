@@ -160,11 +160,11 @@ class Database(Protocol):
 
     @property
     def applied(self) -> int:
-        """The number of migrations that were applied when it was opened."""
+        """The number of migrations that were completed when it was opened."""
 
     @property
     def pending(self) -> int:
-        """The number of missing migrations, if it was opened without ``migrate``."""
+        """The number of migrations that are missing or not complete, if it was opened without ``migrate``."""
 
     @property
     def buckets(self) -> int:
@@ -252,6 +252,7 @@ def open_database(
     migrate: bool = True,
     idle_minutes: int = DEFAULT_IDLE_MINUTES,
     announce: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
 ) -> Database:
     """Open a database; create or migrate it if necessary.
 
@@ -259,9 +260,10 @@ def open_database(
         url: ``sqlite:///PATH`` or ``postgresql://…``.
         connections: of PostgreSQL, the maximum for writes, and the maximum for reads.
         create: create the schema if there is none; otherwise that is an error.
-        migrate: apply missing migrations; otherwise read only what every schema version has.
+        migrate: apply missing migrations and complete their backfills; otherwise read only what every schema version has.
         idle_minutes: the idle time of study sessions in a new database.
         announce: called before each migration of an existing database with what is about to happen.
+        progress: called after each step of a migration's backfill.
 
     Raises:
         ConfigurationError: the URL's form is not valid.
@@ -272,7 +274,15 @@ def open_database(
     if scheme in ("postgresql", "postgres"):
         from seneca.database.postgres.engine import Postgres  # slow to import, and not needed on SQLite
 
-        return Postgres(url, connections, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce)
+        return Postgres(
+            url,
+            connections,
+            create=create,
+            migrate=migrate,
+            idle_minutes=idle_minutes,
+            announce=announce,
+            progress=progress,
+        )
     if scheme != "sqlite" or not rest.startswith("/") or rest == "/":
         raise ConfigurationError(
             "SENECA_DATABASE_URL must be of the form sqlite:///PATH or postgresql://HOST/DATABASE."
@@ -280,4 +290,4 @@ def open_database(
     from seneca.database.sqlite.engine import Sqlite
 
     path = Path(rest.removeprefix("/"))
-    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce)
+    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce, progress=progress)

@@ -20,6 +20,7 @@ from seneca.auth import setup_token
 from seneca.auth.password_policy import PasswordPolicy
 from seneca.auth.signing_keys import load_signing_keys, register_signing_keys
 from seneca.database import open_database
+from seneca.database.migrations.progress_lines import ProgressLines
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
 from seneca.server.signals import block_sigterm, unblock_sigterm
@@ -47,7 +48,9 @@ def serve(settings: Settings) -> None:
     keys = load_signing_keys(settings)
     PasswordPolicy.load(settings.password_words)  # reports an unreadable file once, not in every worker
     logs.configure(settings.log_format)
-    database = open_database(settings.database, idle_minutes=settings.idle_minutes, announce=log.info)
+    database = open_database(
+        settings.database, idle_minutes=settings.idle_minutes, announce=log.info, progress=ProgressLines(log.info)
+    )
     try:
         register_signing_keys(database, keys)
         token = setup_token.prepare(database, settings.data)

@@ -1,16 +1,26 @@
-"""Schema migrations: numbered SQL files, each applied once and in order; some have a step in Python."""
+"""Schema migrations: numbered SQL files, each applied once and in order.
 
+Some have a step in Python, in the same transaction. Some have a backfill: the SQL adds columns or tables, and the backfill fills
+them for existing rows, in many short transactions (``backfill``). It is complete before the next migration begins, and before a
+server serves.
+"""
+
+import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import Final, Protocol
 
-from seneca.database import name_keys
-from seneca.database.name_keys import StepTransaction
+from seneca.database import Progress, Transaction, name_keys
+from seneca.database.migrations import backfill
+from seneca.database.migrations.active_time import ACTIVE_TIME
+from seneca.database.migrations.backfill import Backfill, Position
 from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import CommandError
 
 BUCKETS = 64
+PAUSE_SECONDS: Final = 0.002  # between two steps, so that another process gets SQLite's write lock, which is not fair
 
 HAS_MIGRATIONS_TABLE = {
     "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'",
@@ -21,7 +31,6 @@ LATEST_NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 RECORD_MIGRATION = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
 SET_PROPERTY = "INSERT INTO properties (name, value) VALUES (:name, :value)"
 IDLE_MINUTES = "SELECT value FROM properties WHERE name = 'idle-minutes'"
-COUNT_SESSIONS = "SELECT count(*) FROM sessions"
 DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
 """Identifies a database; its backups have the same id."""
 
@@ -30,15 +39,17 @@ Announce = Callable[[str], None]
 """Called with what is about to happen, as text for the operator."""
 
 
-class MigrationTransaction(StepTransaction, Protocol):
+class MigrationTransaction(Transaction, Protocol):
     """What a migration needs of an engine: an open transaction that runs any SQL."""
 
     def script(self, sql: str, /) -> None:
         """Run several statements."""
 
 
-STEPS: Final[Mapping[int, Callable[[StepTransaction], list[str]]]] = {6: name_keys.recompute}
+STEPS: Final[Mapping[int, Callable[[Transaction], list[str]]]] = {6: name_keys.recompute}
 """Python steps by migration number, run after its SQL. Each returns warnings for the operator."""
+BACKFILLS: Final[Mapping[int, Backfill]] = {8: ACTIVE_TIME}
+"""Backfills by migration number."""
 
 
 def known(engine: str) -> list[tuple[int, str, str]]:
@@ -51,54 +62,7 @@ def known(engine: str) -> list[tuple[int, str, str]]:
     return sorted(migrations)
 
 
-def apply(
-    tx: MigrationTransaction,
-    engine: str,
-    warnings: list[str],
-    idle_minutes: int = DEFAULT_IDLE_MINUTES,
-    announce: Announce = lambda _: None,
-) -> int:
-    """Apply the missing migrations inside the caller's transaction; returns their number.
-
-    Args:
-        tx: the transaction.
-        engine: ``sqlite`` or ``postgres``.
-        warnings: receives warnings for the operator.
-        idle_minutes: this property of a new database.
-        announce: called before each migration of an existing database with what is about to happen.
-
-    Raises:
-        CommandError: the database is newer than this program.
-
-    """
-    if tx.fetch_one(HAS_MIGRATIONS_TABLE[engine]) in (None, (None,)):
-        tx.execute(
-            CREATE_MIGRATIONS_TABLE
-        )  # only if it is missing: creating a table takes a privilege that the role may lack later
-    missing = pending(tx, engine)
-    is_empty = len(missing) == len(known(engine))
-    sessions = tx.fetch_one(COUNT_SESSIONS) if missing and not is_empty else None
-    for number, name, sql in missing:
-        if sessions is not None:
-            announce(
-                f"Migration {number} ({name}) of a database with {int(str(sessions[0])):,} sessions. "
-                "If it is interrupted, nothing has changed, and it begins again."
-            )
-        tx.script(sql)
-        if step := STEPS.get(number):
-            warnings += step(tx)
-        tx.execute(RECORD_MIGRATION, number=number, name=name)
-    if is_empty:
-        tx.execute(SET_PROPERTY, name="buckets", value=str(BUCKETS))
-        tx.execute(SET_PROPERTY, name="bucket-hash", value="crc32")
-    if tx.fetch_one(IDLE_MINUTES) is None:
-        tx.execute(SET_PROPERTY, name="idle-minutes", value=str(idle_minutes if is_empty else DEFAULT_IDLE_MINUTES))
-    if tx.fetch_one(DATABASE_ID) is None:
-        tx.execute(SET_PROPERTY, name="database-id", value=str(uuid.uuid4()))
-    return len(missing)
-
-
-def pending(tx: MigrationTransaction, engine: str) -> list[tuple[int, str, str]]:
+def missing(tx: Transaction, engine: str) -> list[tuple[int, str, str]]:
     """The missing migrations: number, name and SQL.
 
     Raises:
@@ -111,3 +75,124 @@ def pending(tx: MigrationTransaction, engine: str) -> list[tuple[int, str, str]]
     if latest > migrations[-1][0]:
         raise CommandError(f"The database has schema {latest}, newer than this program knows. Use a newer Seneca.")
     return [migration for migration in migrations if migration[0] > latest]
+
+
+def pending(tx: Transaction, engine: str) -> int:
+    """The number of migrations that are missing, or whose backfill is not complete. Raises as ``missing`` does."""
+    return len(missing(tx, engine)) + (backfill.read_position(tx) is not None)
+
+
+class Migrator:
+    """Applies the missing migrations of a database, and completes their backfills.
+
+    Args:
+        engine: ``sqlite`` or ``postgres``.
+        warnings: receives warnings for the operator.
+        idle_minutes: this property of a new database.
+        announce: called before each migration of an existing database with what is about to happen.
+        progress: called after each step of a backfill, with the number of rows that are filled.
+
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        warnings: list[str],
+        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        announce: Announce = lambda _: None,
+        progress: Progress = lambda *_: None,
+    ) -> None:
+        self.is_new = False
+        """Whether the database was empty."""
+        self.applied = 0
+        """The number of migrations that were completed."""
+        self._engine = engine
+        self._warnings = warnings
+        self._idle_minutes = idle_minutes
+        self._announce = announce
+        self._progress = progress
+        self._position: Position | None = None
+
+    @property
+    def advice(self) -> str:
+        """What to do after an error, if a backfill is not complete."""
+        if self._position is None:
+            return ""
+        return (
+            f" {self._describe(self._position)}: {self._position.filled:,} of {self._position.total:,}. Nothing is lost: when the cause is "
+            "removed, run seneca migrate or start the server, which continues there."
+        )
+
+    def run(self, begin: Callable[[], AbstractContextManager[MigrationTransaction]]) -> None:
+        """Apply the missing migrations. Several processes may do this at once.
+
+        Args:
+            begin: a transaction that only one process has at a time, committed at the end of its block.
+
+        Raises:
+            CommandError: the database is newer than this program.
+
+        """
+        is_complete = False
+        while not is_complete:
+            with begin() as tx:
+                position, is_complete = self._advance(tx)
+            self._position = position
+            if position is not None:
+                self._progress(self._describe(position), position.filled, position.total)
+                time.sleep(PAUSE_SECONDS)
+
+    def _advance(self, tx: MigrationTransaction) -> tuple[Position | None, bool]:
+        """Do the next transaction's work; returns how far a backfill is, and whether everything is complete."""
+        if tx.fetch_one(HAS_MIGRATIONS_TABLE[self._engine]) in (None, (None,)):
+            # only if it is missing: creating a table takes a privilege that the role may lack later
+            tx.execute(CREATE_MIGRATIONS_TABLE)
+        absent = missing(tx, self._engine)
+        self.is_new = self.is_new or len(absent) == len(known(self._engine))
+        position = None if absent and self.is_new else backfill.read_position(tx)
+        if position is None:
+            position = self._apply(tx, absent)
+            return position, position is None
+        if self._position is None:
+            self._announce(f"{self._describe(position)}: continued after {position.filled:,} of {position.total:,}.")
+        position = backfill.advance(tx, position, BACKFILLS[position.migration])
+        self.applied += position is None
+        return position, position is None and not absent
+
+    def _apply(self, tx: MigrationTransaction, absent: list[tuple[int, str, str]]) -> Position | None:
+        """Apply migrations up to the first one with a backfill; returns that backfill's position, or None."""
+        sessions = tx.fetch_one(backfill.COUNT_SESSIONS) if absent and not self.is_new else None
+        position = None
+        for number, name, sql in absent:
+            steps = None if self.is_new else BACKFILLS.get(number)
+            if sessions is not None:
+                self._announce(
+                    f"Migration {number} ({name}) of a database with {sessions[0]:,} sessions. If it is interrupted, "
+                    + ("it continues where it was." if steps else "nothing has changed, and it begins again.")
+                )
+            tx.script(sql)
+            if step := STEPS.get(number):
+                self._warnings += step(tx)
+            tx.execute(RECORD_MIGRATION, number=number, name=name)
+            if steps is not None:
+                position = backfill.begin(tx, number, steps)
+                break
+            self.applied += 1
+        self._set_properties(tx)
+        return position
+
+    def _set_properties(self, tx: MigrationTransaction) -> None:
+        """Set the properties that a database lacks."""
+        if self.is_new:
+            tx.execute(SET_PROPERTY, name="buckets", value=str(BUCKETS))
+            tx.execute(SET_PROPERTY, name="bucket-hash", value="crc32")
+        if tx.fetch_one(IDLE_MINUTES) is None:
+            minutes = self._idle_minutes if self.is_new else DEFAULT_IDLE_MINUTES
+            tx.execute(SET_PROPERTY, name="idle-minutes", value=str(minutes))
+        if tx.fetch_one(DATABASE_ID) is None:
+            tx.execute(SET_PROPERTY, name="database-id", value=str(uuid.uuid4()))
+
+    def _describe(self, position: Position) -> str:
+        """What a backfill does."""
+        name = next(name for number, name, _ in known(self._engine) if number == position.migration)
+        return f"Migration {position.migration} ({name}) fills {BACKFILLS[position.migration].rows}"

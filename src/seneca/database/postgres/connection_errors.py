@@ -66,12 +66,13 @@ PRIVILEGE_ADVICE: Final = {
 """Advice by error text, for missing privileges: the statement that grants them."""
 
 
-def explain_error(error: psycopg.Error, url: str) -> CommandError:
+def explain_error(error: psycopg.Error, url: str, next_step: str = "") -> CommandError:
     """The error to report, in one line: the database, what to do, and PostgreSQL's own text.
 
     Args:
         error: raised while connecting or migrating.
         url: the database's URL. Its password is never shown, nor anything that may be a part of it.
+        next_step: appended to the error.
 
     Returns:
         A ConfigurationError if the URL is malformed.
@@ -88,7 +89,7 @@ def explain_error(error: psycopg.Error, url: str) -> CommandError:
     text = redact(" ".join(str(error).split()), url)
     advice = advise(error, text, url)
     return CommandError(
-        f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}"
+        f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}{next_step}"
     )
 
 

@@ -13,9 +13,9 @@ import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader, NumericLoader
 
-from seneca.database import SCAN_THREADS, Transaction, migrations
+from seneca.database import SCAN_THREADS, Progress, Transaction, migrations
 from seneca.database.cache import Cache
-from seneca.database.migrations import Announce
+from seneca.database.migrations import Announce, Migrator
 from seneca.database.postgres.citus import CitusCluster
 from seneca.database.postgres.connection_errors import explain_error, public_name
 from seneca.database.postgres.pool import ConnectionPool
@@ -80,6 +80,7 @@ class Postgres:
         migrate: bool = True,
         idle_minutes: int = DEFAULT_IDLE_MINUTES,
         announce: Announce = lambda _: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         self.name = public_name(url)
         self.cache = Cache()
@@ -89,7 +90,12 @@ class Postgres:
         self.applied = self.pending = 0
         self.backups = self.files = None
         self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
-        self._start(idle_minutes, announce, create=create, migrate=migrate)
+        self.is_new = False
+        migrator = Migrator("postgres", self.warnings, idle_minutes, announce, progress)
+        try:
+            self._start(migrator if migrate else None, create=create)
+        except psycopg.Error as error:
+            raise explain_error(error, url, migrator.advice) from error
         self._runner = Runner(self._properties, self.cache)
         self._writers = self._pool("write", connections, WRITE_OPTIONS)
         self._readers = self._pool("read", connections)
@@ -110,26 +116,21 @@ class Postgres:
             tcp_user_timeout=5000,  # milliseconds
         )
 
-    def _start(self, idle_minutes: int, announce: Announce, *, create: bool, migrate: bool) -> None:
+    def _start(self, migrator: Migrator | None, *, create: bool) -> None:
         """Migrate the schema, if requested, and read the database's properties."""
-        try:
-            with self._connect(COMMAND_OPTIONS) as connection:
-                self._check(connection)
-                tx = PostgresTransaction(connection, None, Properties(), self.cache)
-                with connection.transaction():
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-                    self.is_new = tx.fetch_one(PROPERTIES_TABLE) == (None,)
-                    if self.is_new and not create:
-                        raise CommandError(
-                            f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
-                        )
-                    if migrate:
-                        self.applied = migrations.apply(tx, "postgres", self.warnings, idle_minutes, announce)
-                    else:
-                        self.pending = len(migrations.pending(tx, "postgres"))
-                    self._properties = read_properties(tx)
-        except psycopg.Error as error:
-            raise explain_error(error, self._url) from error
+        with self._connect(COMMAND_OPTIONS) as connection:
+            self._check(connection)
+            tx = PostgresTransaction(connection, None, Properties(), self.cache)
+            if not create and tx.fetch_one(PROPERTIES_TABLE) == (None,):
+                raise CommandError(
+                    f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
+                )
+            if migrator is None:
+                self.pending = migrations.pending(tx, "postgres")
+            else:
+                migrator.run(lambda: locked(tx))
+                self.applied, self.is_new = migrator.applied, migrator.is_new
+            self._properties = read_properties(tx)
 
     @property
     def buckets(self) -> int:
@@ -231,3 +232,11 @@ class Postgres:
         """Finish running work and close every connection."""
         for pool in (self._writers, self._readers, self._scanners, self._poller):
             pool.close()
+
+
+@contextmanager
+def locked(tx: PostgresTransaction) -> Iterator[PostgresTransaction]:
+    """A transaction that takes the migration lock first."""
+    with tx.connection.transaction():
+        tx.connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        yield tx

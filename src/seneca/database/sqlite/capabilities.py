@@ -70,7 +70,7 @@ class SqliteBackups:
         ):
             backup.check(part, path)
             backup.match_page_size(part, target)
-            restored = type(database)(part)
+            restored = type(database)(part, progress=progress)
             try:
                 restored.check_schema(path)
                 verify(restored)

@@ -14,9 +14,9 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import apsw
 
-from seneca.database import SCAN_THREADS, Transaction, migrations
+from seneca.database import SCAN_THREADS, Progress, Transaction, migrations
 from seneca.database.cache import Cache
-from seneca.database.migrations import Announce
+from seneca.database.migrations import Announce, Migrator
 from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
 from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
@@ -59,6 +59,7 @@ class Sqlite:
         migrate: bool = True,
         idle_minutes: int = DEFAULT_IDLE_MINUTES,
         announce: Announce = lambda _: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         check_version(linked_version())
         self.path = path
@@ -66,15 +67,16 @@ class Sqlite:
         self.cache = Cache()
         self.warnings: list[str] = []
         self.applied = self.pending = 0
+        migrator = Migrator("sqlite", self.warnings, idle_minutes, announce, progress)
         try:
             self.is_new = not self._exists()
             if self.is_new and not create:
                 raise CommandError(
                     f"There is no Seneca database at {path}, and none was created. Choose its directory: --data DIR."
                 )
-            self._open(idle_minutes, announce, migrate=migrate)
+            self._open(migrator if migrate else None)
         except (OSError, apsw.Error) as error:
-            raise CommandError(f"The database {path} cannot be used: {reason(error)}.") from error
+            raise CommandError(f"The database {path} cannot be used: {reason(error)}.{migrator.advice}") from error
         self.backups = SqliteBackups(self)
         self.files = SqliteFiles(self.transaction)
         self.cluster = None
@@ -102,7 +104,7 @@ class Sqlite:
             wait_for_locks(connection, MAX_START_SECONDS)
             return retry_at_start(lambda: connection.execute(COUNT_TABLES).fetchall()) == [(2,)]
 
-    def _open(self, idle_minutes: int, announce: Announce, *, migrate: bool) -> None:
+    def _open(self, migrator: Migrator | None) -> None:
         """Migrate the schema, if requested, and read the database's properties.
 
         If the schema is up to date, this only reads, so that it does not wait for a writer.
@@ -111,13 +113,13 @@ class Sqlite:
         with closing(retry_at_start(self._connect)) as connection:
             wait_for_locks(connection, MAX_START_SECONDS)  # several processes may start at once
             tx = SqliteTransaction(connection, Properties(), self.cache)
-            if migrate:
+            if migrator is None:
+                self.pending = migrations.pending(tx, "sqlite")
+            else:
                 write_ahead(connection)
                 if not is_current(tx):
-                    with immediate(connection):
-                        self.applied = migrations.apply(tx, "sqlite", self.warnings, idle_minutes, announce)
-            else:
-                self.pending = len(migrations.pending(tx, "sqlite"))
+                    migrator.run(lambda: locked(tx))
+                    self.applied = migrator.applied
             self.properties = read_properties(tx)
             self.id = (tx.fetch_one(migrations.DATABASE_ID) or [None])[0]
 
@@ -251,8 +253,15 @@ class Sqlite:
             self._reader.connection.close()
 
 
+@contextmanager
+def locked(tx: SqliteTransaction) -> Iterator[SqliteTransaction]:
+    """A transaction that takes the write lock first."""
+    with immediate(tx.connection):
+        yield tx
+
+
 def is_current(tx: SqliteTransaction) -> bool:
-    """Whether the last committed state has every migration and the database's id."""
+    """Whether the last committed state has every migration, without a pending backfill, and the database's id."""
     try:
         return not migrations.pending(tx, "sqlite") and tx.fetch_one(migrations.DATABASE_ID) is not None
     except apsw.SQLError:  # no such table: the database is new

@@ -5,15 +5,15 @@ account an administrator.
 """
 
 import re
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import apsw
 
-from seneca.database import migrations
 from seneca.database.cache import Cache
+from seneca.database.migrations import Migrator
 from seneca.database.properties import Properties
 from seneca.database.sqlite.transaction import SqliteTransaction
 from seneca.errors import CommandError
@@ -76,7 +76,8 @@ def check(connection: apsw.Connection, name: Path) -> None:
 def _expected() -> Objects:
     """The objects that the migrations create."""
     with closing(apsw.Connection(":memory:")) as connection:
-        migrations.apply(SqliteTransaction(connection, Properties(), Cache()), "sqlite", [])
+        tx = SqliteTransaction(connection, Properties(), Cache())
+        Migrator("sqlite", []).run(lambda: nullcontext(tx))
         return _objects(connection)
 
 

@@ -1,17 +1,10 @@
 -- Study as it happened: when results were recorded, how long learners were active, who ended a session, deleted sessions.
+-- A backfill fills the new columns of older sessions and of their totals: database/migrations/active_time.py.
 
 ALTER TABLE sessions ADD COLUMN ended_by TEXT;      -- learner, timeout or administrator; NULL: not ended
 ALTER TABLE sessions ADD COLUMN idle_since BIGINT NOT NULL DEFAULT 0;  -- of an open session: no timeout before this time plus the timeout
 ALTER TABLE sessions ADD COLUMN activity TEXT;      -- JSON, [[first, last], …]: the events between start and end; NULL: none
 ALTER TABLE sessions ADD COLUMN active_milliseconds BIGINT NOT NULL DEFAULT 0;
--- Of older sessions only the start and the end are known: they count for at most the idle time, which is 5 minutes in older databases.
-UPDATE sessions SET
-    ended_by = CASE WHEN ended_at IS NULL THEN NULL ELSE 'learner' END,
-    idle_since = started_at,
-    active_milliseconds = CASE
-        WHEN ended_at IS NULL THEN 0
-        WHEN ended_at - started_at < 300000 THEN ended_at - started_at
-        ELSE 300000 END;
 ALTER TABLE sessions ALTER COLUMN idle_since DROP DEFAULT, ALTER COLUMN active_milliseconds DROP DEFAULT;
 CREATE INDEX open_sessions ON sessions (idle_since) WHERE ended_at IS NULL;
 
@@ -20,16 +13,8 @@ ALTER TABLE results ADD COLUMN quiz_at BIGINT;
 ALTER TABLE results ADD COLUMN wrong_answers_at BIGINT;
 
 ALTER TABLE learner_totals ADD COLUMN active_milliseconds BIGINT NOT NULL DEFAULT 0;
-UPDATE learner_totals SET active_milliseconds = sums.active
-FROM (SELECT bucket, learner_id, course_id, sum(active_milliseconds) AS active FROM sessions
-      GROUP BY bucket, learner_id, course_id) sums
-WHERE learner_totals.bucket = sums.bucket AND learner_totals.learner_id = sums.learner_id
-    AND learner_totals.course_id = sums.course_id;
 ALTER TABLE learner_totals ALTER COLUMN active_milliseconds DROP DEFAULT;
 ALTER TABLE course_totals ADD COLUMN active_milliseconds BIGINT NOT NULL DEFAULT 0;
-UPDATE course_totals SET active_milliseconds = sums.active
-FROM (SELECT bucket, course_id, sum(active_milliseconds) AS active FROM sessions GROUP BY bucket, course_id) sums
-WHERE course_totals.bucket = sums.bucket AND course_totals.course_id = sums.course_id;
 ALTER TABLE course_totals ALTER COLUMN active_milliseconds DROP DEFAULT;
 
 CREATE TABLE voided_sessions (   -- ids of sessions that an administrator deleted: a device cannot bring them back
