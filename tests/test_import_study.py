@@ -8,6 +8,7 @@ import pytest
 from seneca.common.ids import bucket_of
 from seneca.common.times import from_iso, to_iso
 from seneca.database import open_database
+from seneca.database.properties import InitialProperties
 from seneca.exchange.report import BadLines
 from tests.helpers.engines import engine
 from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, Line, Store, course, module, session, stored, user
@@ -215,7 +216,7 @@ def test_bad_members_are_named(store: Store, members: Line, reason: str):
 def test_active_time_is_computed_with_the_idle_time_of_the_database(tmp_path: Path):
     directory = tmp_path / "other"
     directory.mkdir()
-    database = open_database(engine().url(directory), idle_minutes=1)
+    database = open_database(engine().url(directory), initial=InitialProperties(idle_minutes=1))
     try:
         store = Store(directory, database)
         store.load(course(), user(), recorded())

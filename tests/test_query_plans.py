@@ -211,7 +211,7 @@ def test_no_statement_looks_through_a_table_that_grows_without_saying_why(plans:
     scanned = {}
     for name, sql in statements().items():
         if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql) and not name.startswith("seneca.database."):
-            tables = plans.scanned(sql.replace("{column}", "quiz_score"))
+            tables = plans.scanned(sql.replace("{column}", "study_day" if "UPDATE sessions" in sql else "quiz_score"))
             if tables and not name.startswith(tuple(f"{module}." for module in BY_HAND)) and name not in SCANS:
                 scanned[name] = tables
     assert scanned == {}

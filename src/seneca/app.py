@@ -26,6 +26,7 @@ from seneca.auth.signing_keys import load_signing_keys
 from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.fair_slots import FairSlots
 from seneca.database import MAX_CONCURRENT_EXPORTS, MAX_CONCURRENT_LISTS, open_database
+from seneca.database.properties import InitialProperties
 from seneca.errors import CommandError, ServiceUnavailable
 from seneca.http import problem_details
 from seneca.http.app_state import AppState, now_ms
@@ -90,7 +91,11 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
 
     """
     routes = make_routes([*ROUTES, *docs_endpoints(ROUTES)])
-    database = open_database(settings.database, settings.database_connections, idle_minutes=settings.idle_minutes)
+    database = open_database(
+        settings.database,
+        settings.database_connections,
+        initial=InitialProperties(settings.idle_minutes, settings.initial_time_zone),
+    )
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()
     state = AppState(

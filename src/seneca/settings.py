@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from seneca.common.study_days import to_zone
 from seneca.errors import ConfigurationError
 
 PREFIX = "SENECA_"
@@ -116,6 +117,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "value has no effect.",
         ),
     ] = 5
+    time_zone: Annotated[
+        str,
+        Meta(
+            description="Time zone of the school, such as Europe/London, in which a study day is a calendar day; empty: UTC. Fixed when the "
+            "database is created: a server with another one does not start."
+        ),
+    ] = ""
     cors_origins: Annotated[
         str,
         Meta(description="Origins of browser applications, comma-separated, for CORS; empty: none."),
@@ -164,6 +172,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def proxy_networks(self) -> tuple[Network, ...]:
         """The networks of the trusted reverse proxies. Raises ConfigurationError."""
         return _networks(self.trusted_proxies)
+
+    @property
+    def initial_time_zone(self) -> str:
+        """The time zone of a database that is created or migrated. Raises ConfigurationError."""
+        name = self.time_zone or "UTC"
+        try:
+            to_zone(name)
+        except ValueError as error:
+            raise ConfigurationError(f"SENECA_TIME_ZONE: {name!r} {error}.") from None
+        return name
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for the worker processes."""
@@ -227,5 +245,5 @@ def read(environment: Mapping[str, str] | None = None, **overrides: object) -> S
             except (msgspec.ValidationError, TypeError) as error:
                 raise ConfigurationError(f"{variable(field.name)}: {error}.") from None
     settings = Settings(**fields)
-    _ = settings.proxy_networks, settings.origins  # raise ConfigurationError if invalid
+    _ = settings.proxy_networks, settings.origins, settings.initial_time_zone  # raise ConfigurationError if invalid
     return settings

@@ -17,6 +17,7 @@ import typer
 from seneca import audit, settings
 from seneca.database import Database, Transaction, open_database
 from seneca.database.migrations.progress_lines import ProgressLines
+from seneca.database.properties import InitialProperties
 from seneca.errors import Busy, ConfigurationError, ServiceUnavailable
 from seneca.settings import Settings
 
@@ -74,7 +75,7 @@ def connect(
             command_settings.database,
             create=create,
             migrate=migrate,
-            idle_minutes=command_settings.idle_minutes,
+            initial=InitialProperties(command_settings.idle_minutes, command_settings.initial_time_zone),
             announce=display.announce,
             progress=display.progress,
         )

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
 from seneca.database.capabilities import Backups, Cluster, Files
-from seneca.database.properties import DEFAULT_IDLE_MINUTES
+from seneca.database.properties import DEFAULT_PROPERTIES, InitialProperties
 from seneca.errors import ConfigurationError
 
 P = ParamSpec("P")
@@ -250,7 +250,7 @@ def open_database(
     *,
     create: bool = True,
     migrate: bool = True,
-    idle_minutes: int = DEFAULT_IDLE_MINUTES,
+    initial: InitialProperties = DEFAULT_PROPERTIES,
     announce: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda *_: None,
 ) -> Database:
@@ -261,7 +261,7 @@ def open_database(
         connections: of PostgreSQL, the maximum for writes, and the maximum for reads.
         create: create the schema if there is none; otherwise that is an error.
         migrate: apply missing migrations and complete their backfills; otherwise read only what every schema version has.
-        idle_minutes: the idle time of study sessions in a new database.
+        initial: the properties of a new database.
         announce: called before each migration of an existing database with what is about to happen.
         progress: called after each step of a migration's backfill.
 
@@ -279,7 +279,7 @@ def open_database(
             connections,
             create=create,
             migrate=migrate,
-            idle_minutes=idle_minutes,
+            initial=initial,
             announce=announce,
             progress=progress,
         )
@@ -290,4 +290,4 @@ def open_database(
     from seneca.database.sqlite.engine import Sqlite
 
     path = Path(rest.removeprefix("/"))
-    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce, progress=progress)
+    return Sqlite(path, create=create, migrate=migrate, initial=initial, announce=announce, progress=progress)

@@ -9,6 +9,18 @@ from seneca.common.times import MINUTE_MS
 DEFAULT_IDLE_MINUTES: Final = 5
 """Of a database from before this property existed; migration 0008 computes with it."""
 
+
+class InitialProperties(Struct, frozen=True):
+    """The properties that a database gets when it is created, or when a migration introduces them."""
+
+    idle_minutes: int = DEFAULT_IDLE_MINUTES
+    """Of new databases only: older ones have ``DEFAULT_IDLE_MINUTES``."""
+    time_zone: str = "UTC"
+
+
+DEFAULT_PROPERTIES: Final = InitialProperties()
+
+
 PROPERTIES: Final = "SELECT name, value FROM properties WHERE name IN ('buckets', 'idle-minutes')"
 
 

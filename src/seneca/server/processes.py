@@ -21,9 +21,11 @@ from seneca.auth.password_policy import PasswordPolicy
 from seneca.auth.signing_keys import load_signing_keys, register_signing_keys
 from seneca.database import open_database
 from seneca.database.migrations.progress_lines import ProgressLines
+from seneca.database.properties import InitialProperties
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
 from seneca.server.signals import block_sigterm, unblock_sigterm
+from seneca.sessions import time_zone
 from seneca.settings import STARTED, Settings
 
 MAX_CONNECTIONS = 16_384  # per worker; Granian's backpressure includes idle ones
@@ -49,10 +51,15 @@ def serve(settings: Settings) -> None:
     PasswordPolicy.load(settings.password_words)  # reports an unreadable file once, not in every worker
     logs.configure(settings.log_format)
     database = open_database(
-        settings.database, idle_minutes=settings.idle_minutes, announce=log.info, progress=ProgressLines(log.info)
+        settings.database,
+        initial=InitialProperties(settings.idle_minutes, settings.initial_time_zone),
+        announce=log.info,
+        progress=ProgressLines(log.info),
     )
     try:
         register_signing_keys(database, keys)
+        with database.read_transaction() as tx:
+            time_zone.check(tx, settings.time_zone)
         token = setup_token.prepare(database, settings.data)
         erasure_log.complete(database, settings.data / erasure_log.FILE)
     finally:

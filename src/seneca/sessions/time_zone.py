@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from seneca.common.study_days import to_zone
 from seneca.database import PendingResult, Transaction
+from seneca.errors import CommandError
 
 TIME_ZONE: Final = "SELECT value FROM properties WHERE name = 'time-zone'"
 
@@ -23,3 +24,28 @@ def of_result(result: PendingResult) -> ZoneInfo:
 def get(tx: Transaction) -> ZoneInfo:
     """Read the time zone."""
     return of_result(send_get(tx))
+
+
+def check(tx: Transaction, name: str) -> None:
+    """Check that the database has the time zone that is configured; an empty name is none.
+
+    Raises:
+        CommandError: it has another one.
+
+    """
+    zone = get(tx).key
+    if name and name != zone:
+        raise CommandError(
+            f"The study days of this database are those of {zone}, and SENECA_TIME_ZONE is {name}. Set it to {zone}, or run "
+            f"seneca stats rebuild --time-zone {name}, which assigns all sessions to their days again."
+        )
+
+
+PUT_TIME_ZONE: Final = """
+INSERT INTO properties (name, value) VALUES ('time-zone', :name) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+
+
+def change(tx: Transaction, name: str) -> None:
+    """Change the time zone, while no other transaction writes. ``verification.rebuild`` then assigns the sessions to their days."""
+    tx.execute(PUT_TIME_ZONE, name=name)

@@ -146,13 +146,19 @@ def mismatched_scores(tx: Transaction) -> Iterator[Mismatch]:
                 yield Mismatch("results", key, column, stored, expected)
 
 
-ALL_SESSIONS: Final = f"SELECT {SESSION_COLUMNS} FROM sessions"
+SESSIONS_OF_BUCKET: Final = f"SELECT {SESSION_COLUMNS} FROM sessions WHERE bucket = :bucket"
 
 
 def mismatched_sessions(tx: Transaction) -> Iterator[Mismatch]:
     """Find the sessions whose active time or study day differs from what their times say."""
+    for bucket in range(tx.buckets):
+        yield from mismatched_sessions_of_bucket(tx, bucket)
+
+
+def mismatched_sessions_of_bucket(tx: Transaction, bucket: int) -> Iterator[Mismatch]:
+    """As ``mismatched_sessions``, for the learners of a bucket."""
     zone = time_zone.get(tx)
-    for row in starmap(SessionRow, tx.stream(ALL_SESSIONS)):
+    for row in starmap(SessionRow, tx.stream(SESSIONS_OF_BUCKET, bucket=bucket)):
         intervals = activity.parse(row.activity)
         active_ms = activity.active_ms(row.started_at, row.ended_at, intervals, tx.idle_ms)
         for column, stored, expected in (
@@ -233,7 +239,7 @@ REBUILD: Final[Mapping[str, tuple[str, ...]]] = {
     **{table.name: tuple(rebuild_totals(table)) for table in TOTALS_TABLES},
     **{table.name: tuple(rebuild_names(table)) for table in NAMES_TABLES},
 }
-SET_SCORE: Final = """
+SET_RESULT: Final = """
 UPDATE results SET {column} = :expected
 WHERE bucket = :bucket AND learner_id = :learner_id AND session_id = :session_id AND module_name = :module_name
 """
@@ -249,10 +255,15 @@ def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -
     """Recompute all totals from the recorded rows, table by table."""
     progress("results")
     for mismatch in list(mismatched_scores(tx)):
-        tx.execute(SET_SCORE.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
+        tx.execute(SET_RESULT.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     progress("sessions")
-    for mismatch in list(mismatched_sessions(tx)):
-        tx.execute(SET_SESSION.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
+    for bucket in range(
+        tx.buckets
+    ):  # after a change of the time zone all sessions may differ: those of a bucket fit into memory
+        mismatches_of_bucket = list(mismatched_sessions_of_bucket(tx, bucket))
+        with tx.pipeline():
+            for mismatch in mismatches_of_bucket:
+                tx.execute_later(SET_SESSION.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     for table, statements in REBUILD.items():
         progress(table)
         for statement in statements:

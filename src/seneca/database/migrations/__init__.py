@@ -16,7 +16,8 @@ from seneca.database import Progress, Transaction, name_keys
 from seneca.database.migrations import backfill
 from seneca.database.migrations.active_time import ACTIVE_TIME
 from seneca.database.migrations.backfill import Backfill, Position
-from seneca.database.properties import DEFAULT_IDLE_MINUTES
+from seneca.database.migrations.study_days import STUDY_DAYS, TIME_ZONE
+from seneca.database.properties import DEFAULT_IDLE_MINUTES, DEFAULT_PROPERTIES, InitialProperties
 from seneca.errors import CommandError
 
 BUCKETS = 64
@@ -48,7 +49,7 @@ class MigrationTransaction(Transaction, Protocol):
 
 STEPS: Final[Mapping[int, Callable[[Transaction], list[str]]]] = {6: name_keys.recompute}
 """Python steps by migration number, run after its SQL. Each returns warnings for the operator."""
-BACKFILLS: Final[Mapping[int, Backfill]] = {8: ACTIVE_TIME}
+BACKFILLS: Final[Mapping[int, Backfill]] = {8: ACTIVE_TIME, 10: STUDY_DAYS}
 """Backfills by migration number."""
 
 
@@ -88,7 +89,7 @@ class Migrator:
     Args:
         engine: ``sqlite`` or ``postgres``.
         warnings: receives warnings for the operator.
-        idle_minutes: this property of a new database.
+        initial: the properties of a new database.
         announce: called before each migration of an existing database with what is about to happen.
         progress: called after each step of a backfill, with the number of rows that are filled.
 
@@ -98,7 +99,7 @@ class Migrator:
         self,
         engine: str,
         warnings: list[str],
-        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        initial: InitialProperties = DEFAULT_PROPERTIES,
         announce: Announce = lambda _: None,
         progress: Progress = lambda *_: None,
     ) -> None:
@@ -108,7 +109,7 @@ class Migrator:
         """The number of migrations that were completed."""
         self._engine = engine
         self._warnings = warnings
-        self._idle_minutes = idle_minutes
+        self._initial = initial
         self._announce = announce
         self._progress = progress
         self._position: Position | None = None
@@ -187,8 +188,10 @@ class Migrator:
             tx.execute(SET_PROPERTY, name="buckets", value=str(BUCKETS))
             tx.execute(SET_PROPERTY, name="bucket-hash", value="crc32")
         if tx.fetch_one(IDLE_MINUTES) is None:
-            minutes = self._idle_minutes if self.is_new else DEFAULT_IDLE_MINUTES
+            minutes = self._initial.idle_minutes if self.is_new else DEFAULT_IDLE_MINUTES
             tx.execute(SET_PROPERTY, name="idle-minutes", value=str(minutes))
+        if tx.fetch_one(TIME_ZONE) is None:
+            tx.execute(SET_PROPERTY, name="time-zone", value=self._initial.time_zone)
         if tx.fetch_one(DATABASE_ID) is None:
             tx.execute(SET_PROPERTY, name="database-id", value=str(uuid.uuid4()))
 

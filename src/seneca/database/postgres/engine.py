@@ -21,7 +21,7 @@ from seneca.database.postgres.connection_errors import explain_error, public_nam
 from seneca.database.postgres.pool import ConnectionPool
 from seneca.database.postgres.runner import SNAPSHOT, Runner, check_committed, exclude_writers
 from seneca.database.postgres.transaction import Connection, PostgresTransaction, translate_error
-from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
+from seneca.database.properties import DEFAULT_PROPERTIES, InitialProperties, Properties, read_properties
 from seneca.errors import CommandError
 
 P = ParamSpec("P")
@@ -78,7 +78,7 @@ class Postgres:
         *,
         create: bool = True,
         migrate: bool = True,
-        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        initial: InitialProperties = DEFAULT_PROPERTIES,
         announce: Announce = lambda _: None,
         progress: Progress = lambda *_: None,
     ) -> None:
@@ -91,7 +91,7 @@ class Postgres:
         self.backups = self.files = None
         self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
         self.is_new = False
-        migrator = Migrator("postgres", self.warnings, idle_minutes, announce, progress)
+        migrator = Migrator("postgres", self.warnings, initial, announce, progress)
         try:
             self._start(migrator if migrate else None, create=create)
         except psycopg.Error as error:

@@ -17,7 +17,7 @@ import apsw
 from seneca.database import SCAN_THREADS, Progress, Transaction, migrations
 from seneca.database.cache import Cache
 from seneca.database.migrations import Announce, Migrator
-from seneca.database.properties import DEFAULT_IDLE_MINUTES, Properties, read_properties
+from seneca.database.properties import DEFAULT_PROPERTIES, InitialProperties, Properties, read_properties
 from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
 from seneca.database.sqlite.capabilities import SqliteBackups, SqliteFiles, translated_errors
@@ -57,7 +57,7 @@ class Sqlite:
         *,
         create: bool = True,
         migrate: bool = True,
-        idle_minutes: int = DEFAULT_IDLE_MINUTES,
+        initial: InitialProperties = DEFAULT_PROPERTIES,
         announce: Announce = lambda _: None,
         progress: Progress = lambda *_: None,
     ) -> None:
@@ -67,7 +67,7 @@ class Sqlite:
         self.cache = Cache()
         self.warnings: list[str] = []
         self.applied = self.pending = 0
-        migrator = Migrator("sqlite", self.warnings, idle_minutes, announce, progress)
+        migrator = Migrator("sqlite", self.warnings, initial, announce, progress)
         try:
             self.is_new = not self._exists()
             if self.is_new and not create:

@@ -1,5 +1,5 @@
 -- Totals by study day: the calendar day of a session's start in the database's time zone (property time-zone). Older sessions
--- get their days, and the new totals their sums, in steps afterwards: sessions/study_day_backfill.py.
+-- get their days, and the new totals their sums, in steps afterwards (study_days.py).
 
 ALTER TABLE sessions ADD COLUMN study_day INTEGER NOT NULL DEFAULT 0;  -- counted from 1970
 ALTER TABLE sessions ADD COLUMN scores INTEGER NOT NULL DEFAULT 0;     -- number of adaptive and quiz parts
