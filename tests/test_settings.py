@@ -41,6 +41,7 @@ VALUES = {
     "SENECA_MAX_LATE_DAYS": ("7", 7),
     "SENECA_SESSION_TIMEOUT_HOURS": ("0", 0),
     "SENECA_IDLE_MINUTES": ("10", 10),
+    "SENECA_TIME_ZONE": ("Asia/Kathmandu", "Asia/Kathmandu"),
     "SENECA_VACUUM_INTERVAL": ("60", 60),
     "SENECA_LOG_FORMAT": ("json", "json"),
 }

@@ -46,7 +46,7 @@ async def sessions_of_course(request: Request) -> Response:
     If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
     """
     params = pagination.page_params(request)
-    filter_ = read_filter(params.filters)
+    filter_ = await read_filter(request, params.filters)
     after = params.after(lists.Cursor, filter_.first)
     page = await scan(request, lists.page_of_course_or_id, path_uuid(request, "id"), after, params.limit, filter_)
     return json_response(page.items, headers=params.link(page.next_cursor))
@@ -176,7 +176,7 @@ async def account_sessions(request: Request) -> Response:
 
 async def _sessions_of(request: Request, learner: Learner) -> Response:
     params = pagination.page_params(request)
-    filter_ = read_filter(params.filters)
+    filter_ = await read_filter(request, params.filters)
     after = params.after(lists.Cursor, filter_.first)
     page = await scan(request, lists.page_of_learner, learner, after, params.limit, filter_)
     return json_response(page.items, headers=params.link(page.next_cursor))

@@ -44,3 +44,11 @@ def mean(thousandths: int, results: int) -> int | float:
         return 0
     value = thousandths / (2000 * results)
     return int(value) if value.is_integer() else value
+
+
+def average(thousandths: int, scores: int) -> int | float | None:
+    """Compute the mean of a number of scores from their sum in thousandths, rounded once, as ``mean``; None if there are none."""
+    if scores == 0:
+        return None
+    value = thousandths / (1000 * scores)
+    return int(value) if value.is_integer() else value

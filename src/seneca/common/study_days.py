@@ -1,11 +1,13 @@
 """Study days: the calendar day of a session's start in the database's time zone, counted from 1970, and its week."""
 
+import re
 from datetime import date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from seneca.common.times import DAY_MS, EARLIEST_MS, LATEST_MS, to_ms
 
+_ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 DAYS_PER_WEEK: Final = 7
 MONDAY: Final = 4  # the first one after 1970-01-01, a Thursday
@@ -41,6 +43,8 @@ def week_of(day: int) -> int:
 
 def start_of(day: int, zone: ZoneInfo) -> int:
     """Compute when a day begins, in milliseconds since 1970."""
+    if day > LATEST_DAY:
+        return LATEST_MS
     midnight = datetime.fromordinal(day + _EPOCH).replace(tzinfo=zone)
     try:
         return min(max(to_ms(midnight), EARLIEST_MS), LATEST_MS)
@@ -61,7 +65,7 @@ def from_date(text: str) -> int:
 
     """
     try:
-        if len(text) == len("2026-11-23"):
+        if _ISO_DATE.fullmatch(text):
             return date.fromisoformat(text).toordinal() - _EPOCH
     except ValueError:
         pass

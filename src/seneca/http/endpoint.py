@@ -57,7 +57,9 @@ class Endpoint:
     authorise: Callable[[Request, Any], Awaitable[None]] | None = None
     """Called where authorisation depends on the body, after its types and before its other rules are checked."""
     query: Sequence[str] = ()
-    """The query parameters that the route accepts: names in ``openapi.QUERY``."""
+    """The query parameters that the route accepts: names in ``openapi.QUERY``, or in ``query_docs``."""
+    query_docs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Descriptions and schemas of parameters that mean something else here than in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
     is_download: bool = False
     """Whether the response is a file to save. It may be large."""

@@ -112,6 +112,18 @@ STATISTICS = {
 }
 SESSION_STATISTICS = {"sessionId": _SESSION_ID, **STATISTICS}
 
+_DAY = {
+    "day": "2025-02-24",
+    "sessions": 2,
+    "results": 3,
+    "points": 412.5,
+    "timeInMinutes": 95,
+    "activeMinutes": 81,
+    "averageScore": 82.5,
+}
+LEARNER_DAYS = {"timeZone": "Europe/London", "days": [_DAY]}
+COURSE_DAYS = {"timeZone": "Europe/London", "days": [_DAY | {"learners": 2}]}
+
 AUDIT_ENTRY = {
     "id": "019c4e5d-8d29-7a11-8a1e-0c9f3f6a7b21",
     "at": "2025-02-24T09:12:44.310Z",

@@ -46,11 +46,11 @@ QUERY: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string", "format": "uuid"},
     },
     "from": {
-        "description": "Only sessions that started on this day (UTC) or later, or at this time or later.",
+        "description": "Only sessions that started on this study day or later, or at this time or later.",
         "schema": DATE_OR_TIME,
     },
     "to": {
-        "description": "Only sessions that started on this day (UTC) or earlier, or before this time.",
+        "description": "Only sessions that started on this study day or earlier, or before this time.",
         "schema": DATE_OR_TIME,
     },
     "courseId": {
@@ -157,7 +157,7 @@ def _refine_schemas(components: dict[str, Any]) -> None:
     for schema in components.values():
         if "description" in schema:  # a docstring
             schema["description"] = inspect.cleandoc(schema["description"])
-        for name in ("sessionPoints", "totalSessionPoints"):
+        for name in ("sessionPoints", "totalSessionPoints", "points"):
             if name in schema.get("properties", {}):
                 schema["properties"][name] = {"type": "number"}
         for name in ("id", "userId", "courseId", "sessionId"):
@@ -222,7 +222,10 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             {"name": n, "in": "path", "required": True, "schema": schema(n)}
             for n in re.findall(r"\{(\w+)\}", endpoint.path)
         ),
-        *({"name": n, "in": "query", "required": False, **QUERY[n]} for n in endpoint.query),
+        *(
+            {"name": n, "in": "query", "required": False, **(endpoint.query_docs.get(n) or QUERY[n])}
+            for n in endpoint.query
+        ),
         *(
             {
                 "name": n,
