@@ -14,6 +14,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from seneca.common.times import DAY_MS
 from seneca.database import Database
 from seneca.privacy import retention
 from seneca.sessions import timeouts
@@ -28,6 +29,7 @@ from tests.history.model import (
     Learner,
     Model,
     Session,
+    days,
     iso,
     milliseconds,
     read_json,
@@ -94,8 +96,8 @@ class History(RuleBasedStateMachine):
         self.batches: list[tuple[Learner, list[dict[str, Any]]]] = []
 
     def at(self, minutes: int) -> int:
-        """A time before the history began, in milliseconds since 1970."""
-        return self.base - minutes * 60_000
+        """A time before the history began, in milliseconds since 1970: the last ten of ``minutes`` are two days earlier."""
+        return self.base - minutes * 60_000 - (2 * DAY_MS if minutes > 30 else 0)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -545,6 +547,15 @@ class History(RuleBasedStateMachine):
         own, everyones = self.model.of(learner, course), self.model.of(course=course)
         assert self.told(learner, f"/stats/user/courses/{course.id}") == statistics(own)
         assert self.told(self.tara, f"/stats/courses/{course.id}") == statistics(everyones)
+        for unit in ("day", "week"):
+            query = f"days?by={unit}&from={iso(self.base - 9 * DAY_MS)[:10]}&to={iso(self.base + DAY_MS)[:10]}"
+            own_days = {day: {k: v for k, v in row.items() if k != "learners"} for day, row in days(own, unit).items()}
+            assert self.days_told(learner, f"/stats/user/courses/{course.id}/{query}") == own_days
+            assert self.days_told(self.tara, f"/stats/courses/{course.id}/{query}") == days(everyones, unit)
+
+    def days_told(self, who: Learner | Person, path: str) -> dict[str, Any]:
+        """The days or weeks that have sessions."""
+        return {row["day"]: row for row in self.told(who, path)["days"] if row["sessions"] or row.get("learners")}
 
     @precondition(lambda self: self.model.sessions)
     @rule(data=st.data(), order=st.sampled_from(["", "asc", "desc"]), is_end=st.none() | st.booleans())

@@ -289,3 +289,38 @@ def totals(sessions: list[Session]) -> tuple[int, ...]:
         sum(s.active_milliseconds for s in sessions),
         len({name for s in sessions for name in s.results}),
     )
+
+
+def days(sessions: list[Session], unit: str) -> dict[str, dict[str, Any]]:
+    """The statistics of each day or week (UTC) on which a session started."""
+    by_day: dict[str, list[Session]] = {}
+    for session in sessions:
+        day = datetime.fromtimestamp(session.start / 1000, UTC).date()
+        if unit == "week":
+            day -= timedelta(days=day.weekday())
+        by_day.setdefault(str(day), []).append(session)
+    return {
+        day: {
+            "day": day,
+            "sessions": len(of_day),
+            "results": sum(len(session.results) for session in of_day),
+            "points": number(sum((session.points for session in of_day), Decimal())),
+            "timeInMinutes": sum(session.milliseconds for session in of_day) // 60_000,
+            "activeMinutes": sum(session.active_milliseconds for session in of_day) // 60_000,
+            "averageScore": average(of_day),
+            "learners": len({session.learner for session in of_day}),
+        }
+        for day, of_day in by_day.items()
+    }
+
+
+def average(sessions: list[Session]) -> Any:
+    """The mean of all adaptive and quiz scores: the nearest double; None if there are none."""
+    scores = [
+        Fraction(result[part]["score"])
+        for session in sessions
+        for result in session.results.values()
+        for part in ("adaptive", "quiz")
+        if part in result
+    ]
+    return number(Decimal(repr(float(sum(scores) / len(scores))))) if scores else None
