@@ -7,14 +7,13 @@ server serves.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import Final, Protocol
 
 from seneca.database import Progress, Transaction, name_keys
-from seneca.database.migrations import backfill
-from seneca.database.migrations.active_time import ACTIVE_TIME
+from seneca.database.migrations import active_time, backfill
 from seneca.database.migrations.backfill import Backfill, Position
 from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import CommandError
@@ -29,6 +28,7 @@ HAS_MIGRATIONS_TABLE = {
 CREATE_MIGRATIONS_TABLE = "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"
 LATEST_NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 RECORD_MIGRATION = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
+COUNT_SESSIONS = "SELECT count(*) FROM sessions"
 SET_PROPERTY = "INSERT INTO properties (name, value) VALUES (:name, :value)"
 IDLE_MINUTES = "SELECT value FROM properties WHERE name = 'idle-minutes'"
 DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
@@ -48,8 +48,8 @@ class MigrationTransaction(Transaction, Protocol):
 
 STEPS: Final[Mapping[int, Callable[[Transaction], list[str]]]] = {6: name_keys.recompute}
 """Python steps by migration number, run after its SQL. Each returns warnings for the operator."""
-BACKFILLS: Final[Mapping[int, Backfill]] = {8: ACTIVE_TIME}
-"""Backfills by migration number."""
+BACKFILLS: Final[Mapping[int, Sequence[Backfill]]] = {8: active_time.BACKFILLS}
+"""Backfills by migration number, done one after the other."""
 
 
 def known(engine: str) -> list[tuple[int, str, str]]:
@@ -155,13 +155,13 @@ class Migrator:
             return position, position is None
         if self._position is None:
             self._announce(f"{self._describe(position)}: continued after {position.filled:,} of {position.total:,}.")
-        position = backfill.advance(tx, position, BACKFILLS[position.migration])
+        position = backfill.advance(tx, self._engine, position, BACKFILLS[position.migration])
         self.applied += position is None
         return position, position is None and not absent
 
     def _apply(self, tx: MigrationTransaction, absent: list[tuple[int, str, str]]) -> Position | None:
         """Apply migrations up to the first one with a backfill; returns that backfill's position, or None."""
-        sessions = tx.fetch_one(backfill.COUNT_SESSIONS) if absent and not self.is_new else None
+        sessions = tx.fetch_one(COUNT_SESSIONS) if absent and not self.is_new else None
         position = None
         for number, name, sql in absent:
             steps = None if self.is_new else BACKFILLS.get(number)
@@ -195,4 +195,5 @@ class Migrator:
     def _describe(self, position: Position) -> str:
         """What a backfill does."""
         name = next(name for number, name, _ in known(self._engine) if number == position.migration)
-        return f"Migration {position.migration} ({name}) fills {BACKFILLS[position.migration].rows}"
+        table = BACKFILLS[position.migration][position.backfill].table
+        return f"Migration {position.migration} ({name}) fills {table}"
