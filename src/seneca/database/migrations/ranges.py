@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from seneca.database import Transaction
+from seneca.database import Row, Transaction
 
 ROWS_PER_RANGE: Final = 5000
 
@@ -43,19 +43,12 @@ def next_in_bucket(tx: Transaction, table: str, columns: Sequence[str], key: Key
     bucket, *values = key or (-1, *("" for _ in columns))
     while True:
         parameters = {f"after_{column}": value for column, value in zip(columns, values, strict=True)}
-        keys = tx.fetch_all(
-            f"SELECT {names} FROM {table} WHERE bucket = :bucket AND ({names}) > ({after}) ORDER BY {names} LIMIT :limit",
-            bucket=bucket,
-            limit=ROWS_PER_RANGE,
-            **parameters,
-        )
-        if keys:
-            parameters |= {f"last_{column}": value for column, value in zip(columns, keys[-1], strict=True)}
-            return Range(
-                f"bucket = :bucket AND ({names}) > ({after}) AND ({names}) <= ({last})",
-                {"bucket": bucket, **parameters},
-                [bucket, *keys[-1]],
-            )
+        rows = f"SELECT {names} FROM {table} WHERE bucket = :bucket AND ({names}) > ({after}) ORDER BY {names} LIMIT :limit"
+        row = _last_row(tx, rows, names, columns, bucket=bucket, **parameters)
+        if row is not None:
+            parameters |= {f"last_{column}": value for column, value in zip(columns, row, strict=True)}
+            condition = f"bucket = :bucket AND ({names}) > ({after}) AND ({names}) <= ({last})"
+            return Range(condition, {"bucket": bucket, **parameters}, [bucket, *row])
         row = tx.fetch_one(f"SELECT bucket FROM {table} WHERE bucket > :bucket ORDER BY bucket LIMIT 1", bucket=bucket)
         if row is None:
             return None
@@ -73,12 +66,17 @@ def next_in_file(tx: Transaction, table: str, columns: Sequence[str], key: Key) 
         condition = " AND ".join(f"{name} = :{name}" for name in names)
         after = tx.fetch_one(f"SELECT rowid FROM {table} WHERE {condition}", **dict(zip(names, key, strict=True)))
     parameters = {"after": -1 if after is None else after[0]}
-    keys = tx.fetch_all(
-        f"SELECT rowid, {', '.join(names)} FROM {table} WHERE rowid > :after ORDER BY rowid LIMIT :limit",
-        limit=ROWS_PER_RANGE,
-        **parameters,
-    )
-    if not keys:
+    columns = ("number", *names)
+    rows = f"SELECT rowid AS {', '.join(columns)} FROM {table} WHERE rowid > :after ORDER BY rowid LIMIT :limit"
+    row = _last_row(tx, rows, ", ".join(columns), ("number",), **parameters)
+    if row is None:
         return None
-    last, *key = keys[-1]
+    last, *key = row
     return Range("rowid > :after AND rowid <= :last", {**parameters, "last": last}, key)
+
+
+def _last_row(tx: Transaction, rows: str, names: str, order: Sequence[str], **parameters: object) -> Row | None:
+    """The last row of a query of a range."""
+    descending = ", ".join(f"{column} DESC" for column in order)
+    sql = f"SELECT {names} FROM ({rows}) range_rows ORDER BY {descending} LIMIT 1"
+    return tx.fetch_one(sql, limit=ROWS_PER_RANGE, **parameters)
