@@ -1,5 +1,6 @@
 """A database that an older Seneca made goes on: nothing is lost, and what had ended stays ended."""
 
+import os
 import time
 import unicodedata
 from pathlib import Path
@@ -209,7 +210,7 @@ INSERT INTO course_names (course_id, module_name, bucket, learners) VALUES ('{co
 MINUTE = 60_000
 
 
-def test_older_sessions_were_active_for_the_idle_time_at_most(tmp_path: Path):
+def test_older_sessions_get_their_active_time_and_their_day(tmp_path: Path):
     alice, course, *ids = sorted(new_id() for _ in range(6))
     part = '{"answers":[],"isCompleted":true,"score":5}'
     ends = (30 * MINUTE, 2 * MINUTE, 0, None)
@@ -233,7 +234,7 @@ def test_older_sessions_were_active_for_the_idle_time_at_most(tmp_path: Path):
     number, name, sql = migrations.known(kind)[0]
     ledger = f"{migrations.CREATE_MIGRATIONS_TABLE}; INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
     engine().script(tmp_path, sql + ledger + contents)
-    done = seneca("migrate", "--data", tmp_path)
+    done = seneca("migrate", "--data", tmp_path, env=os.environ | {"SENECA_TIME_ZONE": "America/New_York"})
     assert done.returncode == 0, done.stderr
     assert (
         "Migration 8 (study) of a database with 4 sessions. If it is interrupted, it continues where it was.\n"
@@ -250,5 +251,12 @@ def test_older_sessions_were_active_for_the_idle_time_at_most(tmp_path: Path):
     for table in ("learner_totals", "course_totals"):
         assert engine().rows(tmp_path, f"SELECT active_milliseconds FROM {table}") == [(7 * MINUTE,)]
     assert engine().rows(tmp_path, "SELECT quiz_at FROM results") == [(None,)]
+    sums = "study_day, sessions, results, scores, points, milliseconds, active_milliseconds, learners"
+    for table in ("course_days", "days"):  # midnight in UTC, the evening before in New York, on the last day of 1969
+        assert engine().rows(tmp_path, f"SELECT {sums} FROM {table}") == [
+            (-1, 4, 1, 1, 5000, 32 * MINUTE, 7 * MINUTE, 1)
+        ]
+    for table in ("course_weeks", "weeks"):
+        assert engine().rows(tmp_path, f"SELECT study_week, learners FROM {table}") == [(-3, 1)]
     verified = seneca("stats", "verify", "--data", tmp_path)
     assert verified.returncode == 0, verified.stdout

@@ -36,7 +36,9 @@ def rebuild(
     zone: Annotated[
         str | None,
         typer.Option(
-            "--time-zone", help="Change the time zone of study days, and assign every session to its day again.", metavar="NAME"
+            "--time-zone",
+            help="Change the time zone of study days, and assign every session to its day again.",
+            metavar="NAME",
         ),
     ] = None,
 ) -> None:

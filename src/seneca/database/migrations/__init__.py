@@ -7,16 +7,14 @@ server serves.
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import files
 from typing import Final, Protocol
 
 from seneca.database import Progress, Transaction, name_keys
-from seneca.database.migrations import backfill
-from seneca.database.migrations.active_time import ACTIVE_TIME
+from seneca.database.migrations import active_time, backfill, study_days
 from seneca.database.migrations.backfill import Backfill, Position
-from seneca.database.migrations.study_days import STUDY_DAYS, TIME_ZONE
 from seneca.database.properties import DEFAULT_IDLE_MINUTES, DEFAULT_PROPERTIES, InitialProperties
 from seneca.errors import CommandError
 
@@ -30,6 +28,7 @@ HAS_MIGRATIONS_TABLE = {
 CREATE_MIGRATIONS_TABLE = "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)"
 LATEST_NUMBER = "SELECT coalesce(max(number), 0) FROM migrations"
 RECORD_MIGRATION = "INSERT INTO migrations (number, name) VALUES (:number, :name)"
+COUNT_SESSIONS = "SELECT count(*) FROM sessions"
 SET_PROPERTY = "INSERT INTO properties (name, value) VALUES (:name, :value)"
 IDLE_MINUTES = "SELECT value FROM properties WHERE name = 'idle-minutes'"
 DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
@@ -49,8 +48,8 @@ class MigrationTransaction(Transaction, Protocol):
 
 STEPS: Final[Mapping[int, Callable[[Transaction], list[str]]]] = {6: name_keys.recompute}
 """Python steps by migration number, run after its SQL. Each returns warnings for the operator."""
-BACKFILLS: Final[Mapping[int, Backfill]] = {8: ACTIVE_TIME, 10: STUDY_DAYS}
-"""Backfills by migration number."""
+BACKFILLS: Final[Mapping[int, Sequence[Backfill]]] = {8: active_time.BACKFILLS, 10: study_days.BACKFILLS}
+"""Backfills by migration number, done one after the other."""
 
 
 def known(engine: str) -> list[tuple[int, str, str]]:
@@ -156,13 +155,13 @@ class Migrator:
             return position, position is None
         if self._position is None:
             self._announce(f"{self._describe(position)}: continued after {position.filled:,} of {position.total:,}.")
-        position = backfill.advance(tx, position, BACKFILLS[position.migration])
+        position = backfill.advance(tx, self._engine, position, BACKFILLS[position.migration])
         self.applied += position is None
         return position, position is None and not absent
 
     def _apply(self, tx: MigrationTransaction, absent: list[tuple[int, str, str]]) -> Position | None:
         """Apply migrations up to the first one with a backfill; returns that backfill's position, or None."""
-        sessions = tx.fetch_one(backfill.COUNT_SESSIONS) if absent and not self.is_new else None
+        sessions = tx.fetch_one(COUNT_SESSIONS) if absent and not self.is_new else None
         position = None
         for number, name, sql in absent:
             steps = None if self.is_new else BACKFILLS.get(number)
@@ -190,7 +189,7 @@ class Migrator:
         if tx.fetch_one(IDLE_MINUTES) is None:
             minutes = self._initial.idle_minutes if self.is_new else DEFAULT_IDLE_MINUTES
             tx.execute(SET_PROPERTY, name="idle-minutes", value=str(minutes))
-        if tx.fetch_one(TIME_ZONE) is None:
+        if tx.fetch_one(study_days.TIME_ZONE) is None:
             tx.execute(SET_PROPERTY, name="time-zone", value=self._initial.time_zone)
         if tx.fetch_one(DATABASE_ID) is None:
             tx.execute(SET_PROPERTY, name="database-id", value=str(uuid.uuid4()))
@@ -198,4 +197,5 @@ class Migrator:
     def _describe(self, position: Position) -> str:
         """What a backfill does."""
         name = next(name for number, name, _ in known(self._engine) if number == position.migration)
-        return f"Migration {position.migration} ({name}) fills {BACKFILLS[position.migration].rows}"
+        table = BACKFILLS[position.migration][position.backfill].table
+        return f"Migration {position.migration} ({name}) fills {table}"

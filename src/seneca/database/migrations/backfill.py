@@ -1,18 +1,17 @@
 """Backfills: how a migration fills new columns and tables of an existing database, in short transactions.
 
 Each transaction fills a few thousand rows and stores how far the backfill is. So an interrupted backfill is continued by the next
-command or server, from the last commit. ``SESSION_RANGE`` and ``next_sessions`` divide all sessions into such ranges.
+command or server, from the last commit.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from seneca.database import Transaction
-
-ROWS_PER_STEP: Final = 5000
+from seneca.database.migrations.ranges import Key, Range, next_in_bucket, next_in_file
 
 POSITION: Final = "SELECT value FROM properties WHERE name = 'backfill'"
 PUT_POSITION: Final = """
@@ -20,135 +19,74 @@ INSERT INTO properties (name, value) VALUES ('backfill', :value) ON CONFLICT (na
 """
 DELETE_POSITION: Final = "DELETE FROM properties WHERE name = 'backfill'"
 
-COUNT_SESSIONS: Final = "SELECT count(*) FROM sessions"
-NEXT_BUCKET: Final = "SELECT bucket FROM sessions WHERE bucket > :bucket ORDER BY bucket LIMIT 1"
-SESSION_KEYS: Final = """
-SELECT learner_id, id FROM sessions
-WHERE bucket = :bucket AND (learner_id, id) > (:learner_id, :id)
-ORDER BY learner_id, id
-LIMIT :limit
-"""
-SESSION_RANGE: Final = """
-bucket = :bucket AND (learner_id, id) > (:after_learner, :after_id) AND (learner_id, id) <= (:last_learner, :last_id)
-"""
-"""The condition that selects the sessions of a ``Sessions``; its parameters are ``Sessions.parameters``."""
-
-Key = list[Any]
-"""Where the last step ended, as JSON values; empty before the first step."""
-
-
-class Step(Struct, frozen=True):
-    """What one step has filled."""
-
-    key: Key
-    """Where the next step begins."""
-    rows: int
-
 
 class Backfill(Struct, frozen=True):
-    """How a migration fills what it has added."""
+    """How a migration fills what it has added for the rows of a table."""
 
-    rows: str
-    """What it counts, as a plural noun."""
-    count: str
-    """The query of their number."""
-    fill: Callable[[Transaction, Key], Step | None]
-    """Fills a few thousand rows after a key, in the caller's transaction; returns None if there are none left.
+    table: str
+    """A table whose key begins with the bucket."""
+    key: tuple[str, ...]
+    """The columns of its key after the bucket, at least one. Rows that are equal in them are filled together."""
+    fill: Callable[[Transaction, Range], None]
+    """Fills a range of a few thousand rows, in a transaction that is repeated only if it failed.
 
-    On a cluster, all that it writes is of one bucket, or of reference tables. Nobody else writes to the tables that it fills. The transaction's properties
-    (``buckets``, ``idle_ms``) are not set.
+    On PostgreSQL the range is of one bucket, and so is all that this function writes, or a cluster could not do it. The transaction's properties (``buckets``,
+    ``idle_ms``) are not set.
     """
+    has_rowid: bool = False
+    """Whether SQLite stores the table by row number and not by key: then the ranges follow that order."""
 
 
 class Position(Struct):
-    """How far the backfill of a migration is."""
+    """How far the backfills of a migration are."""
 
     migration: int
     """The number of the migration."""
     total: int
-    """The number of rows to fill."""
+    """The number of rows of the current backfill's table."""
+    backfill: int = 0
+    """The index of the current backfill."""
     filled: int = 0
-    """The number of rows that are filled."""
+    """The number of rows that it has filled."""
     key: Key = []
+    """The key of the last of them."""
 
 
 def read_position(tx: Transaction) -> Position | None:
-    """How far the unfinished backfill is; None if none is unfinished."""
+    """How far the unfinished backfills are; None if none is unfinished."""
     row = tx.fetch_one(POSITION)
     return None if row is None else msgspec.json.decode(row[0], type=Position)
 
 
-def begin(tx: Transaction, migration: int, backfill: Backfill) -> Position:
-    """Store that a backfill has to be done, in the transaction that changes the schema."""
-    row = tx.fetch_one(backfill.count)
-    position = Position(migration, total=0 if row is None else row[0])
+def begin(tx: Transaction, migration: int, backfills: Sequence[Backfill], index: int = 0) -> Position:
+    """Store that a backfill has to be done; the first one in the transaction that changes the schema."""
+    position = Position(migration, total=_count(tx, backfills[index].table, "1 = 1", {}), backfill=index)
     _put(tx, position)
     return position
 
 
-def advance(tx: Transaction, position: Position, backfill: Backfill) -> Position | None:
-    """Do one step; returns how far the backfill is then, or None if it is complete."""
-    step = backfill.fill(tx, position.key)
-    if step is None:
-        tx.execute(DELETE_POSITION)
-        return None
-    position = msgspec.structs.replace(position, filled=position.filled + step.rows, key=step.key)
-    _put(tx, position)
-    return position
+def advance(tx: Transaction, engine: str, position: Position, backfills: Sequence[Backfill]) -> Position | None:
+    """Do one step; returns how far the backfills are then, or None if they are complete."""
+    backfill = backfills[position.backfill]
+    find = next_in_file if engine == "sqlite" and backfill.has_rowid else next_in_bucket
+    rows = find(tx, backfill.table, backfill.key, position.key)
+    if rows is not None:
+        filled = position.filled + _count(tx, backfill.table, rows.condition, rows.parameters)
+        position = msgspec.structs.replace(position, filled=filled, key=rows.last)
+        _put(tx, position)
+        backfill.fill(tx, rows)
+        return position
+    if position.backfill + 1 < len(backfills):
+        return begin(tx, position.migration, backfills, position.backfill + 1)
+    tx.execute(DELETE_POSITION)
+    return None
+
+
+def _count(tx: Transaction, table: str, condition: str, parameters: dict[str, object]) -> int:
+    row = tx.fetch_one(f"SELECT count(*) FROM {table} WHERE {condition}", **parameters)
+    return 0 if row is None else int(row[0])
 
 
 def _put(tx: Transaction, position: Position) -> None:
+    """Store the position first: a cluster changes reference tables before it accesses several nodes."""
     tx.execute(PUT_POSITION, value=msgspec.json.encode(position).decode())
-
-
-# -- all sessions, range by range ------------------------------------------------------------------
-
-
-class Sessions(Struct, frozen=True):
-    """A range of sessions of one bucket, in the order of their keys."""
-
-    bucket: int
-    after: tuple[str, str]
-    """The learner and the id of the session before the first one."""
-    last: tuple[str, str]
-    """Those of the last one."""
-    number: int
-    """The number of sessions."""
-
-    @property
-    def parameters(self) -> dict[str, object]:
-        """The parameters of ``SESSION_RANGE``."""
-        (after_learner, after_id), (last_learner, last_id) = self.after, self.last
-        return {
-            "bucket": self.bucket,
-            "after_learner": after_learner,
-            "after_id": after_id,
-            "last_learner": last_learner,
-            "last_id": last_id,
-        }
-
-
-def fill_sessions(fill: Callable[[Transaction, Sessions], None]) -> Backfill:
-    """A backfill of sessions, and of what is computed from them, that calls a function for each range of sessions."""
-
-    def fill_next(tx: Transaction, key: Key) -> Step | None:
-        sessions = next_sessions(tx, key)
-        if sessions is None:
-            return None
-        fill(tx, sessions)
-        return Step([sessions.bucket, *sessions.last], sessions.number)
-
-    return Backfill("sessions", COUNT_SESSIONS, fill_next)
-
-
-def next_sessions(tx: Transaction, key: Key) -> Sessions | None:
-    """The sessions after a key, at most ``ROWS_PER_STEP`` of one bucket; None if there are none."""
-    bucket, *after = key or (-1, "", "")
-    while True:
-        keys = tx.fetch_all(SESSION_KEYS, bucket=bucket, learner_id=after[0], id=after[1], limit=ROWS_PER_STEP)
-        if keys:
-            return Sessions(bucket, after=(after[0], after[1]), last=keys[-1], number=len(keys))
-        row = tx.fetch_one(NEXT_BUCKET, bucket=bucket)
-        if row is None:
-            return None
-        bucket, after = row[0], ["", ""]

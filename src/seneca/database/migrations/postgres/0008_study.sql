@@ -6,7 +6,6 @@ ALTER TABLE sessions ADD COLUMN idle_since BIGINT NOT NULL DEFAULT 0;  -- of an 
 ALTER TABLE sessions ADD COLUMN activity TEXT;      -- JSON, [[first, last], …]: the events between start and end; NULL: none
 ALTER TABLE sessions ADD COLUMN active_milliseconds BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE sessions ALTER COLUMN idle_since DROP DEFAULT, ALTER COLUMN active_milliseconds DROP DEFAULT;
-CREATE INDEX open_sessions ON sessions (idle_since) WHERE ended_at IS NULL;
 
 ALTER TABLE results ADD COLUMN adaptive_at BIGINT; -- this and the next two: when the part was recorded; NULL: at the session's end
 ALTER TABLE results ADD COLUMN quiz_at BIGINT;

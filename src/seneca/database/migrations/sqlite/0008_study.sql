@@ -5,7 +5,6 @@ ALTER TABLE sessions ADD COLUMN ended_by TEXT;      -- learner, timeout or admin
 ALTER TABLE sessions ADD COLUMN idle_since INTEGER NOT NULL DEFAULT 0;  -- of an open session: no timeout before this time plus the timeout
 ALTER TABLE sessions ADD COLUMN activity TEXT;      -- JSON, [[first, last], …]: the events between start and end; NULL: none
 ALTER TABLE sessions ADD COLUMN active_milliseconds INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX open_sessions ON sessions (idle_since) WHERE ended_at IS NULL;
 
 ALTER TABLE results ADD COLUMN adaptive_at INTEGER; -- this and the next two: when the part was recorded; NULL: at the session's end
 ALTER TABLE results ADD COLUMN quiz_at INTEGER;
