@@ -1,6 +1,6 @@
 """The numbers of distinct learners by day and by week: a learner counts from the first session with a key to the last.
 
-Whoever adds, moves or deletes a session has locked the learner's account, so that no other transaction changes what is looked up here.
+A transaction that adds, moves or deletes a session has locked the learner's account, so that no other transaction changes what is looked up here.
 """
 
 from collections import defaultdict
