@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final, Literal
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import astuple
 
 from seneca import accounts
 from seneca.accounts import Learner
@@ -251,13 +251,14 @@ class Batch:
     def _save(self, states: Sequence[SessionState]) -> None:
         """Store new and changed sessions and results, and add them to the change of the totals."""
         changed = [state for state in states if state.row != state.stored]
-        new = [asdict(state.row) for state in changed if state.stored is None]
-        self._tx.insert_many_later(INSERT_SESSION, new)
-        self._tx.insert_many_later(SESSION_UPSERT, [asdict(state.row) for state in changed if state.stored is not None])
-        self._tx.insert_many_later(
+        new = [astuple(state.row) for state in changed if state.stored is None]
+        self._tx.insert_values_later(INSERT_SESSION, new)
+        updated = [astuple(state.row) for state in changed if state.stored is not None]
+        self._tx.insert_values_later(SESSION_UPSERT, updated)
+        self._tx.insert_values_later(
             RESULT_UPSERT,
             [
-                {**self._key, "session_id": state.row.id, **asdict(result)}
+                (self._learner.bucket, self._learner.id, state.row.id, *astuple(result))
                 for state in changed
                 for result in state.changed.values()
             ],

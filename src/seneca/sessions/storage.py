@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 
 from seneca.accounts import Learner
 from seneca.database import Transaction
@@ -42,9 +42,9 @@ def save(
     assert state.stored is not None
     if row != state.stored:
         tx.execute_later(update_statement(state.stored, row), **asdict(row))
-    key = {"bucket": row.bucket, "learner_id": row.learner_id, "session_id": row.id}
     if state.changed:
-        tx.insert_many_later(RESULT_UPSERT, [{**key, **asdict(result)} for result in state.changed.values()])
+        key = row.bucket, row.learner_id, row.id
+        tx.insert_values_later(RESULT_UPSERT, [(*key, *astuple(result)) for result in state.changed.values()])
     if state.added:
         totals.add_names(tx, LearnerCourse.of(row), dict.fromkeys(state.added, 1), new_names, new_to_bucket)
     totals.apply(tx, state.stored, row, len(new_names))

@@ -16,10 +16,11 @@ TABLES: Final = (COURSE_WEEKS, WEEKS, COURSE_DAYS, DAYS)
 """In the order of the columns of ``STUDIED``."""
 
 OF_LEARNER: Final = "SELECT 1 FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id"
-IN_WEEK: Final = ", ".join(f":monday + {day}" for day in range(DAYS_PER_WEEK))
+IN_WEEK: Final = f"{OF_LEARNER} AND study_day BETWEEN :monday AND :monday + 6"
+DAYS_OF_WEEK: Final = ", ".join(f":monday + {day}" for day in range(DAYS_PER_WEEK))
 STUDIED: Final = f"""
-SELECT EXISTS ({OF_LEARNER} AND study_day IN ({IN_WEEK}) AND course_id = :course_id),
-    EXISTS ({OF_LEARNER} AND study_day IN ({IN_WEEK})),
+SELECT EXISTS ({IN_WEEK}) AND EXISTS ({OF_LEARNER} AND study_day IN ({DAYS_OF_WEEK}) AND course_id = :course_id),
+    EXISTS ({IN_WEEK}),
     EXISTS ({OF_LEARNER} AND study_day = :study_day AND course_id = :course_id),
     EXISTS ({OF_LEARNER} AND study_day = :study_day)
 """

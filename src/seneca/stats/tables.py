@@ -190,4 +190,6 @@ COURSE_NAMES: Final = NamesTable(
     count="learners",
     counted="count(DISTINCT s.learner_id)",
 )
+SUMMING_TABLES: Final = tuple(table for table in TOTALS_TABLES if table.sums)
+"""Those with sums, which are the same in each."""
 NAMES_TABLES: Final = (LEARNER_NAMES, COURSE_NAMES)

@@ -9,14 +9,22 @@ from operator import add, sub
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 
 from seneca.database import PendingResult, Transaction
 from seneca.errors import TooManyLearnerNames
 from seneca.sessions.rows import SessionRow
 from seneca.stats import course_names, learner_counts
 from seneca.stats.learner_counts import LearnerDay
-from seneca.stats.tables import COURSE_NAMES, COURSE_TOTALS, LEARNER_NAMES, LEARNER_TOTALS, TOTALS_TABLES, TotalsTable
+from seneca.stats.tables import (
+    COURSE_NAMES,
+    COURSE_TOTALS,
+    LEARNER_NAMES,
+    LEARNER_TOTALS,
+    SUMMING_TABLES,
+    TOTALS_TABLES,
+    TotalsTable,
+)
 
 MAX_LEARNER_NAMES: Final = 2000
 
@@ -96,25 +104,20 @@ class TotalsChange:
             row = rows[key] = [0] * len(table.added_columns)
         return row
 
-    def _parameters(self, table: TotalsTable) -> list[dict[str, Any]]:
-        """The changed rows, in a fixed order, so that two transactions do not deadlock."""
-        rows = [(key, values) for key, values in self._rows[table.name].items() if any(values)]
-        return [dict(zip(table.columns, (*key, *values), strict=True)) for key, values in sorted(rows)]
-
     def write(self, tx: Transaction) -> None:
         """Write the change."""
         with tx.pipeline():
             self.write_later(tx)
 
     def write_later(self, tx: Transaction) -> None:
-        """Write the change without waiting for the outcome."""
+        """Write the change without waiting for the outcome, in a fixed order, so that two transactions do not deadlock."""
         for table in self._tables:
-            rows = self._parameters(table)
-            tx.insert_many_later(table.add, rows)
+            changed = sorted((key, values) for key, values in self._rows[table.name].items() if any(values))
+            tx.insert_values_later(table.add, [(*key, *values) for key, values in changed])
             if table.delete_zeros:
-                for row in rows:
-                    if row[table.computed_columns[0]] < 0:
-                        tx.execute_later(table.delete_zeros, **{column: row[column] for column in table.key_columns})
+                for key, values in changed:
+                    if values[0] < 0:
+                        tx.execute_later(table.delete_zeros, **dict(zip(table.key_columns, key, strict=True)))
 
 
 def _learner_day(session: SessionRow) -> LearnerDay:
@@ -138,24 +141,23 @@ def apply(tx: Transaction, before: SessionRow, after: SessionRow, new_names: int
         change.count_learners(tx, is_stored=True)
         change.write_later(tx)
         return
-    for table in TOTALS_TABLES:
-        sums = tuple(map(sub, table.values_of(after), table.values_of(before)))
-        names = new_names if table is LEARNER_TOTALS else 0
-        if names or any(sums):
-            learners = (0,) * table.counts_learners
-            values = (*table.key_of(after), *sums, *learners, names, names)[: len(table.columns)]
-            tx.execute_later(table.add, **dict(zip(table.columns, values, strict=True)))
+    values_of = LEARNER_TOTALS.values_of
+    sums = tuple(map(sub, values_of(after), values_of(before)))
+    if not (new_names or any(sums)):
+        return
+    for table in SUMMING_TABLES:
+        rest = (new_names, new_names) if table is LEARNER_TOTALS else (0,) * (len(table.added_columns) - len(sums))
+        tx.insert_values_later(table.add, [(*table.key_of(after), *sums, *rest)])
 
 
 def add_new(tx: Transaction, session: SessionRow) -> None:
     """Add a session without results that is about to be stored. The caller has locked the learner's account."""
     with_new_learner = learner_counts.tables_with_new_learner(tx, session)
     for table in TOTALS_TABLES:
-        learners = (int(table.name in with_new_learner),) * table.counts_learners
-        values = (*table.values_of(session), *learners)
-        if any(values):
-            values = (*table.key_of(session), *values, 0, 0)[: len(table.columns)]
-            tx.execute_later(table.add, **dict(zip(table.columns, values, strict=True)))
+        is_new = table.name in with_new_learner
+        if table.sums or is_new:
+            rest = (int(is_new),) if table.counts_learners else (0, 0)
+            tx.insert_values_later(table.add, [(*table.key_of(session), *table.values_of(session), *rest)])
 
 
 NAMES_IN_COURSE_OF_SESSION = """
@@ -209,14 +211,12 @@ def add_names(
 
     """
     course_names.add(tx, learner_course.bucket, learner_course.course_id, new_to_bucket)
-    key = asdict(learner_course)
-    tx.insert_many_later(
-        LEARNER_NAMES.add, [{**key, "module_name": name, "results": number} for name, number in results.items()]
-    )
+    key = astuple(learner_course)
+    tx.insert_values_later(LEARNER_NAMES.add, [(*key, name, number) for name, number in results.items()])
     if new:
         in_order = sorted(new)  # a fixed order, so that two learners do not deadlock
-        course = {"bucket": learner_course.bucket, "course_id": learner_course.course_id}
-        tx.insert_many_later(COURSE_NAMES.add, [{**course, "module_name": name, "learners": 1} for name in in_order])
+        bucket, course_id = learner_course.bucket, learner_course.course_id
+        tx.insert_values_later(COURSE_NAMES.add, [(course_id, name, bucket, 1) for name in in_order])
 
 
 # -- subtracting -------------------------------------------------------------------------------

@@ -202,6 +202,14 @@ class PostgresTransaction:
             cursors.append(cursor.execute(text, tuple(chain.from_iterable(map(values, chunk))), binary=True))
         return cursors
 
+    def insert_values_later(self, sql: str, rows: Sequence[Values], /) -> None:
+        """Send the INSERTs of many rows; a failure shows at the commit at the latest."""
+        self.writes += 1
+        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+            chunk = rows[start : start + MAX_ROWS_PER_STATEMENT]
+            text, _ = _numbered_insert(sql, len(chunk))
+            psycopg.RawCursor(self.connection).execute(text, tuple(chain.from_iterable(chunk)), binary=True)
+
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Insert rows with COPY."""
         self.writes += 1

@@ -158,6 +158,13 @@ class SqliteTransaction:
         """Insert many rows in few statements."""
         self.insert_many(sql, rows)
 
+    def insert_values_later(self, sql: str, rows: Sequence[Values], /) -> None:
+        """Insert many rows in few statements."""
+        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+            chunk = rows[start : start + MAX_ROWS_PER_STATEMENT]
+            text, _ = multi_row_insert(sql, len(chunk))
+            self._insert(text, chunk)
+
     def copy_rows(self, sql: str, rows: Iterable[Values], /) -> None:
         """Insert many rows in few statements."""
         iterator = iter(rows)
