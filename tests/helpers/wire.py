@@ -206,6 +206,20 @@ def pages(person: Person, path: str) -> list[list[dict[str, Any]]]:
     return found
 
 
+# -- sign-ins that end elsewhere ---------------------------------------------------------------
+
+
+def signed_out_within(seconds: float, person: Person) -> None:
+    """Assert that a person's token is refused, at the latest when it is sent this many seconds from now."""
+    deadline = time.monotonic() + seconds
+    sent = time.monotonic()
+    while (answer := person.get("/test")).status_code == 200:
+        assert sent < deadline, "the token still works"
+        time.sleep(0.05)
+        sent = time.monotonic()
+    refused(answer, 401, "signed-out")
+
+
 # -- workers -----------------------------------------------------------------------------------
 
 
