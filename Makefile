@@ -34,11 +34,12 @@ run: setup ## serve on port 3000, with demo data in an empty database
 test: setup chromium curl ## run every test, and on PostgreSQL those that an engine can tell apart
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sqlite test-engines-apart
 
-test-sqlite: setup # at the same time as the next, since tests wait about half of their time
+# Both at the same time, since tests wait about half of their time.
+test-sqlite: setup
 	$(BIN)/pytest
 
 test-engines-apart: setup
-	$(BIN)/pytest --engine postgres -m "not http and not slow" $(ENGINES_APART)
+	$(BIN)/pytest -n 3 --engine postgres -m "not http and not slow" $(ENGINES_APART)
 
 # What most depends on the engine: statements that many rows, races, faults or moves between engines put to the test.
 ENGINES_APART = tests/history $(addprefix tests/test_, backup.py citus.py concurrency.py erased_postgres.py export.py figures.py \
