@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from seneca.settings import usable_cores
 from tests.helpers import engines
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.server import Server, running
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 LONGEST = (
     "test_openapi.py",

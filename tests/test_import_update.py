@@ -410,7 +410,7 @@ def in_order(lines: list[Line]) -> list[Line]:
 
 
 @given(st.lists(st.tuples(FILES, st.booleans()), min_size=1, max_size=5))
-@settings(max_examples=80 if engines.chosen == "sqlite" else 10, deadline=None)
+@settings(max_examples=80 if engines.chosen == "sqlite" else 10)
 def test_files_one_after_the_other_leave_what_a_model_says(tmp_path_factory: pytest.TempPathFactory, files):
     model = Model()
     with stored(tmp_path_factory.mktemp("store")) as store:
