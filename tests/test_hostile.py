@@ -270,11 +270,11 @@ def described(server: Server) -> dict[str, Any]:
     return dict(httpx.get(f"{server.url}/openapi.json").json()["paths"])
 
 
-def test_an_account_may_ask_for_more_lists_at_once_than_are_made_at_once(hasty: Server, tara_in_haste: Person):
+def test_an_account_may_ask_for_more_lists_at_once_than_are_made_at_once(server: Server, tara: Person):
     def ask_once(_: int) -> int:
-        return httpx.get(f"{hasty.url}/users", headers=token, timeout=30).status_code
+        return httpx.get(f"{server.url}/users?limit=1", headers=token, timeout=30).status_code
 
-    token = {"Authorization": f"Bearer {tara_in_haste.token}"}
+    token = {"Authorization": f"Bearer {tara.token}"}
     with ThreadPoolExecutor(5 * MAX_PER_ACCOUNT) as pool:
         assert set(pool.map(ask_once, range(10 * MAX_PER_ACCOUNT))) == {200}
 

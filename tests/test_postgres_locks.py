@@ -65,7 +65,7 @@ def repeated(work: Callable[[], Any], pause: float = 0.02) -> Iterator[list[tupl
 def wait_until_waiting(url: str, number: int) -> None:
     """Wait until that many connections wait for locks."""
     with psycopg.connect(url, autocommit=True) as watcher:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (row := watcher.execute(WAITING).fetchone()) is not None and row[0] < number:
             assert time.monotonic() < deadline, row
             time.sleep(0.05)
