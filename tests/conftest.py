@@ -5,16 +5,43 @@ One server runs for each test process. Tests make their own learners and courses
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from seneca.settings import usable_cores
 from tests.helpers import engines
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.server import Server, running
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+LONGEST = (
+    "test_openapi.py",
+    "test_erased_files.py",
+    "test_login_throttle.py",
+    "test_history.py",
+    "test_session_devices.py",
+    "test_backup.py",
+    "test_hostile.py",
+    "test_restore_tokens.py",
+    "test_me_erase.py",
+    "test_password_hasher_pool.py",
+    "test_me_export.py",
+    "test_full_disk.py",
+    "test_power.py",
+    "test_erase_large.py",
+    "test_session_races.py",
+    "test_import_load.py",
+)
+"""Files that take longest, which begin first, or the others would end long before them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +70,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     left_out = [item for item in items if any(item.get_closest_marker(other) for other in others)]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = in_order([item for item in items if item not in set(left_out)])
+
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Deal the longest files to the workers, each of which begins with an equal part of the list."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [[item for item in items if item.path.name == name] for name in LONGEST]
+    others = [item for item in items if item.path.name not in LONGEST]
+    order: list[pytest.Item] = []
+    for worker in range(workers):
+        first = list(chain.from_iterable(longest[worker::workers]))
+        part = max((len(items) - len(order)) // (workers - worker) - len(first), 0)
+        order += first + others[:part]
+        del others[:part]
+    return order + others
 
 
 @pytest.fixture(scope="session")

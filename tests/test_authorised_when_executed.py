@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.accounts import Person, make_course, sign_in, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.engines import engine
+from tests.helpers.load import wait_for
 from tests.helpers.names import unique
 from tests.helpers.server import PASSWORD, Server, running
 from tests.helpers.wire import Held, clients_of_workers, counts, worker_of
@@ -242,11 +243,10 @@ def test_nothing_is_done_once_the_demotion_is_answered_however_fast_one_goes_on(
     threads = [threading.Thread(target=go_on) for _ in range(4)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 30
-    while 201 not in statuses and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: 201 in statuses)
     demote(tara, mallory)
     done = server.rows("SELECT count(*) FROM audit WHERE actor = :id", id=mallory.id)
+    wait_for(lambda: 401 in statuses)
     time.sleep(0.5)
     stopped.set()
     for thread in threads:

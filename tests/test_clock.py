@@ -11,7 +11,7 @@ import pytest
 from seneca.auth.token_verifier import POLL_SECONDS
 from tests.helpers.accounts import Person, sign_in, sign_up
 from tests.helpers.assertions import refused
-from tests.helpers.load import Load, stage
+from tests.helpers.load import Load, stage, wait_for
 from tests.helpers.server import Server
 from tests.helpers.wire import module, pages, statistics
 
@@ -141,4 +141,5 @@ def test_what_ended_while_the_clock_was_behind_stays_so(clock: Clock, moved: Sta
     time.sleep(POLL_SECONDS + 1)  # every worker has looked with the right clock
     for former in (alice, leaving):
         for _ in range(8):
+            wait_for(lambda former=former: former.get("/test").status_code != 200)  # or is late with it
             refused(former.get("/test"), 401, "signed-out")

@@ -258,9 +258,9 @@ def test_while_somebody_reads_the_file_is_rewritten_once(tmp_path: Path):
         until(lambda: sum("log cannot be emptied" in line for line in server.log_lines()) >= 3)  # after 0, 5 and 15 s
         assert wishes(server)["vacuumed-at"] == vacuumed_at
         assert (tmp_path / "seneca.db-wal").stat().st_size <= log_size + 65536
-        began = time.monotonic()
+        waits = [line for line in server.log_lines() if "vacuum not finished" in line]
         assert sign_up(client, "bob").delete("/auth/me", json={"password": PASSWORD}).status_code == 204
-        assert time.monotonic() - began < 1.5, "what has just failed is not waited for"
+        assert [line for line in server.log_lines() if "vacuum not finished" in line] == waits, "it has just failed"
         reader.close()
         until(lambda: "scouring-wanted" not in wishes(server))
         assert files_with(tmp_path, alice.username) == {}
@@ -268,7 +268,7 @@ def test_while_somebody_reads_the_file_is_rewritten_once(tmp_path: Path):
 
 def test_the_file_is_rewritten_at_most_once_in_the_interval_and_the_last_wish_is_kept(tmp_path: Path):
     with (
-        running(tmp_path, SENECA_VACUUM_INTERVAL="8") as server,
+        running(tmp_path, SENECA_VACUUM_INTERVAL="25") as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
     ):
         tara = sign_up(client, "tara", role="admin")
@@ -285,7 +285,7 @@ def test_the_file_is_rewritten_at_most_once_in_the_interval_and_the_last_wish_is
         assert second["vacuumed-at"] == first["vacuumed-at"]
         assert set(second) == {"vacuumed-at", "vacuum-wanted"}, "the log is emptied at once all the same"
         until(lambda: set(wishes(server)) == {"vacuumed-at"})
-        assert int(wishes(server)["vacuumed-at"]) - int(first["vacuumed-at"]) >= 8000
+        assert int(wishes(server)["vacuumed-at"]) - int(first["vacuumed-at"]) >= 25_000
 
 
 def test_accounts_without_sessions_have_it_rewritten_once_a_day(tmp_path: Path):

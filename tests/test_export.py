@@ -255,7 +255,7 @@ def voided(draw: st.DrawFn) -> dict[str, Any]:
     st.lists(sessions() | voided(), max_size=8, unique_by=lambda line: line["id"]),
     st.lists(TIMES, min_size=4, max_size=4),
 )
-@settings(max_examples=30 if engines.chosen == "sqlite" else 8, deadline=None)  # two databases each
+@settings(max_examples=30 if engines.chosen == "sqlite" else 8)  # two databases each
 def test_an_import_of_an_export_is_the_same(tmp_path_factory: pytest.TempPathFactory, given_sessions, times):
     shells = [Shell(tmp_path_factory.mktemp("there")), Shell(tmp_path_factory.mktemp("back"))]
     people = [course(), course(id=FIRST, courseTitle="ß"), user(), user(id=CHARLIE_ID, username="charlie")]

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.helpers.accounts import sign_in
 from tests.helpers.commands import seneca
 from tests.helpers.exchange import ALICE_ID, CHARLIE_ID, course, session, user, write
 from tests.helpers.exchange import module as line_of_module
+from tests.helpers.load import wait_for
 from tests.helpers.server import PASSWORD, running
 
 
@@ -81,22 +81,29 @@ def test_lists_and_sessions_do_not_wait_for_exports(tmp_path: Path):
         seneca("admin", "password", name, "--data", tmp_path / "data", input=PASSWORD)
     with running(tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         alice, charlie = sign_in(client, "alice", id=ALICE_ID), sign_in(client, "charlie")
-        finished: list[int] = []
+        begun, finished = [], []
+        may_read = threading.Event()
 
         def export() -> None:
-            with httpx.Client(base_url=server.url, timeout=120) as own:
-                answer = own.get("/auth/me/export", headers={"Authorization": f"Bearer {alice.token}"})
-                finished.append(len(answer.content))
+            headers = {"Authorization": f"Bearer {alice.token}"}
+            with (
+                httpx.Client(base_url=server.url, timeout=120) as own,
+                own.stream("GET", "/auth/me/export", headers=headers) as answer,
+            ):
+                begun.append(answer.status_code)
+                may_read.wait(60)
+                finished.append(sum(map(len, answer.iter_bytes())))
 
         threads = [threading.Thread(target=export) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)  # they have begun
+        wait_for(lambda: len(begun) >= 2)
         assert charlie.get(f"/session/{mine['id']}").status_code == 200
         for path in ("/stats/user/sessions", "/course"):
             assert charlie.get(path).status_code == 200
-        assert len(finished) <= 2
+        assert finished == []
+        may_read.set()
         for thread in threads:
             thread.join()
-        assert len(finished) == 4
+        assert begun == [200] * 4
         assert min(finished) > 100_000_000

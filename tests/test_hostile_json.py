@@ -82,7 +82,7 @@ def test_an_answer_is_small_whatever_was_sent():
 
 
 @given(st.integers(0, 2**64), st.sampled_from(KINDS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bodies_of_any_shape_are_refused_in_small_answers(seed: int, kind: type[Any]):
     assert_small(error_of(by_chance(seed, SMALL), kind))
 

@@ -227,7 +227,7 @@ def test_a_changed_role_ends_sign_ins_and_is_audited(tmp_path: Path):
         assert done.returncode == 0, done.stderr
         assert "0 accounts (2 updated, 1 unchanged), 0 sessions (1 updated)" in done.stderr
         assert charlie.get("/auth/me").json()["email"] == "other@example.org"  # a new name ends no sign-in
-        deadline = time.monotonic() + 15  # five seconds, on a machine that has nothing else to do
+        deadline = time.monotonic() + 60  # five seconds, on a machine that has nothing else to do
         while alice.get("/auth/me").status_code != 401:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -410,7 +410,7 @@ def in_order(lines: list[Line]) -> list[Line]:
 
 
 @given(st.lists(st.tuples(FILES, st.booleans()), min_size=1, max_size=5))
-@settings(max_examples=80 if engines.chosen == "sqlite" else 10, deadline=None)
+@settings(max_examples=80 if engines.chosen == "sqlite" else 10)
 def test_files_one_after_the_other_leave_what_a_model_says(tmp_path_factory: pytest.TempPathFactory, files):
     model = Model()
     with stored(tmp_path_factory.mktemp("store")) as store:

@@ -17,7 +17,15 @@ from tests.helpers.assertions import refused
 from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_totals, erase_self, noted, tables_with
 from tests.helpers.names import unique
 from tests.helpers.server import PASSWORD, Server, running, start_server
-from tests.helpers.wire import NOTHING, module, refuses_bodies, refuses_callers, refuses_methods, statistics
+from tests.helpers.wire import (
+    NOTHING,
+    module,
+    refuses_bodies,
+    refuses_callers,
+    refuses_methods,
+    signed_out_within,
+    statistics,
+)
 
 PATH = "/auth/me"
 BODY = {"password": PASSWORD}
@@ -70,11 +78,7 @@ def test_sign_ins_end_at_once_here_and_within_five_seconds_elsewhere(server: Ser
             assert erase_self(alice).status_code == 204
             for person in (alice, again):
                 refused(person.get("/auth/me"), 401, "signed-out")
-            deadline = time.monotonic() + 5
-            while there.get("/test").status_code == 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            refused(there.get("/test"), 401, "signed-out")
+            signed_out_within(5, there)
     finally:
         other.stop()
 

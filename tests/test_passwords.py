@@ -11,7 +11,7 @@ from seneca.auth import passwords
 pytestmark = pytest.mark.no_database  # it asks none
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=128), st.text(max_size=5))
 def test_a_hash_verifies_its_password_and_no_other(password: str, more: str):
     stored = passwords.hash_password(password)

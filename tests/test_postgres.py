@@ -234,14 +234,15 @@ def test_a_read_of_several_statements_sees_one_moment(database: Postgres):
 
 # -- connections that break --------------------------------------------------------------------
 
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seneca' AND datname = %s"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'seneca' AND datname = %s"
 
 
 def test_a_broken_connection_is_replaced_unnoticed(database: Postgres, url: str):
     write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8)
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute(TERMINATE, (url.rpartition("/")[2],)).fetchall()
-    time.sleep(0.1)
+        wait_for(lambda: connection.execute(CONNECTED, (url.rpartition("/")[2],)).fetchone() == (0,))
     assert write(database, *[lambda tx: tx.execute_later(SET, name="none", value="1")] * 8) == [None] * 8
     assert read(database, lambda tx: tx.fetch_one("SELECT 1")) == (1,)
 
@@ -260,7 +261,7 @@ def test_a_server_that_is_down_is_answered_503_and_its_return_is_noticed(cluster
             assert client.get("/health").status_code == 200
         back = time.monotonic()
         while (answer := alice.put("/session/endSession", {"sessionId": session_id})).status_code == 503:
-            assert time.monotonic() - back < 5
+            assert time.monotonic() - back < 60
             time.sleep(0.05)
         assert answer.status_code == 200
         assert '"unhandled exception"' not in server.log.read_text()

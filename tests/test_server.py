@@ -42,6 +42,7 @@ def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path, how: si
                 )
                 for n in range(8)
             ]
+            wait_for(lambda: connections(server) >= 8)
             time.sleep(0.5)
             server.process.send_signal(how)
             time.sleep(0.5)
@@ -52,6 +53,13 @@ def test_requests_under_way_are_answered_before_it_stops(tmp_path: Path, how: si
         assert server.process.wait(timeout=30) == 0
         assert server.rows("SELECT results FROM sessions WHERE id = :id", id=session_id) == [(8,)]
         assert not answers(server)
+
+
+def connections(server: Server) -> int:
+    """How many clients are connected."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = "01"
+    return sum(row[1].endswith(f":{server.port:04X}") and row[3] == established for row in rows)
 
 
 def test_stopping_under_load_loses_nothing_acknowledged(tmp_path: Path):
@@ -85,9 +93,19 @@ def test_stops_soon_though_its_workers_have_only_just_begun_to_start(tmp_path: P
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(0.2)  # in the moment in which Granian begins to wait for signals, one would block it without end
+    wait_for(lambda: is_asleep(server.process.pid))
     began = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - began < STOP_SECONDS / 2
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether a process does nothing for a tenth of a second."""
+    states = []
+    for _ in range(10):
+        states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+        time.sleep(0.01)
+    return set(states) == {"S"}
 
 
 def test_a_worker_that_died_is_replaced(tmp_path: Path):

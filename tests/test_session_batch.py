@@ -312,7 +312,7 @@ def test_refuses_what_every_route_refuses(alice: Person, tara: Person, nobody: P
 
 def test_batches_that_wait_are_not_decoded_yet(tmp_path: Path):
     """One of 100,000 results takes 36 MB when it is decoded, and each thread that decoded one keeps as much."""
-    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=300) as client:
         course = make_course(sign_up(client, "tara", role="admin"))
         alice = sign_up(client, "alice")
         names = [{"moduleName": f"{n}"} for n in range(200)]

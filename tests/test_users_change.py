@@ -21,7 +21,7 @@ from tests.helpers.assertions import refused
 from tests.helpers.engines import engine
 from tests.helpers.load import wait_for
 from tests.helpers.server import PASSWORD, Server, running, start_server
-from tests.helpers.wire import clients_of_workers
+from tests.helpers.wire import clients_of_workers, signed_out_within
 
 NEW = "another-secret-42"
 
@@ -167,15 +167,6 @@ def test_two_administrators_cannot_both_be_demoted_at_once(alone: tuple[Server, 
 # -- on other workers --------------------------------------------------------------------------
 
 
-def refused_within(seconds: float, person: Person) -> None:
-    """Assert that a person's token is refused within this many seconds."""
-    deadline = time.monotonic() + seconds
-    while (answer := person.get("/test")).status_code == 200:
-        assert time.monotonic() < deadline, "the token still works"
-        time.sleep(0.05)
-    refused(answer, 401, "signed-out")
-
-
 @pytest.mark.parametrize("change", [{"role": "admin"}, {"password": NEW}], ids=str)
 def test_another_server_refuses_the_token_within_five_seconds(server: Server, tara: Person, alice: Person, change):
     other = start_server(server.data)
@@ -185,7 +176,7 @@ def test_another_server_refuses_the_token_within_five_seconds(server: Server, ta
             assert there.get("/test").status_code == 200
             assert tara.patch(f"/users/{alice.id}", change).status_code == 200
             refused(alice.get("/test"), 401, "signed-out")
-            refused_within(5, there)
+            signed_out_within(5, there)
             assert login(alice, change.get("password", PASSWORD)).status_code == 200
     finally:
         other.stop()
@@ -201,7 +192,7 @@ def test_every_worker_refuses_the_token_within_five_seconds(tmp_path: Path):
         assert ada.patch(f"/users/{alice.id}", {"password": NEW}).status_code == 200
         deadline = time.monotonic() + 5
         for there in everywhere:
-            refused_within(deadline - time.monotonic(), there)
+            signed_out_within(deadline - time.monotonic(), there)
             there.client.close()
 
 

@@ -10,5 +10,5 @@ _numbers = itertools.count(1)
 
 
 def unique(stem: str) -> str:
-    """Make a name that no other test has."""
-    return f"{stem}-{PREFIX}{next(_numbers)}"
+    """Make a name that no other test has, and that no other name begins with."""
+    return f"{stem}-{PREFIX}{next(_numbers):06}"

@@ -206,6 +206,20 @@ def pages(person: Person, path: str) -> list[list[dict[str, Any]]]:
     return found
 
 
+# -- sign-ins that end elsewhere ---------------------------------------------------------------
+
+
+def signed_out_within(seconds: float, person: Person) -> None:
+    """Assert that a person's token is refused, at the latest when it is sent this many seconds from now."""
+    deadline = time.monotonic() + seconds
+    sent = time.monotonic()
+    while (answer := person.get("/test")).status_code == 200:
+        assert sent < deadline, "the token still works"
+        time.sleep(0.05)
+        sent = time.monotonic()
+    refused(answer, 401, "signed-out")
+
+
 # -- workers -----------------------------------------------------------------------------------
 
 
@@ -231,15 +245,16 @@ def worker_of(server: Server, client_port: int) -> int:
     """The process that holds the server's end of a connection from this port of this machine."""
     own, peer = (f"0100007F:{port:04X}" for port in (server.port, client_port))
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:  # until it is accepted
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         sockets = {f"socket:[{row[9]}]" for row in rows if (row[1], row[2]) == (own, peer)}
         for child in children.read_text().split():
-            for file in Path(f"/proc/{child}/fd").iterdir():
-                with suppress(FileNotFoundError):
-                    if str(file.readlink()) in sockets:
-                        return int(child)
+            with suppress(FileNotFoundError):  # it has just ended
+                for file in Path(f"/proc/{child}/fd").iterdir():
+                    with suppress(FileNotFoundError):
+                        if str(file.readlink()) in sockets:
+                            return int(child)
         time.sleep(0.01)
     raise AssertionError(f"no worker holds the connection from port {client_port}")
 

@@ -78,6 +78,8 @@ items = st.fixed_dictionaries(
 topics = st.lists(st.sampled_from(TOPICS), min_size=1, unique=True)
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
+VOIDED_AT = "SELECT voided_at FROM voided_sessions WHERE learner_id = :learner AND id = :id"
+
 
 class History(RuleBasedStateMachine):
     """A run has learners and courses of its own, so that histories do not mix."""
@@ -183,20 +185,24 @@ class History(RuleBasedStateMachine):
         refused(self.ask(self.tara, "GET", f"/stats/users/{learner.id}"), 404, "account-not-found")
         self.model.learners.remove(learner)
         self.model.sessions = [session for session in self.model.sessions if session.learner is not learner]
-        self.model.voided = {(who, id_) for who, id_ in self.model.voided if who is not learner}
+        self.model.voided = {key: at for key, at in self.model.voided.items() if key[0] is not learner}
         self.batches = [(who, batch) for who, batch in self.batches if who is not learner]
         self.touched = {(stays, course) for course in self.model.courses}
 
     @precondition(lambda self: self.model.sessions)
     @rule(data=st.data())
     def retain(self, data: st.DataObject) -> None:
-        """Forget what started before one of the sessions, or with it (of other histories, too, which are over)."""
+        """Forget what started before one of the sessions, or with it (of other histories, too, which are over).
+
+        The ids of what was voided before that time are forgotten, too.
+        """
         before = data.draw(st.sampled_from(self.model.sessions)).start + data.draw(st.integers(0, 1))
         old = [session for session in self.model.sessions if session.start < before]
         removed = asyncio.run(retention.prune(self.database, months=1, before=before, now=before))
         assert removed.sessions >= len(old)
         self.touched |= {(session.learner, session.course) for session in old}
         self.model.sessions = [session for session in self.model.sessions if session not in old]
+        self.model.voided = {key: at for key, at in self.model.voided.items() if at >= before}
         for session in old:
             refused(self.ask(session.learner, "GET", f"/session/{session.id}"), 404, "session-not-found")
 
@@ -425,7 +431,8 @@ class History(RuleBasedStateMachine):
             path += f"?userId={session.learner.id}"
         assert self.ask(self.tara, "DELETE", path).status_code == 204
         self.model.sessions.remove(session)
-        self.model.voided.add((session.learner, session.id))
+        [(voided_at,)] = self.server.rows(VOIDED_AT, learner=session.learner.id, id=session.id)
+        self.model.voided[session.learner, session.id] = voided_at
         self.touched.add((session.learner, session.course))
         start = {"courseIdentifier": session.course.id, "topic": session.topic, "sessionId": session.id}
         refused(self.ask(session.learner, "POST", "/session/startSession", start), 409, "session-voided")

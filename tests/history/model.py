@@ -223,7 +223,8 @@ class Model:
         self.learners: list[Learner] = []
         self.courses: list[Course] = []
         self.sessions: list[Session] = []
-        self.voided: set[tuple[Learner, str]] = set()
+        self.voided: dict[tuple[Learner, str], int] = {}
+        """When the ids of sessions were voided, in milliseconds since 1970."""
 
     def of(self, learner: Learner | None = None, course: Course | None = None, id: str | None = None) -> list[Session]:
         """Sessions as they are listed: by start, then id, then learner."""

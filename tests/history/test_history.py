@@ -25,7 +25,6 @@ LENGTHS = {
 }
 LENGTH = settings(
     LENGTHS[os.environ.get("HISTORY", "")],
-    deadline=None,
     derandomize=False,
     suppress_health_check=list(HealthCheck),
 )
