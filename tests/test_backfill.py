@@ -265,7 +265,7 @@ def test_a_backup_of_a_half_filled_database_is_completed_when_it_is_restored(
 
 
 @pytest.mark.sqlite
-def test_rows_that_were_numbered_anew_are_neither_skipped_nor_filled_twice(old: Path):
+def test_rows_with_new_numbers_are_neither_skipped_nor_filled_twice(old: Path):
     delete = "DELETE FROM sessions WHERE rowid % 3 = 0"  # as an erasure, so that the numbers have gaps
     engine().change(old, delete)
     interrupt(old)

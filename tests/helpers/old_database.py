@@ -94,8 +94,10 @@ def new_id(chance: random.Random) -> str:
 def transaction(url: str) -> Iterator[MigrationTransaction]:
     """A transaction on a database of any schema, past Seneca; committed at the end."""
     if url.startswith("sqlite"):
-        with closing(apsw.Connection(url.removeprefix("sqlite:///"))) as connection, connection:
-            yield SqliteTransaction(connection, Properties(BUCKETS), Cache())
+        with closing(apsw.Connection(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute("PRAGMA cache_size = -500000").fetchall()  # ids are inserted into indexes in random order
+            with connection:
+                yield SqliteTransaction(connection, Properties(BUCKETS), Cache())
     else:
         with psycopg.connect(url, context=adapters()) as connection:
             yield PostgresTransaction(connection, None, Properties(BUCKETS), Cache())

@@ -58,7 +58,7 @@ def next_in_bucket(tx: Transaction, table: str, columns: Sequence[str], key: Key
 def next_in_file(tx: Transaction, table: str, columns: Sequence[str], key: Key) -> Range | None:
     """As ``next_in_bucket``, in the order in which SQLite stores the rows, so that each page of the file is written once.
 
-    The range before is given by a key because VACUUM may number the rows anew, in the same order.
+    The range before is given by a key because VACUUM may give the rows new numbers, in the same order.
     """
     names = ("bucket", *columns)
     after = None
