@@ -95,7 +95,8 @@ def transaction(url: str) -> Iterator[MigrationTransaction]:
     """A transaction on a database of any schema, past Seneca; committed at the end."""
     if url.startswith("sqlite"):
         with closing(apsw.Connection(url.removeprefix("sqlite:///"))) as connection:
-            connection.execute("PRAGMA cache_size = -500000").fetchall()  # ids are inserted into indexes in random order
+            # ids are inserted into indexes in random order
+            connection.execute("PRAGMA cache_size = -500000").fetchall()
             with connection:
                 yield SqliteTransaction(connection, Properties(BUCKETS), Cache())
     else:
