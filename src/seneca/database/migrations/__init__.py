@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.resources import files
 from typing import Final, Protocol
 
@@ -35,6 +36,8 @@ DATABASE_ID = "SELECT value FROM properties WHERE name = 'database-id'"
 """Identifies a database; its backups have the same id."""
 
 
+Migration = tuple[int, str, str]
+"""Its number, name and SQL."""
 Announce = Callable[[str], None]
 """Called with what is about to happen, as text for the operator."""
 
@@ -52,18 +55,19 @@ BACKFILLS: Final[Mapping[int, Sequence[Backfill]]] = {8: active_time.BACKFILLS, 
 """Backfills by migration number, done one after the other."""
 
 
-def known(engine: str) -> list[tuple[int, str, str]]:
-    """All migrations of an engine, in order: number, name and SQL."""
+@cache
+def known(engine: str) -> tuple[Migration, ...]:
+    """All migrations of an engine, in order."""
     migrations = []
     for file in files("seneca.database.migrations").joinpath(engine).iterdir():
         if file.name.endswith(".sql"):
             number, _, name = file.name.removesuffix(".sql").partition("_")
             migrations.append((int(number), name, file.read_text(encoding="utf-8")))
-    return sorted(migrations)
+    return tuple(sorted(migrations))
 
 
-def missing(tx: Transaction, engine: str) -> list[tuple[int, str, str]]:
-    """The missing migrations: number, name and SQL.
+def missing(tx: Transaction, engine: str) -> list[Migration]:
+    """The missing migrations.
 
     Raises:
         CommandError: the database is newer than this program.
@@ -115,12 +119,12 @@ class Migrator:
 
     @property
     def advice(self) -> str:
-        """What to do after an error, if a backfill is not complete."""
+        """What to do after an error, if a backfill is not complete; otherwise empty."""
         if self._position is None:
             return ""
         return (
-            f" {self._describe(self._position)}: {self._position.filled:,} of {self._position.total:,}. Nothing is lost: when the cause is "
-            "removed, run seneca migrate or start the server, which continues there."
+            f"{self._describe(self._position)}: {self._position.filled:,} of {self._position.total:,}. Nothing is lost: remove the cause, "
+            "then run seneca migrate or start the server, which continues there."
         )
 
     def run(self, begin: Callable[[], AbstractContextManager[MigrationTransaction]]) -> None:
@@ -148,34 +152,35 @@ class Migrator:
             # only if it is missing: creating a table takes a privilege that the role may lack later
             tx.execute(CREATE_MIGRATIONS_TABLE)
         absent = missing(tx, self._engine)
-        self.is_new = self.is_new or len(absent) == len(known(self._engine))
-        position = None if absent and self.is_new else backfill.read_position(tx)
+        self.is_new = len(absent) == len(known(self._engine))
+        position = None if self.is_new else backfill.read_position(tx)
         if position is None:
             position = self._apply(tx, absent)
             return position, position is None
         if self._position is None:
             self._announce(f"{self._describe(position)}: continued after {position.filled:,} of {position.total:,}.")
+        self._position = position
         position = backfill.advance(tx, self._engine, position, BACKFILLS[position.migration])
         self.applied += position is None
         return position, position is None and not absent
 
-    def _apply(self, tx: MigrationTransaction, absent: list[tuple[int, str, str]]) -> Position | None:
+    def _apply(self, tx: MigrationTransaction, absent: list[Migration]) -> Position | None:
         """Apply migrations up to the first one with a backfill; returns that backfill's position, or None."""
         sessions = tx.fetch_one(COUNT_SESSIONS) if absent and not self.is_new else None
         position = None
         for number, name, sql in absent:
-            steps = None if self.is_new else BACKFILLS.get(number)
+            backfills = None if self.is_new else BACKFILLS.get(number)
             if sessions is not None:
                 self._announce(
                     f"Migration {number} ({name}) of a database with {sessions[0]:,} sessions. If it is interrupted, "
-                    + ("it continues where it was." if steps else "nothing has changed, and it begins again.")
+                    + ("it continues where it was." if backfills else "nothing has changed, and it begins again.")
                 )
             tx.script(sql)
             if step := STEPS.get(number):
                 self._warnings += step(tx)
             tx.execute(RECORD_MIGRATION, number=number, name=name)
-            if steps is not None:
-                position = backfill.begin(tx, number, steps)
+            if backfills is not None:
+                position = backfill.begin(tx, number, backfills)
                 break
             self.applied += 1
         self._set_properties(tx)

@@ -28,13 +28,15 @@ class Backfill(Struct, frozen=True):
     key: tuple[str, ...]
     """The columns of its key after the bucket, at least one. Rows that are equal in them are filled together."""
     fill: Callable[[Transaction, Range], None]
-    """Fills a range of a few thousand rows, in a transaction that is repeated only if it failed.
+    """Fills a range of a few thousand rows, in the caller's transaction, in which the transaction's properties (``buckets``, ``idle_ms``) are not set.
 
-    On PostgreSQL the range is of one bucket, and so is all that this function writes, or a cluster could not do it. The transaction's properties (``buckets``,
-    ``idle_ms``) are not set.
+    On PostgreSQL the range is of one bucket. All that the function writes must be of that bucket, or a cluster could not do it.
     """
     has_rowid: bool = False
-    """Whether SQLite stores the table by row number and not by key: then the ranges follow that order."""
+    """Whether SQLite stores the table by row number and not by key: then the ranges follow that order.
+
+    All rows are filled again if the last row of a range was deleted by hand, so filling a row twice must not change it.
+    """
 
 
 class Position(Struct):
@@ -60,7 +62,7 @@ def read_position(tx: Transaction) -> Position | None:
 
 def begin(tx: Transaction, migration: int, backfills: Sequence[Backfill], index: int = 0) -> Position:
     """Store that a backfill has to be done; the first one in the transaction that changes the schema."""
-    position = Position(migration, total=_count(tx, backfills[index].table, "1 = 1", {}), backfill=index)
+    position = Position(migration, total=_count(tx, backfills[index].table), backfill=index)
     _put(tx, position)
     return position
 
@@ -71,7 +73,7 @@ def advance(tx: Transaction, engine: str, position: Position, backfills: Sequenc
     find = next_in_file if engine == "sqlite" and backfill.has_rowid else next_in_bucket
     rows = find(tx, backfill.table, backfill.key, position.key)
     if rows is not None:
-        filled = position.filled + _count(tx, backfill.table, rows.condition, rows.parameters)
+        filled = position.filled + _count(tx, backfill.table, rows.condition, **rows.parameters)
         position = msgspec.structs.replace(position, filled=filled, key=rows.last)
         _put(tx, position)
         backfill.fill(tx, rows)
@@ -82,7 +84,7 @@ def advance(tx: Transaction, engine: str, position: Position, backfills: Sequenc
     return None
 
 
-def _count(tx: Transaction, table: str, condition: str, parameters: dict[str, object]) -> int:
+def _count(tx: Transaction, table: str, condition: str = "1 = 1", **parameters: object) -> int:
     row = tx.fetch_one(f"SELECT count(*) FROM {table} WHERE {condition}", **parameters)
     return 0 if row is None else int(row[0])
 

@@ -72,7 +72,7 @@ def explain_error(error: psycopg.Error, url: str, next_step: str = "") -> Comman
     Args:
         error: raised while connecting or migrating.
         url: the database's URL. Its password is never shown, nor anything that may be a part of it.
-        next_step: appended to the error.
+        next_step: what else to do.
 
     Returns:
         A ConfigurationError if the URL is malformed.
@@ -87,9 +87,9 @@ def explain_error(error: psycopg.Error, url: str, next_step: str = "") -> Comman
             f"The database of SENECA_DATABASE_URL cannot be used. Check the URL's form: {URL_FORM}."
         )
     text = redact(" ".join(str(error).split()), url)
-    advice = advise(error, text, url)
+    advice = " ".join(filter(None, (advise(error, text, url), next_step)))
     return CommandError(
-        f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}{next_step}"
+        f"The database {name(url)} cannot be used: {f'{advice} PostgreSQL says: ' if advice else ''}{text}"
     )
 
 

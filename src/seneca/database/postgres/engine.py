@@ -121,10 +121,11 @@ class Postgres:
         with self._connect(COMMAND_OPTIONS) as connection:
             self._check(connection)
             tx = PostgresTransaction(connection, None, Properties(), self.cache)
-            if not create and tx.fetch_one(PROPERTIES_TABLE) == (None,):
-                raise CommandError(
-                    f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
-                )
+            with locked(tx):
+                if not create and tx.fetch_one(PROPERTIES_TABLE) == (None,):
+                    raise CommandError(
+                        f"There is no Seneca database at {self.name}, and none was created. Choose another: --database URL."
+                    )
             if migrator is None:
                 self.pending = migrations.pending(tx, "postgres")
             else:

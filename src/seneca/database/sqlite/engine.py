@@ -76,7 +76,8 @@ class Sqlite:
                 )
             self._open(migrator if migrate else None)
         except (OSError, apsw.Error) as error:
-            raise CommandError(f"The database {path} cannot be used: {reason(error)}.{migrator.advice}") from error
+            text = f"The database {path} cannot be used: {reason(error)}. {migrator.advice}"
+            raise CommandError(text.rstrip()) from error
         self.backups = SqliteBackups(self)
         self.files = SqliteFiles(self.transaction)
         self.cluster = None
