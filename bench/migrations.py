@@ -1,12 +1,12 @@
 """`seneca migrate` of an older database in two checkouts, in turn: ``python -m bench.migrations OTHER`` prints their ratios."""
 
 import argparse
-import os
+import re
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from statistics import median
 
@@ -31,15 +31,26 @@ def migrate(checkout: Path, data: Path, variables: dict[str, str]) -> tuple[floa
     """
     command = [checkout / ".venv/bin/python", "-m", "seneca", "migrate", "--data", data]
     log = data.parent / f"{data.name}.log"
+    memory = 0.0
     began = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen([*map(str, command)], stdout=output, stderr=output, env=environment(**variables))
-        _, status, usage = os.wait4(process.pid, 0)
+        # What wait4 reports includes this process's memory, from before the command began.
+        while process.poll() is None:
+            memory = max(memory, resident_mebibytes(process.pid))
+            time.sleep(0.02)
     taken = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise Failed(f"seneca migrate failed:\n{log.read_text()[-2000:]}")
-    return taken, usage.ru_maxrss / 1024
+    return taken, memory
+
+
+def resident_mebibytes(pid: int) -> float:
+    """The most memory that a process has had so far; 0 if it has ended."""
+    with suppress(OSError):
+        if match := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8")):
+            return int(match[1]) / 1024
+    return 0.0
 
 
 def measure(
