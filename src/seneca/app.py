@@ -17,7 +17,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from seneca import logs, settings
-from seneca.api import accounts, audit, auth, courses, health, privacy, session_batch, sessions, stats
+from seneca.api import accounts, audit, auth, courses, health, privacy, school, session_batch, sessions, stats
 from seneca.api.docs import docs_endpoints
 from seneca.auth import password_policy
 from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
@@ -48,6 +48,7 @@ ROUTES: list[Endpoint] = [
     *sessions.ROUTES,
     *session_batch.ROUTES,
     *stats.ROUTES,
+    *school.ROUTES,
     *privacy.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,
