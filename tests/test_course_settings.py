@@ -50,9 +50,9 @@ def test_finds_the_course_by_its_title(tara: Person, course: dict[str, Any], pat
     ("change", "field", "rule"),
     [
         ({}, "", "at least one of passMark and fullMark is required"),
-        ({"passMark": 101}, "passMark", "leaves the pass mark, 101, above the full mark, 100"),
-        ({"fullMark": 49.999}, "fullMark", "leaves the pass mark, 50, above the full mark, 49.999"),
-        ({"passMark": 2, "fullMark": 1}, "passMark", "leaves the pass mark, 2, above the full mark, 1"),
+        ({"passMark": 101}, "passMark", "leaves the pass mark above the full mark: 101 and 100"),
+        ({"fullMark": 49.999}, "fullMark", "leaves the pass mark above the full mark: 50 and 49.999"),
+        ({"passMark": 2, "fullMark": 1}, "passMark", "leaves the pass mark above the full mark: 2 and 1"),
         ({"passMark": -0.001}, "passMark", "must be at least 0"),
         ({"fullMark": 0}, "fullMark", "must be at least 0.001"),
         ({"fullMark": True}, "fullMark", "must be a number or null, not true or false"),
@@ -73,7 +73,7 @@ def test_marks_are_rounded_before_they_are_compared(tara: Person, path: str):
 def test_giving_a_mark_back_may_contradict_the_other(tara: Person, path: str):
     assert tara.patch(path, {"passMark": 120, "fullMark": 200}).status_code == 200
     [error] = refused(tara.patch(path, {"fullMark": None}), 400, "invalid-input")["errors"]
-    assert error == {"field": "fullMark", "message": "leaves the pass mark, 120, above the full mark, 100"}
+    assert error == {"field": "fullMark", "message": "leaves the pass mark above the full mark: 120 and 100"}
     assert tara.get(path).json()["fullMark"] == 200
 
 

@@ -87,9 +87,9 @@ def test_marks_of_a_course_are_compared_if_the_line_has_them(tmp_path: Path):
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([SETTINGS | {"passMark": 81}], "Line 1: passMark: leaves the pass mark, 81, above the full mark, 80"),
-        ([course(passMark=101)], "Line 1: passMark: leaves the pass mark, 101, above the full mark, 100"),
-        ([SETTINGS, course(passMark=90)], "Line 2: passMark: leaves the pass mark, 90, above the full mark, 80"),
+        ([SETTINGS | {"passMark": 81}], "Line 1: passMark: leaves the pass mark above the full mark: 81 and 80"),
+        ([course(passMark=101)], "Line 1: passMark: leaves the pass mark above the full mark: 101 and 100"),
+        ([SETTINGS, course(passMark=90)], "Line 2: passMark: leaves the pass mark above the full mark: 90 and 80"),
         ([course(passMark=90), SETTINGS], "Line 2: leaves the pass mark above the full mark in courses"),
         ([course(fullMark=0)], "Line 1: fullMark: must be at least 0.001"),
         ([SETTINGS | {"daysOff": {"weekdays": [7, 7], "dates": []}}], "Line 1: daysOff.weekdays.1.: must differ"),

@@ -96,9 +96,9 @@ JSON = {"Content-Type": "application/json"}
     ("change", "field", "rule"),
     [
         ({}, "", "at least one setting is required"),
-        ({"passMark": 100.001}, "passMark", "leaves the pass mark, 100.001, above the full mark, 100"),
-        ({"fullMark": 49}, "fullMark", "leaves the pass mark, 50, above the full mark, 49"),
-        ({"passMark": 6, "fullMark": 5}, "passMark", "leaves the pass mark, 6, above the full mark, 5"),
+        ({"passMark": 100.001}, "passMark", "leaves the pass mark above the full mark: 100.001 and 100"),
+        ({"fullMark": 49}, "fullMark", "leaves the pass mark above the full mark: 50 and 49"),
+        ({"passMark": 6, "fullMark": 5}, "passMark", "leaves the pass mark above the full mark: 6 and 5"),
         ({"passMark": -1}, "passMark", "must be at least 0"),
         ({"passMark": "50"}, "passMark", "must be a number, not a string"),
         ({"passMark": None}, "passMark", "must be a number, not null"),

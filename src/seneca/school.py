@@ -138,7 +138,7 @@ def from_thousandths(thousandths: int) -> Mark:
 def check_marks(pass_mark: Mark, full_mark: Mark, field: str) -> None:
     """Raise InvalidInput, for this field, if the pass mark is above the full mark."""
     if pass_mark > full_mark:
-        raise InvalidInput.field(field, f"leaves the pass mark, {pass_mark:,}, above the full mark, {full_mark:,}")
+        raise InvalidInput.field(field, f"leaves the pass mark above the full mark: {pass_mark:,} and {full_mark:,}")
 
 
 STORED: Final = "SELECT value FROM properties WHERE name = 'school'"

@@ -150,7 +150,8 @@ def _with_recorded_at(part: dict[str, Any]) -> dict[str, Any]:
 def _refine_schemas(components: dict[str, Any]) -> None:
     """Correct the schemas where the Python types are too general: stored JSON is inserted unparsed, and exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
-    components["AccountChange"]["minProperties"] = 1
+    for name in ("AccountChange", "SchoolSettingsChange", "CourseSettingsChange"):
+        components[name]["minProperties"] = 1
     course_members = ("courseTitle", "qualification", "topicsAndModules")
     components["CourseChange"]["anyOf"] = [{"required": [name]} for name in course_members]
     part = {"$ref": SCHEMAS.format(name="Part")}

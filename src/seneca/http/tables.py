@@ -18,7 +18,7 @@ from seneca.http.app_state import Request, app_state
 from seneca.http.content_negotiation import choose_media_type
 from seneca.http.limits.long_reads import hold_export_slot, scan
 from seneca.http.pagination import page_params
-from seneca.http.responses import AsgiResponse, FileResponse, json_response
+from seneca.http.responses import AsgiResponse, FileResponse, encode, json_response
 from seneca.http.table_files import CSV, FILES, XLSX, Cell, TableFile
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def struct_table(name: str, kind: type[Struct]) -> Table[Any]:
 def to_cell(value: object) -> Cell:
     """Convert a value to a cell: lists and objects to JSON."""
     is_json = isinstance(value, list | dict | msgspec.Raw | Struct)
-    return msgspec.json.encode(value).decode() if is_json else cast("Cell", value)
+    return encode(value).decode() if is_json else cast("Cell", value)
 
 
 async def list_response(
