@@ -8,7 +8,7 @@ import pytest
 from seneca import school
 from seneca.exchange.report import BadLines
 from seneca.school import SchoolSettings
-from tests.helpers.exchange import CHARLIE_ID, Store, course, session, stored, user
+from tests.helpers.exchange import CHARLIE_ID, Shell, Store, course, session, stored, user
 
 SETTINGS = {
     "kind": "settings",
@@ -104,6 +104,12 @@ def test_bad_lines_are_named_and_nothing_is_stored(tmp_path: Path, lines: list[d
         with pytest.raises(BadLines, match=reason):
             store.load(*lines)
         assert everything(store) == {"properties": [], "courses": []}
+
+
+def test_the_command_counts_settings(tmp_path: Path):
+    shell = Shell(tmp_path)
+    assert shell.load(SETTINGS, course())[1].count("Imported 1 line of settings, 1 courses,") == 1
+    assert shell.load(course())[1].count("Imported 0 courses (1 unchanged),") == 1
 
 
 def test_bad_settings_can_be_left_out(tmp_path: Path):
