@@ -12,22 +12,10 @@ from seneca.http.tables import Table, to_cell
 from seneca.sessions.queries import Session
 from seneca.sessions.results import EMPTY_PART
 
-SESSION_COLUMNS: Final = (
-    "id",
-    "userId",
-    "courseId",
-    "courseTitle",
-    "topic",
-    "sessionStart",
-    "sessionEnd",
-    "isEnd",
-    "sessionPoints",
-    "lastActivityAt",
-    "activeMinutes",
-    "endedBy",
-)
+SESSION_FIELDS: Final = [field for field in msgspec.structs.fields(Session) if field.name != "modules_stats"]
 PARTS: Final = ("adaptive", "quiz", "wrongAnswers")
 PART_MEMBERS: Final = ("score", "isCompleted", "answers")
+MODULE_COLUMNS: Final = ("moduleName", *(f"{part}.{member}" for part in PARTS for member in PART_MEMBERS))
 
 
 class _Part(Struct, rename="camel"):
@@ -41,25 +29,12 @@ _decoder: Final = msgspec.json.Decoder(_Part, float_hook=Decimal)
 
 def rows(session: Session) -> Iterator[Sequence[Cell]]:
     """The rows of a session: one for each module, or one if it has no results. Cells of a part that was never recorded are empty."""
-    cells = (
-        session.id,
-        session.user_id,
-        session.course_id,
-        session.course_title,
-        session.topic,
-        session.session_start,
-        session.session_end,
-        session.is_end,
-        session.session_points,
-        session.last_activity_at,
-        session.active_minutes,
-        session.ended_by,
-    )
+    cells = [getattr(session, field.name) for field in SESSION_FIELDS]
     for module in session.modules_stats:
         parts = (module.adaptive, module.quiz, module.wrong_answers)
-        yield *cells, module.module_name, *(cell for part in parts for cell in _part_cells(part))
+        yield [*cells, module.module_name, *(cell for part in parts for cell in _part_cells(part))]
     if not session.modules_stats:
-        yield *cells, *[None] * (1 + len(PARTS) * len(PART_MEMBERS))
+        yield [*cells, *[None] * len(MODULE_COLUMNS)]
 
 
 def _part_cells(part: Raw) -> Sequence[Cell]:
@@ -69,8 +44,4 @@ def _part_cells(part: Raw) -> Sequence[Cell]:
     return decoded.score, decoded.is_completed, to_cell(decoded.answers)
 
 
-SESSIONS: Final = Table(
-    "sessions",
-    [*SESSION_COLUMNS, "moduleName", *(f"{part}.{member}" for part in PARTS for member in PART_MEMBERS)],
-    rows,
-)
+SESSIONS: Final = Table("sessions", [*(field.encode_name for field in SESSION_FIELDS), *MODULE_COLUMNS], rows)
