@@ -15,6 +15,8 @@ UNSAYABLE = {
     "must not be built from the username, the email address or a word that is common here": "JSON Schema cannot compare members",
     "must be at most 31 days ago": "only the server has a clock",
     "must not be in the future": "only the server has a clock",
+    "leaves the pass mark above the full mark": "JSON Schema cannot compare members",
+    "leaves the pass mark above the full mark in courses with marks of their own": "nor know what is stored",
     "must not be before from": "JSON Schema cannot compare parameters",
     "must not be after to": "JSON Schema cannot compare parameters",
     "must be at most 400 days before to": "JSON Schema cannot compare parameters",

@@ -157,6 +157,10 @@ ROWS = [
     Row("GET", "/course/{courseIdentifier}", 200, 200, 200, 200),
     Row("PUT", "/course/{courseIdentifier}", 401, 403, 403, 200, lambda _: {"qualification": "A level"}),
     Row("DELETE", "/course/{courseIdentifier}", 401, 403, 403, 204, None, {"courseIdentifier": Stage.new_course}),
+    Row("GET", "/settings", 401, 403, 403, 200),
+    Row("PATCH", "/settings", 401, 403, 403, 200, lambda _: {"weeklyGoalDays": 3}),
+    Row("GET", "/course/{courseIdentifier}/settings", 401, 403, 403, 200),
+    Row("PATCH", "/course/{courseIdentifier}/settings", 401, 403, 403, 200, lambda _: {"passMark": None}),
     Row(
         "POST",
         "/session/startSession",

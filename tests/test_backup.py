@@ -86,7 +86,8 @@ def answers(tara: Person) -> dict[str, bytes]:
     courses = [course["id"] for course in tara.get("/course").json()]
     learners = [user["id"] for user in tara.get("/users?limit=1000").json()][::20]
     paths = [
-        *(f"/course/{id_}" for id_ in courses),
+        "/settings",
+        *(f"/course/{id_}{member}" for id_ in courses for member in ("", "/settings")),
         *(f"/stats/courses/{id_}" for id_ in courses),
         *(f"/stats/users/{id_}" for id_ in learners),
         *(f"/stats/users/{id_}/courses/{courses[0]}" for id_ in learners),
@@ -128,9 +129,14 @@ def test_the_drill(used: Path, tmp_path: Path):
         course = make_course(tara)
         session_id = alice.start(course)
         alice.update(session_id, {"moduleName": "Integers", "quiz": {"answers": ["é\u2028"], "score": 74.125}})
+        school = {"schoolName": "Saint Éve’s", "passMark": 33.333, "daysOff": {"weekdays": [7], "dates": []}}
+        assert tara.patch("/settings", school).status_code == 200
+        assert tara.patch(f"/course/{course['id']}/settings", {"fullMark": 80}).status_code == 200
         before, answered = kept(used), answers(tara)
         assert len(before["sessions"]) > 3500
         back_up(used, file)
+        tara.patch("/settings", {"schoolName": None, "weeklyGoalDays": 7})
+        tara.patch(f"/course/{course['id']}/settings", {"fullMark": None})
         alice.update(session_id, {"moduleName": "Fractions", "quiz": {"score": -1}})
         alice.end(session_id)
         charlie = sign_up(client, "charlie")

@@ -21,7 +21,7 @@ MEBIBYTE = 1024 * 1024
 Path = tuple[str | int, ...]
 ROUTES = ["create", "change", "start", "update", "end", "activity", "correct"]
 STUDIED_AT = "2026-11-23T13:42:55.919Z"
-ACCOUNT_ROUTES = ["register", "login", "patch"]
+OTHER_ROUTES = ["register", "login", "patch", "settings", "course settings"]
 
 
 @dataclass
@@ -63,6 +63,8 @@ def routes(client: httpx.Client, tara: Person) -> dict[str, Route]:
         "register": Route(Person(client), "POST", "/auth/register", account),
         "login": Route(Person(client), "POST", "/auth/login", {"username": "zoe", "password": "x"}),
         "patch": Route(tara, "PATCH", f"/users/{alice.id}", {"role": "user"}),
+        "settings": Route(tara, "PATCH", "/settings", {"weeklyGoalDays": 3}),
+        "course settings": Route(tara, "PATCH", f"/course/{course['id']}/settings", {"passMark": 50}),
     }
 
 
@@ -288,14 +290,14 @@ MILLION = b'{"moduleStats": [' + b'{"moduleName": "M"},' * 1_000_000 + b"{}]}"
 LARGE = [MILLION[: 15 * MEBIBYTE], b'{"a": "' + b"x" * 10_000_000 + b'"}', b"[" * 2_000_000, b" " * 10_000_000]
 
 
-@pytest.mark.parametrize("route", ROUTES + ACCOUNT_ROUTES, indirect=True)
+@pytest.mark.parametrize("route", ROUTES + OTHER_ROUTES, indirect=True)
 @pytest.mark.parametrize("body", LARGE, ids=["a-million-modules", "a-long-text", "nested", "blank"])
 def test_refuses_large_bodies(route: Route, body: bytes):
     refused(route.send(body), 413, "payload-too-large")
     refused(route.send(in_pieces(body)), 413, "payload-too-large")
 
 
-@pytest.mark.parametrize("route", ROUTES + ACCOUNT_ROUTES, indirect=True)
+@pytest.mark.parametrize("route", ROUTES + OTHER_ROUTES, indirect=True)
 def test_refuses_bodies_that_are_no_request(route: Route):
     for body in (b"", b"{", b"null", b"[]", b"7", b'"x"', b"\x00", b"\xff\xfe{\x00}\x00", b"[" * 200_000, b"{}{}"):
         says_what_is_wrong(route.send(body), ())

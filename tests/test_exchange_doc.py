@@ -8,6 +8,7 @@ import pytest
 
 from seneca.exchange import records
 from seneca.exchange.session_lines import LineModule, LinePart, SessionLine, VoidedSessionLine
+from seneca.exchange.settings_lines import SettingsLine
 from tests.helpers.exchange import stored
 
 PAGE = (Path(__file__).parent.parent / "docs" / "exchange-format.md").read_text()
@@ -43,6 +44,7 @@ def test_the_examples_are_imported(tmp_path: Path):
         ("An entry of `modulesStats`:", LineModule),
         ("A part:", LinePart),
         ('### `"kind": "voided-session"`', VoidedSessionLine),
+        ('### `"kind": "settings"`', SettingsLine),
     ],
 )
 def test_every_member_has_its_row(heading: str, kind: type[msgspec.Struct]):

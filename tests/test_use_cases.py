@@ -9,7 +9,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from seneca import accounts, audit, courses
+from seneca import accounts, audit, courses, school
 from seneca.accounts import commands, registration
 from seneca.accounts.registration import Registration
 from seneca.auth import login, password_hashes, password_policy, passwords
@@ -21,8 +21,9 @@ from seneca.auth.signing_keys import load_signing_keys
 from seneca.auth.token_verifier import TokenVerifier
 from seneca.common.fair_slots import FairSlots
 from seneca.common.ids import bucket_of, new_id
-from seneca.courses import CourseChange, NewCourse, Topic
+from seneca.courses import CourseChange, NewCourse, Topic, marks
 from seneca.courses import commands as course_commands
+from seneca.courses.marks import CourseSettingsChange
 from seneca.database import Database, open_database
 from seneca.errors import (
     CourseNotFound,
@@ -34,6 +35,7 @@ from seneca.errors import (
     Unauthenticated,
 )
 from seneca.privacy import data_export, erasure
+from seneca.school import SchoolSettingsChange
 from seneca.settings import Settings
 from tests.helpers.engines import engine
 
@@ -105,6 +107,10 @@ def test_the_command_line_may_do_everything_and_is_audited(database: Database):
     change = CourseChange(qualification="A-level")
     changed = run(database, course_commands.change, COMMAND_LINE, course.id, change, if_match=None, now=now())
     assert changed.qualification == "A-level"
+    settings = run(database, school.change, COMMAND_LINE, SchoolSettingsChange(pass_mark=40.5), now())
+    assert settings.pass_mark == 40.5
+    own = run(database, marks.change, COMMAND_LINE, "Mathematics", CourseSettingsChange(full_mark=80.0), now())
+    assert (own.in_force.pass_mark, own.in_force.full_mark) == (40.5, 80)
     run(database, course_commands.delete, COMMAND_LINE, course.id, now())
     run(database, erasure.erase_another, COMMAND_LINE, rae, now())
     assert sorted(entries(database)[:4]) == sorted(
@@ -118,6 +124,8 @@ def test_the_command_line_may_do_everything_and_is_audited(database: Database):
     assert [action for _, action, _ in entries(database)[4:]] == [
         "course.created",
         "course.changed",
+        "settings.changed",
+        "course.settings-changed",
         "course.deleted",
         "account.erased",
     ]
@@ -135,6 +143,8 @@ def test_an_administrator_who_has_signed_out_does_nothing(database: Database):
         (registration.register, (Registration("eve", "eve@example.org", PASSWORD), HASH, now())),
         (course_commands.create, (MATHEMATICS, now())),
         (course_commands.delete, ("Mathematics", now())),
+        (school.change, (SchoolSettingsChange(pass_mark=1), now())),
+        (marks.change, ("Mathematics", CourseSettingsChange(pass_mark=1), now())),
         (erasure.erase_another, (rae, now())),
         (data_export.record, (rae, now())),
     ):

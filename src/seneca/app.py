@@ -17,7 +17,19 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import ASGIApp
 
 from seneca import logs, settings
-from seneca.api import accounts, audit, auth, breakdowns, courses, health, privacy, session_batch, sessions, stats
+from seneca.api import (
+    accounts,
+    audit,
+    auth,
+    breakdowns,
+    courses,
+    health,
+    privacy,
+    school,
+    session_batch,
+    sessions,
+    stats,
+)
 from seneca.api.docs import docs_endpoints
 from seneca.auth import password_policy
 from seneca.auth.password_hasher_pool import MAX_THREADS, PasswordHasherPool
@@ -50,6 +62,7 @@ ROUTES: list[Endpoint] = [
     *session_batch.ROUTES,
     *stats.ROUTES,
     *breakdowns.ROUTES,
+    *school.ROUTES,
     *privacy.ROUTES,
     *audit.ROUTES,
     *health.ROUTES,

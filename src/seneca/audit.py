@@ -25,6 +25,7 @@ Action = Literal[
     "course.created",
     "course.changed",
     "course.deleted",
+    "course.settings-changed",
     "data.imported",
     "data.exported",
     "data.backed-up",
@@ -35,6 +36,7 @@ Action = Literal[
     "session.corrected",
     "session.voided",
     "sessions.retained",
+    "settings.changed",
 ]
 Detail = int | str
 """A count, a role, an identifier or a time."""
@@ -53,7 +55,7 @@ class AuditEntry(Struct, frozen=True, rename={"action": "act", "target": "subjec
     target: Annotated[
         str | None, Meta(description="The id of the affected account or course; `null`: the whole database.")
     ]
-    details: Annotated[dict[str, Detail], Meta(description="Roles, counts, times.")]
+    details: Annotated[dict[str, Detail], Meta(description="Roles, counts, times, settings.")]
 
 
 PUT = """

@@ -93,6 +93,10 @@ class TooLate(InvalidInput):
     status, code, title = 400, "too-late", "A time is too long ago"
 
 
+class TooManyRows(ApiError):
+    status, code, title = 400, "too-many-rows", "The XLSX file would have too many rows"
+
+
 TokenProblem = Literal["token-missing", "token-invalid", "token-expired", "signed-out"]
 TOKEN_PROBLEMS: Final[Mapping[TokenProblem, tuple[str, str]]] = {
     "token-missing": ("A bearer token is required", "Send a bearer token in the header Authorization: Bearer TOKEN."),
@@ -249,18 +253,14 @@ class TooManyRequests(ApiError):
     status, code, title = 429, "too-many-requests", "Too many attempts: wait before the next one"
 
     def __init__(self, milliseconds: int) -> None:
-        super().__init__(headers={"Retry-After": str(_whole_seconds(milliseconds))})
-
-
-def _whole_seconds(milliseconds: int) -> int:
-    return -(-milliseconds // 1000)  # rounded up, so that a client that waits as long as this never comes too early
+        super().__init__(headers={"Retry-After": str(-(-milliseconds // 1000))})  # rounded up: never too early
 
 
 class QuotaExceeded(ApiError):
     status, code, title = 429, "quota-exceeded", "The hourly quota is used up"
 
     def __init__(self, rule: str, milliseconds: int) -> None:
-        seconds = _whole_seconds(milliseconds)
+        seconds = -(-milliseconds // 1000)
         super().__init__(f"{rule} Try again in {seconds:,} seconds.", headers={"Retry-After": str(seconds)})
 
 

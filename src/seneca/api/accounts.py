@@ -6,6 +6,8 @@ from seneca import accounts
 from seneca.accounts import Account, commands
 from seneca.accounts.commands import AccountChange
 from seneca.accounts.registration import Registration, register_account
+from seneca.common.pages import Page
+from seneca.database import Transaction
 from seneca.errors import (
     AccountNotFound,
     LastAdministrator,
@@ -19,10 +21,10 @@ from seneca.http.app_state import Request, app_state
 from seneca.http.auth import current_caller
 from seneca.http.client_address import client_address
 from seneca.http.endpoint import ResponseSpec, endpoint
-from seneca.http.limits.long_reads import scan
 from seneca.http.registration import authorise_registration, find_administrator
 from seneca.http.requests import path_uuid
-from seneca.http.responses import Response, json_response
+from seneca.http.responses import AsgiResponse, Response, json_response
+from seneca.http.tables import list_response, struct_table
 
 TAG = "Accounts and sign-in"
 
@@ -74,6 +76,7 @@ async def me(request: Request) -> Response:
     tag=TAG,
     requires="admin",
     query=["limit", "cursor", "q"],
+    table=struct_table("users", Account),
     responses=[
         ResponseSpec(
             200,
@@ -84,15 +87,17 @@ async def me(request: Request) -> Response:
         )
     ],
 )
-async def page(request: Request) -> Response:
+async def page(request: Request) -> AsgiResponse:
     """List accounts.
 
     With `q`, list those whose username or email address contains it (case-insensitive).
     """
-    params = pagination.page_params(request)
-    after = params.after(accounts.Cursor, accounts.FIRST_PAGE)
-    result = await scan(request, accounts.page, query=params.query, after=after, limit=params.limit)
-    return json_response(result.items, headers=params.link(result.next_cursor))
+    query = pagination.page_params(request).query
+
+    def read(tx: Transaction, after: accounts.Cursor, limit: int) -> Page[Account, accounts.Cursor]:
+        return accounts.page(tx, query=query, after=after, limit=limit)
+
+    return await list_response(request, read, accounts.Cursor, accounts.FIRST_PAGE)
 
 
 @endpoint(

@@ -1,21 +1,41 @@
 """Courses over HTTP."""
 
+from collections.abc import Iterator, Sequence
+
+import msgspec
 from msgspec import Struct
 
 from seneca import courses
+from seneca.common.pages import Page
 from seneca.common.text_types import CursorText
-from seneca.courses import Course, CourseChange, NewCourse, commands
+from seneca.courses import Course, CourseChange, NewCourse, Topic, commands
+from seneca.database import Transaction
 from seneca.errors import CourseInUse, CourseNotFound, PreconditionFailed, TitleTaken
 from seneca.http import examples, pagination
 from seneca.http.app_state import Request, app_state, now_ms
 from seneca.http.auth import write_as_caller
 from seneca.http.endpoint import KIBIBYTE, ResponseSpec, endpoint
-from seneca.http.limits.long_reads import scan
 from seneca.http.requests import header, path_text
-from seneca.http.responses import Response, empty_response, json_response
+from seneca.http.responses import AsgiResponse, Response, empty_response, json_response
+from seneca.http.table_files import Cell
+from seneca.http.tables import Table, list_response
 
 MAX_COURSE_BYTES = 1024 * KIBIBYTE
 ETAG = {"ETag": "The version, for `If-None-Match` and `If-Match`."}
+
+
+def table_rows(course: Course) -> Iterator[Sequence[Cell]]:
+    """The rows of a course: one for each module, one for a topic without modules, and one for a course without topics."""
+    cells = (course.id, course.course_title, course.qualification, course.created_at)
+    topics = msgspec.json.decode(course.topics_and_modules, type=list[Topic])
+    for topic in topics:
+        for module in topic.modules or (None,):
+            yield *cells, topic.topic, module
+    if not topics:
+        yield *cells, None, None
+
+
+TABLE = Table("courses", ("id", "courseTitle", "qualification", "createdAt", "topic", "module"), table_rows)
 
 
 class CreateCourseResponse(Struct, frozen=True, rename="camel"):
@@ -69,17 +89,20 @@ async def one(request: Request) -> Response:
     tag="Courses",
     requires="signed-in",
     query=["limit", "cursor", "q"],
+    table=TABLE,
     responses=[ResponseSpec(200, "Courses, by title.", list[Course], [examples.COURSE], pagination.LINK)],
 )
-async def page(request: Request) -> Response:
+async def page(request: Request) -> AsgiResponse:
     """List courses.
 
-    With `q`, list those whose title or qualification contains it (case-insensitive).
+    With `q`, list those whose title or qualification contains it (case-insensitive). A table has one row for each module.
     """
-    params = pagination.page_params(request)
-    after = params.after(CursorText, "")
-    result = await scan(request, courses.page, query=params.query, after=after, limit=params.limit)
-    return json_response(result.items, headers=params.link(result.next_cursor))
+    query = pagination.page_params(request).query
+
+    def read(tx: Transaction, after: str, limit: int) -> Page[Course, str]:
+        return courses.page(tx, query=query, after=after, limit=limit)
+
+    return await list_response(request, read, CursorText, "")
 
 
 @endpoint(

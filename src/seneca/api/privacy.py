@@ -41,7 +41,7 @@ async def export_account(request: Request, account_id: str) -> FileResponse:
         except BaseException:
             file.close()
             raise
-        return FileResponse(file, f"seneca-{account_id}.json")
+        return FileResponse(file, name=f"seneca-{account_id}.json")
 
     return await export(request, work, now_ms())
 

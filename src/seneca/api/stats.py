@@ -3,16 +3,18 @@
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.api.session_filter import PARAMS, read_filter
+from seneca.api.session_table import SESSIONS
 from seneca.api.statistics_response import respond
+from seneca.common.pages import Page
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, CourseNotFound, SessionNotFound
 from seneca.http import examples, pagination
 from seneca.http.app_state import Request, app_state
 from seneca.http.auth import current_caller, current_learner
 from seneca.http.endpoint import ResponseSpec, endpoint
-from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
 from seneca.http.responses import AsgiResponse, Response, json_response
+from seneca.http.tables import list_response
 from seneca.sessions import lists
 from seneca.sessions.queries import Session
 from seneca.stats import queries as statistics_queries
@@ -37,19 +39,22 @@ PAGE_PARAMS = ["limit", "cursor", *PARAMS]
     tag=TAG,
     requires="admin",
     query=PAGE_PARAMS,
+    table=SESSIONS,
     responses=[SESSIONS_RESPONSE],
     errors=[CourseNotFound],
 )
-async def sessions_of_course(request: Request) -> Response:
+async def sessions_of_course(request: Request) -> AsgiResponse:
     """List the sessions of a course, or with a session id.
 
     If there is no course with this id, list the sessions with this id: several learners may have chosen the same.
     """
-    params = pagination.page_params(request)
-    filter_ = await read_filter(request, params.filters)
-    after = params.after(lists.Cursor, filter_.first)
-    page = await scan(request, lists.page_of_course_or_id, path_uuid(request, "id"), after, params.limit, filter_)
-    return json_response(page.items, headers=params.link(page.next_cursor))
+    filter_ = await read_filter(request, pagination.page_params(request).filters)
+    id_ = path_uuid(request, "id")
+
+    def read(tx: Transaction, after: lists.Cursor, limit: int) -> Page[Session, lists.Cursor]:
+        return lists.page_of_course_or_id(tx, id_, after, limit, filter_)
+
+    return await list_response(request, read, lists.Cursor, filter_.first)
 
 
 @endpoint(
@@ -83,8 +88,16 @@ async def session(request: Request) -> Response:
     return await _session(request, learner)
 
 
-@endpoint("GET", "/stats/user/sessions", tag=TAG, requires="user", query=PAGE_PARAMS, responses=[SESSIONS_RESPONSE])
-async def own_sessions(request: Request) -> Response:
+@endpoint(
+    "GET",
+    "/stats/user/sessions",
+    tag=TAG,
+    requires="user",
+    query=PAGE_PARAMS,
+    table=SESSIONS,
+    responses=[SESSIONS_RESPONSE],
+)
+async def own_sessions(request: Request) -> AsgiResponse:
     """List the caller's sessions."""
     return await _sessions_of(request, current_learner(request))
 
@@ -164,22 +177,24 @@ async def account_course(request: Request) -> AsgiResponse:
     tag=TAG,
     requires="admin",
     query=PAGE_PARAMS,
+    table=SESSIONS,
     responses=[SESSIONS_RESPONSE],
     errors=[AccountNotFound],
 )
-async def account_sessions(request: Request) -> Response:
+async def account_sessions(request: Request) -> AsgiResponse:
     """List one account's sessions."""
     user_id = path_uuid(request, "userId")
     learner = await app_state(request).database.read(accounts.learner, user_id)
     return await _sessions_of(request, learner)
 
 
-async def _sessions_of(request: Request, learner: Learner) -> Response:
-    params = pagination.page_params(request)
-    filter_ = await read_filter(request, params.filters)
-    after = params.after(lists.Cursor, filter_.first)
-    page = await scan(request, lists.page_of_learner, learner, after, params.limit, filter_)
-    return json_response(page.items, headers=params.link(page.next_cursor))
+async def _sessions_of(request: Request, learner: Learner) -> AsgiResponse:
+    filter_ = await read_filter(request, pagination.page_params(request).filters)
+
+    def read(tx: Transaction, after: lists.Cursor, limit: int) -> Page[Session, lists.Cursor]:
+        return lists.page_of_learner(tx, learner, after, limit, filter_)
+
+    return await list_response(request, read, lists.Cursor, filter_.first)
 
 
 async def _session(request: Request, learner: Learner | None) -> Response:

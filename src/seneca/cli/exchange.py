@@ -101,6 +101,8 @@ def summary(report: Report) -> str:
         describe("accounts", report.users),
         describe("sessions", report.sessions),
     ]
+    if report.settings != Count():
+        parts.insert(0, describe("line of settings", report.settings))
     if report.voided != Count():
         parts.append(describe("voided session ids", report.voided))
     skipped = f"; {report.bad:,} bad lines skipped" if report.bad else ""

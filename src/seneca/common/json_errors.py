@@ -216,6 +216,7 @@ _PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _FIELD = re.compile(r"(Object missing required field|Object contains unknown field) `(.*)`", re.DOTALL)
 _TYPES = {
     "str": "a string",
+    "date": "a date",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -243,6 +244,10 @@ def parse_validation_error(error: ValidationError) -> FieldError:
 def _rule(problem: str) -> str:
     if match := re.fullmatch(r"Expected `(str|array)` of length (<=|>=) (\d+)", problem):
         return _length_rule(match[1], match[2], int(match[3]))
+    if match := re.fullmatch(r"Expected `[^`]*` (<=|>=) ([\d.]+)", problem):
+        return f"must be at {'most' if match[1] == '<=' else 'least'} {float(match[2]):,.12g}"
+    if problem == "Invalid RFC3339 encoded date":
+        return "must be a date such as 2026-11-23"
     if match := re.fullmatch(r"Expected `str` matching regex '(.*)'", problem, re.DOTALL):
         pattern = match[1] if match[1] in RULES else match[1].encode().decode("unicode_escape")
         return RULES.get(pattern, problem)

@@ -1,6 +1,6 @@
 """Pages of lists: their entries, the cursor of the next page, and their maximum size on the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -19,6 +19,21 @@ class Page(Struct, Generic[T, C], frozen=True):
 
     items: list[T]
     next_cursor: C | None
+
+
+def iterate(read: Callable[[C], Page[T, C]], first: C) -> Iterator[T]:
+    """Iterate over a whole list in the memory of one page.
+
+    Args:
+        read: reads the page after a position.
+        first: the position before the first entry.
+
+    """
+    after: C | None = first
+    while after is not None:
+        page = read(after)
+        yield from page.items
+        after = page.next_cursor
 
 
 def count_fitting(entries: Sequence[object]) -> int:

@@ -7,8 +7,11 @@ that touches several shards (``tests/test_citus.py``). So every statement here n
 from collections.abc import Container, Iterable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
-from seneca import courses
+from seneca import courses, school
+from seneca.courses import marks
+from seneca.courses.marks import CourseSettingsChange
 from seneca.database import Transaction
 from seneca.errors import InvalidInput, TitleTaken
 from seneca.exchange.records import CourseRecord
@@ -47,7 +50,8 @@ def store_course(
         session_ids: those of the file's course ids that stored sessions have.
 
     Raises:
-        InvalidInput: its id or its title is already in use, or it differs from the stored course.
+        InvalidInput: its id or its title is already in use, it differs from the stored course, or its pass mark would be above the
+            full mark.
 
     """
     new = course.new
@@ -56,14 +60,18 @@ def store_course(
         if course.id in session_ids:
             raise InvalidInput.field("id", "is in use by a session")
         _insert_course(tx, course, now)
+        _store_marks(tx, course)
         return "stored"
     _, title, qualification, topics, created_at = row
     topics_and_modules = msgspec.json.encode(new.topics_and_modules).decode()
+    pass_mark, full_mark = marks.stored(tx, course.id) if _has_marks(course) else (None, None)
     member = first_difference(
         ("courseTitle", title, new.course_title),
         ("qualification", qualification, new.qualification),
         ("topicsAndModules", topics, topics_and_modules),
         ("createdAt", created_at, course.created_at),
+        ("passMark", pass_mark, course.pass_mark),
+        ("fullMark", full_mark, course.full_mark),
     )
     if member is None:
         return "skipped"
@@ -81,7 +89,18 @@ def store_course(
         search_key=courses.search_key(new.course_title, new.qualification),
         created_at=created_at if course.created_at is None else course.created_at,
     )
+    _store_marks(tx, course)
     return "updated"
+
+
+def _has_marks(course: CourseRecord) -> bool:
+    return course.pass_mark is not None or course.full_mark is not None
+
+
+def _store_marks(tx: Transaction, course: CourseRecord) -> None:
+    if _has_marks(course):
+        own = (UNSET if mark is None else mark for mark in (course.pass_mark, course.full_mark))
+        marks.put(tx, course.id, CourseSettingsChange(*own), school.get(tx))
 
 
 def _insert_course(tx: Transaction, course: CourseRecord, now: int) -> None:

@@ -11,14 +11,17 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import asdict
 
-from seneca import accounts, courses
+from seneca import accounts, courses, school
 from seneca.common.atomic_file import atomic_write
 from seneca.common.times import to_iso
 from seneca.database import Database, Row, Transaction
 from seneca.errors import CommandError
 from seneca.exchange import Progress
 from seneca.exchange.report import Report
+from seneca.exchange.settings_lines import ExportedSettings
+from seneca.school import Mark
 from seneca.sessions import activity, voided
 from seneca.sessions.results import with_time
 from seneca.sessions.rows import RESULT_COLUMNS, SESSION_COLUMNS, EndedBy, ResultRow, SessionRow
@@ -30,7 +33,10 @@ _encoder = msgspec.json.Encoder()
 
 
 class ExportedCourse(courses.Course, frozen=True, tag_field="kind", tag="course"):
-    """The line of a course in an export."""
+    """The line of a course in an export, with the marks that it has of its own."""
+
+    pass_mark: Mark | UnsetType = UNSET
+    full_mark: Mark | UnsetType = UNSET
 
 
 class ExportedUser(accounts.Account, frozen=True, tag_field="kind", tag="user", omit_defaults=True):
@@ -132,8 +138,11 @@ def open_target(path: Path, *, overwrite: bool) -> Iterator[Callable[[bytes], ob
 
 
 def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Progress) -> Report:
-    """Write courses, then accounts, voided ids and sessions."""
+    """Write the settings, if somebody has changed one, then courses, accounts, voided ids and sessions."""
     report = Report()
+    if settings := school.stored(tx):
+        write(_encoder.encode(ExportedSettings(**asdict(settings))) + b"\n")
+        report.settings.stored += 1
     for course in export_courses(tx):
         write(_encoder.encode(course) + b"\n")
         report.courses.stored += 1
@@ -151,13 +160,20 @@ def write_lines(tx: Transaction, write: Callable[[bytes], object], progress: Pro
     return report
 
 
-COURSES = "SELECT id, title, qualification, topics, created_at FROM courses ORDER BY title"
+COURSES = "SELECT id, title, qualification, topics, created_at, pass_mark, full_mark FROM courses ORDER BY title"
 
 
 def export_courses(tx: Transaction) -> Iterator[ExportedCourse]:
     """Every course, ordered by title."""
-    for id_, title, qualification, topics, created_at in tx.stream(COURSES):
-        yield ExportedCourse(id_, title, qualification, Raw(topics.encode()), to_iso(created_at))
+    for id_, title, qualification, topics, created_at, *marks in tx.stream(COURSES):
+        yield ExportedCourse(
+            id_,
+            title,
+            qualification,
+            Raw(topics.encode()),
+            to_iso(created_at),
+            *(UNSET if mark is None else school.from_thousandths(mark) for mark in marks),
+        )
 
 
 USERS = """

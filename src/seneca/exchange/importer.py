@@ -25,6 +25,7 @@ from seneca.exchange.references import read_courses
 from seneca.exchange.report import Report
 from seneca.exchange.session_batches import Batch, read_batches
 from seneca.exchange.session_lines import Target
+from seneca.exchange.settings_lines import SettingsRecord, store_settings
 from seneca.exchange.spool import Spool
 from seneca.exchange.voided_batches import store_voided
 from seneca.sessions import time_zone
@@ -135,6 +136,7 @@ def record_import(tx: Transaction, report: Report, now: int, *, update: bool) ->
         if update
         else {}
     )
+    settings = report.settings.stored + report.settings.updated
     audit.record(
         tx,
         None,
@@ -146,6 +148,7 @@ def record_import(tx: Transaction, report: Report, now: int, *, update: bool) ->
         accounts=report.users.stored,
         sessions=report.sessions.stored,
         **updated,
+        **({"settings": settings} if settings else {}),
     )
 
 
@@ -232,13 +235,15 @@ class Import:
         )
 
     def _store_courses_and_accounts(self) -> None:
-        """Store the courses line by line, and the accounts in batches: they do not depend on each other."""
+        """Store the settings and courses line by line, and the accounts in batches: they do not depend on each other."""
         session_ids = find_session_ids(self._tx, self._spool.course_ids)
         users: list[UserRecord] = []
         for done, record in enumerate(self._spool.courses_and_accounts()):
             if done % LINES_PER_PROGRESS == 0:
                 self._progress("storing", done, self._spool.added)
-            if isinstance(record, CourseRecord):
+            if isinstance(record, SettingsRecord):
+                self._store_settings(record)
+            elif isinstance(record, CourseRecord):
                 self._store_course(record, session_ids)
             else:
                 users.append(record)
@@ -246,6 +251,12 @@ class Import:
                     store_users(self._tx, users, self._report, now=self._now, update=self._update)
                     users.clear()
         store_users(self._tx, users, self._report, now=self._now, update=self._update)
+
+    def _store_settings(self, record: SettingsRecord) -> None:
+        try:
+            self._report.settings.count(store_settings(self._tx, record, update=self._update))
+        except InvalidInput as error:
+            self._report.reject(record.number, error.detail)
 
     def _store_course(self, course: CourseRecord, session_ids: Container[str]) -> None:
         try:

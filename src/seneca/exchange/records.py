@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from seneca import accounts, courses
 from seneca.accounts import Role
@@ -27,6 +28,8 @@ from seneca.exchange.session_lines import (
     to_record,
     to_voided_record,
 )
+from seneca.exchange.settings_lines import SettingsLine, SettingsRecord
+from seneca.school import FullMark, Mark, PassMark, SchoolSettingsChange, round_mark
 from seneca.sessions.state import check_limits
 
 MAX_TOPICS_BYTES: Final = 1024 * 1024  # of a course; a course that was created over HTTP has no more
@@ -49,6 +52,8 @@ class CourseLine(
     qualification: Line
     topics_and_modules: Topics
     created_at: str | None = None
+    pass_mark: PassMark | None = None
+    full_mark: FullMark | None = None
 
     def __post_init__(self) -> None:
         """Normalise the title."""
@@ -100,6 +105,8 @@ class CourseRecord(Struct, frozen=True, array_like=True, tag="c"):
     id: str
     new: NewCourse
     created_at: int | None
+    pass_mark: Mark | None
+    full_mark: Mark | None
 
 
 class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
@@ -114,8 +121,8 @@ class UserRecord(Struct, frozen=True, array_like=True, tag="u"):
     created_at: int | None
 
 
-Record = CourseRecord | UserRecord | SessionRecord | VoidedSessionRecord
-AnyLine = CourseLine | UserLine | SessionLine | VoidedSessionLine
+Record = SettingsRecord | CourseRecord | UserRecord | SessionRecord | VoidedSessionRecord
+AnyLine = SettingsLine | CourseLine | UserLine | SessionLine | VoidedSessionLine
 LINE: Final = cast("type[AnyLine]", AnyLine)
 
 
@@ -139,6 +146,8 @@ def read(raw: bytes, number: int, target: Target) -> Record:
     check(line, raw, LINE)
     if isinstance(line, VoidedSessionLine):
         return to_voided_record(line, number, target.buckets)
+    if isinstance(line, SettingsLine):
+        return SettingsRecord(number, SchoolSettingsChange(**asdict(line)))
     return _course(line, number) if isinstance(line, CourseLine) else _user(line, number)
 
 
@@ -146,7 +155,14 @@ def _course(line: CourseLine, number: int) -> CourseRecord:
     if len(msgspec.json.encode(line.topics_and_modules)) > MAX_TOPICS_BYTES:
         raise InvalidInput.field("topicsAndModules", "must have at most 1 MiB")
     new = NewCourse(line.course_title, line.qualification, line.topics_and_modules)
-    return CourseRecord(number, line.id.lower(), new, _time(line.created_at))
+    return CourseRecord(
+        number=number,
+        id=line.id.lower(),
+        new=new,
+        created_at=_time(line.created_at),
+        pass_mark=None if line.pass_mark is None else round_mark(line.pass_mark),
+        full_mark=None if line.full_mark is None else round_mark(line.full_mark),
+    )
 
 
 def _user(line: UserLine, number: int) -> UserRecord:

@@ -36,6 +36,7 @@ class BadLine(Struct, frozen=True, order=True):
 class Report(Struct):
     """Counts by kind of line. ``bad`` counts every bad line; ``bad_lines`` lists the first thousand."""
 
+    settings: Count = msgspec.field(default_factory=Count)
     courses: Count = msgspec.field(default_factory=Count)
     users: Count = msgspec.field(default_factory=Count)
     sessions: Count = msgspec.field(default_factory=Count)
@@ -46,7 +47,7 @@ class Report(Struct):
     @property
     def good(self) -> int:
         """The number of lines that were stored, updated or skipped."""
-        counts = (self.courses, self.users, self.sessions, self.voided)
+        counts = (self.settings, self.courses, self.users, self.sessions, self.voided)
         return sum(count.stored + count.updated + count.skipped for count in counts)
 
     def reject(self, number: int, reason: str) -> None:

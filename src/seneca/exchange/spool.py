@@ -10,19 +10,20 @@ import msgspec
 from seneca.errors import CommandError
 from seneca.exchange.records import CourseRecord, Record, UserRecord
 from seneca.exchange.session_lines import SessionRecord, VoidedSessionRecord
+from seneca.exchange.settings_lines import SettingsRecord
 
 BUFFER_BYTES: Final = 32 * 1024  # for each bucket
 LENGTH_BYTES: Final = 4
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(CourseRecord | UserRecord | SessionRecord | VoidedSessionRecord)
+_decoder = msgspec.msgpack.Decoder(cast("type[Record]", Record))
 
 FileKey = int | Literal["accounts", "voided"]
-"""What a file holds: the sessions of a bucket, the courses and accounts, or the voided ids."""
+"""What a file holds: the sessions of a bucket, the settings, courses and accounts, or the voided ids."""
 
 
 class Spool:
-    """Courses and accounts, voided ids, and the sessions of each bucket, each in insertion order.
+    """Settings, courses and accounts, voided ids, and the sessions of each bucket, each in insertion order.
 
     Sessions that are stored by bucket touch a small part of each table at a time, which fits into the database's cache.
     The files have no names and are readable by their owner only; ``TMPDIR`` is their directory.
@@ -55,9 +56,9 @@ class Spool:
         if isinstance(record, CourseRecord):
             self.course_ids.append(record.id)
 
-    def courses_and_accounts(self) -> Iterator[CourseRecord | UserRecord]:
-        """Iterate over the courses and accounts. Raises CommandError."""
-        return cast("Iterator[CourseRecord | UserRecord]", self._read("accounts"))
+    def courses_and_accounts(self) -> Iterator[SettingsRecord | CourseRecord | UserRecord]:
+        """Iterate over the settings, courses and accounts. Raises CommandError."""
+        return cast("Iterator[SettingsRecord | CourseRecord | UserRecord]", self._read("accounts"))
 
     def voided(self) -> Iterator[VoidedSessionRecord]:
         """Iterate over the voided ids. Raises CommandError."""

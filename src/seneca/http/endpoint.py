@@ -16,6 +16,7 @@ from seneca.http.auth import CALLER, authenticate, check_still_signed_in
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT
 from seneca.http.requests import check_media_type, check_query, header, read_bytes
 from seneca.http.responses import AsgiResponse
+from seneca.http.tables import TABLE, Table
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Requires = Literal["anyone", "signed-in", "user", "admin"]
@@ -61,6 +62,8 @@ class Endpoint:
     query_docs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Descriptions and schemas of parameters that mean something else here than in ``openapi.QUERY``."""
     request_headers: Sequence[str] = ()
+    table: Table[Any] | None = None
+    """How the list that the route returns becomes a table, for which the client asks with Accept."""
     is_download: bool = False
     """Whether the response is a file to save. It may be large."""
     handler: Handler = field(init=False)
@@ -84,6 +87,9 @@ class Endpoint:
         The checks run in this order: 401, 403, a permit for a large response (503 after a timeout), the body's size (413) and
         media type (415), query parameters, the body itself (400).
         """
+        if self.table is not None:
+            scope: Any = request.scope
+            scope[TABLE] = self.table
         if self.requires != "anyone":
             await self._authorise_caller(request)
         if self.body is not None:
@@ -98,7 +104,7 @@ class Endpoint:
         caller = scope[CALLER] = authenticate(request)
         if self.requires not in ("signed-in", caller.role):
             raise Forbidden(f"Only the role {self.requires} may do that.")
-        if self.is_download or "limit" in self.query:  # the response may be large
+        if self.is_download or self.table is not None or "limit" in self.query:  # the response may be large
             scope[PERMIT] = await scope[ACCOUNT_LIMITER].acquire(caller.id)
             check_still_signed_in(request)
 

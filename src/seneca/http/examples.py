@@ -123,6 +123,17 @@ _DAY = {
 }
 LEARNER_DAYS = {"timeZone": "Europe/London", "days": [_DAY]}
 COURSE_DAYS = {"timeZone": "Europe/London", "days": [_DAY | {"learners": 2}]}
+SCHOOL_SETTINGS = {
+    "schoolName": "St Seneca's",
+    "passMark": 50,
+    "fullMark": 100,
+    "quietAfterDays": 7,
+    "daysOff": {"weekdays": [6, 7], "dates": [{"from": "2025-12-20", "to": "2026-01-04"}]},
+    "weeklyGoalDays": 3,
+}
+SCHOOL_SETTINGS_CHANGE = {"schoolName": "St Seneca's", "weeklyGoalDays": 3}
+COURSE_SETTINGS = {"passMark": 60, "fullMark": None, "inForce": {"passMark": 60, "fullMark": 100}}
+COURSE_SETTINGS_CHANGE = {"passMark": 60}
 
 AUDIT_ENTRY = {
     "id": "019c4e5d-8d29-7a11-8a1e-0c9f3f6a7b21",

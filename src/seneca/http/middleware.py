@@ -15,6 +15,7 @@ from seneca.http.auth import AUTHENTICATED_ACCOUNT, CALLER
 from seneca.http.limits.concurrency import ACCOUNT_LIMITER, PERMIT, AccountLimiter
 from seneca.http.limits.memory_budget import MEMORY_BUDGET, MemoryBudget
 from seneca.http.limits.request_body import RequestBodyReader
+from seneca.http.tables import TABLE
 
 log = structlog.get_logger()
 
@@ -28,8 +29,6 @@ SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 
-VARY = (b"vary", b"Origin")  # on every response, or a cache would serve one origin the response to another
-
 BODILESS_METHODS = ("GET", "HEAD", "OPTIONS")
 LOGGED_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 """Methods that are logged by name. Any other is arbitrary text from a client, and logged as "other"."""
@@ -40,14 +39,14 @@ class RequestMiddleware:
 
     Args:
         app: the application.
-        by_origin: whether responses depend on the Origin header (CORS is configured).
+        by_origin: whether responses depend on the Origin header (CORS is configured), or a cache would send one origin the response to
+            another.
 
     """
 
     def __init__(self, app: ASGIApp, *, by_origin: bool = False) -> None:
         self.app = app
         self._by_origin = by_origin
-        self._headers = [*SECURITY_HEADERS, VARY] if by_origin else SECURITY_HEADERS
         self._body_budget = MemoryBudget()
         self._response_budget = MemoryBudget()
         self._account_limiter = AccountLimiter()
@@ -76,7 +75,8 @@ class RequestMiddleware:
                 if body_reader is not None and body_reader.is_unread:
                     # ordinary clients read the response only after they have sent the whole body
                     await body_reader.drain()
-                message["headers"] = [*self._add_headers(message["headers"]), (b"x-request-id", request_id.encode())]
+                headers = self._add_headers(message["headers"], by_accept=TABLE in scope)
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             elif is_head:
                 if is_body_sent:
                     return
@@ -108,11 +108,12 @@ class RequestMiddleware:
         else:
             await problem_details.send_error(error, scope, send)
 
-    def _add_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """A response's headers with the middleware's appended."""
+    def _add_headers(self, headers: Iterable[tuple[bytes, bytes]], *, by_accept: bool) -> list[tuple[bytes, bytes]]:
+        """A response's headers with the middleware's appended. ``by_accept``: the response depends on the Accept header."""
+        vary = [b"Origin"] * self._by_origin + [b"Accept"] * by_accept
         if self._by_origin:
             headers = [header for header in headers if header[0] != b"vary"]  # the framework sets it on some responses
-        return [*headers, *self._headers]
+        return [*headers, *SECURITY_HEADERS, *([(b"vary", b", ".join(vary))] if vary else [])]
 
 
 def random_ids() -> Iterator[str]:

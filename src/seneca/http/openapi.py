@@ -15,6 +15,8 @@ from seneca.errors import ApiError
 from seneca.http import pagination
 from seneca.http.endpoint import Endpoint, ResponseSpec
 from seneca.http.problem_details import ProblemDetails
+from seneca.http.table_files import CSV, XLSX
+from seneca.http.tables import Table
 
 SCHEMAS: Final = "#/components/schemas/{name}"
 UUID: Final = {"type": "string", "format": "uuid"}
@@ -100,6 +102,8 @@ def errors_of(endpoint: Endpoint) -> list[type[ApiError]]:
         kinds.append(errors.Unauthenticated)
     if endpoint.requires in ("user", "admin"):
         kinds.append(errors.Forbidden)
+    if endpoint.table is not None:
+        kinds.append(errors.TooManyRows)
     return [*kinds, *endpoint.errors, errors.ServiceUnavailable]
 
 
@@ -146,7 +150,8 @@ def _with_recorded_at(part: dict[str, Any]) -> dict[str, Any]:
 def _refine_schemas(components: dict[str, Any]) -> None:
     """Correct the schemas where the Python types are too general: stored JSON is inserted unparsed, and exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
-    components["AccountChange"]["minProperties"] = 1
+    for name in ("AccountChange", "SchoolSettingsChange", "CourseSettingsChange"):
+        components[name]["minProperties"] = 1
     course_members = ("courseTitle", "qualification", "topicsAndModules")
     components["CourseChange"]["anyOf"] = [{"required": [name]} for name in course_members]
     part = {"$ref": SCHEMAS.format(name="Part")}
@@ -241,6 +246,8 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses = {str(response.status): _success_response(response) for response in endpoint.responses}
+    if endpoint.table is not None:
+        responses["200"]["content"] |= _table_contents(endpoint.table)
     by_status: dict[int, list[type[ApiError]]] = {}
     for kind in errors_of(endpoint):
         by_status.setdefault(kind.status, []).append(kind)
@@ -272,6 +279,11 @@ def _success_response(response: ResponseSpec) -> dict[str, Any]:
             }
         }
     return spec
+
+
+def _table_contents(table: Table[Any]) -> dict[str, Any]:
+    text = {"type": "string", "description": f"UTF-8 with a byte order mark. Columns: {', '.join(table.columns)}."}
+    return {CSV: {"schema": text, "example": ",".join(table.columns)}, XLSX: {}}
 
 
 def _headers(descriptions: Mapping[str, str]) -> dict[str, Any]:

@@ -23,6 +23,10 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
+def _encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
 class AsgiResponse:
     """The base class of what handlers return: an ASGI application that sends the response."""
 
@@ -44,7 +48,7 @@ class Response(AsgiResponse):
     def __init__(self, body: bytes, status: int, media_type: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.body = body
         self.status = status
-        self.headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        self.headers = _encode_headers(headers)
         if media_type:
             self.headers += [(b"content-type", media_type), (b"content-length", str(len(body)).encode())]
 
@@ -67,20 +71,23 @@ class Response(AsgiResponse):
 
 
 class FileResponse(AsgiResponse):
-    """A JSON response from a temporary file, as a download if ``name`` is set. It can be sent once."""
+    """A response from a temporary file, which is a download if ``name`` is set. It can be sent once."""
 
     __slots__ = ("_file", "_size", "headers", "status")
 
-    def __init__(self, file: "SpooledTemporaryFile[bytes]", name: str = "") -> None:
+    def __init__(
+        self,
+        file: "SpooledTemporaryFile[bytes]",
+        media_type: str = "application/json",
+        name: str = "",
+    ) -> None:
         self._file = file
         self._size = file.tell()
         self.status = 200
-        self.headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(self._size).encode()),
-        ]
+        headers = {"Content-Type": media_type, "Content-Length": str(self._size)}
         if name:
-            self.headers.append((b"content-disposition", f'attachment; filename="{name}"'.encode()))
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        self.headers = _encode_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
         """Send the response and close the file. Raises ServiceUnavailable as ``Response`` does."""

@@ -13,6 +13,7 @@ from seneca.audit import AuditEntry
 from seneca.auth.authorisation import authorise
 from seneca.auth.caller import Caller
 from seneca.common.ids import bucket_of
+from seneca.common.pages import Page, iterate
 from seneca.common.times import to_iso
 from seneca.database import Transaction
 from seneca.sessions import activity, learner_quotas, queries, voided
@@ -157,11 +158,10 @@ def _quota(quota: Quota | None) -> HourlyQuota | None:
 
 
 def _sessions(tx: Transaction, learner: Learner) -> Iterator[Session]:
-    after: session_lists.Cursor | None = session_lists.ALL.first
-    while after is not None:
-        page = session_lists.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE, load=_load)
-        yield from page.items
-        after = page.next_cursor
+    def read(after: session_lists.Cursor) -> Page[Session, session_lists.Cursor]:
+        return session_lists.page_of_learner(tx, learner, after, SESSIONS_PER_PAGE, load=_load)
+
+    return iterate(read, session_lists.ALL.first)
 
 
 def _load(tx: Transaction, rows: Sequence[SessionRow]) -> list[Session]:
