@@ -22,6 +22,7 @@ DEFAULTS = {
     "quietAfterDays": 7,
     "daysOff": {"weekdays": [6, 7], "dates": []},
     "weeklyGoalDays": 3,
+    "timeZone": "UTC",
 }
 CHRISTMAS = {"from": "2026-12-19", "to": "2027-01-03"}
 

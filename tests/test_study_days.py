@@ -1,5 +1,6 @@
 """Statistics by study day: the day on which a session started in the database's time zone."""
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -22,6 +23,7 @@ from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
 from tests.helpers.server import Server, running
+from tests.test_tables import CSV, MEDIA_TYPES, table
 
 LATE = {"SENECA_MAX_LATE_DAYS": "3650"}
 ZONES = ("Europe/London", "Asia/Kathmandu", "Asia/Kolkata", "America/St_Johns", "Pacific/Chatham", "America/Santiago")
@@ -310,6 +312,19 @@ def test_what_does_not_exist_is_404(tara: Person, alice: Person):
     refused(tara.get(f"/stats/users/{alice.id}/courses/{uuid4()}/days"), 404, "course-not-found")
 
 
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+def test_days_are_the_rows_of_a_table(tara: Person, alice: Person, course, media_type: str):
+    start = datetime.now(UTC) - timedelta(days=2)
+    record(alice, course, start.isoformat())
+    for person, path in ((tara, f"/stats/courses/{course['id']}/days"), (alice, "/stats/user/days?by=week")):
+        listed = person.get(path).json()
+        header, *rows = table(person, path, media_type)
+        assert header == [*listed["days"][0], "timeZone"]
+        expected = [[*day.values(), listed["timeZone"]] for day in listed["days"]]
+        as_text = [[None if cell is None else str(cell) for cell in row] for row in expected]
+        assert rows == (as_text if media_type == CSV else expected)
+
+
 # -- the time zone -----------------------------------------------------------------------------
 
 
@@ -333,6 +348,49 @@ def test_a_server_with_another_time_zone_does_not_start(tmp_path: Path):
     assert done.returncode == 1
     assert "Europe/London" in done.stderr
     assert "stats rebuild --time-zone Asia/Kolkata" in done.stderr
+
+
+def test_an_administrator_changes_the_time_zone_while_there_are_no_sessions(tmp_path: Path):
+    with running(tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        tara = sign_up(client, "tara", role="admin")
+        alice = sign_up(client, "alice")
+        course = make_course(tara)
+        assert tara.get("/settings").json()["timeZone"] == "UTC"
+        refused(tara.patch("/settings", {"timeZone": "Europe/Londn"}), 400, "invalid-input", "timeZone")
+        refused(alice.patch("/settings", {"timeZone": "Europe/London"}), 403, "forbidden")
+        changed = tara.patch("/settings", {"timeZone": "Pacific/Kiritimati", "passMark": 60}).json()
+        assert (changed["timeZone"], changed["passMark"]) == ("Pacific/Kiritimati", 60)
+        assert tara.get("/settings").json() == changed
+        start = (datetime.now(UTC) - timedelta(days=2)).replace(hour=10, minute=30)  # past midnight there
+        record(alice, course, start.isoformat())
+        next_day = str((start + timedelta(days=1)).date())
+        assert list(days(alice, "user", str(start.date()), next_day)) == [next_day]
+        answer = tara.patch("/settings", {"timeZone": "UTC", "passMark": 70})
+        assert "stats rebuild --time-zone" in refused(answer, 409, "time-zone-in-use")["detail"]
+        assert tara.patch("/settings", {"timeZone": "Pacific/Kiritimati"}).json() == changed
+        rows = server.rows("SELECT facts FROM audit WHERE act = 'settings.changed' ORDER BY at, id")
+        assert [json.loads(facts) for (facts,) in rows] == [
+            {"passMark": "60", "timeZone": "changed"},
+            {"timeZone": "changed"},
+        ]
+
+
+def test_a_start_and_a_change_of_the_time_zone_at_once_agree_on_the_day(tmp_path: Path):
+    """Whichever comes first: the session's day is that of the time zone that is in force afterwards."""
+    with running(tmp_path, "--workers", "2") as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        tara = sign_up(client, "tara", role="admin")
+        alice = sign_up(client, "alice")
+        course = make_course(tara)
+        zones = itertools.cycle(["Pacific/Kiritimati", "Pacific/Niue"])  # always another day
+        outcomes = set()
+        for _ in range(12):
+            with ThreadPoolExecutor(2) as pool:
+                start = pool.submit(alice.start, course)
+                outcomes.add(pool.submit(tara.patch, "/settings", {"timeZone": next(zones)}).result().status_code)
+            done = seneca("stats", "verify", "--data", tmp_path)
+            assert (done.returncode, done.stdout) == (0, "")
+            assert tara.delete(f"/session/{start.result()}").status_code == 204
+        assert outcomes <= {200, 409}
 
 
 @pytest.mark.parametrize("name", ["Europe/Londn", "../etc/passwd", "Europe", "/etc/localtime", " "])
@@ -388,8 +446,8 @@ def test_the_totals_of_days_with_nothing_are_deleted(server: Server, tara: Perso
     where = "WHERE course_id = :course"
     assert server.rows(f"SELECT count(*) FROM course_days {where}", course=course["id"]) == [(1,)]
     assert tara.delete(f"/session/{session_id}").status_code == 204
-    for table in ("course_days", "course_weeks"):
-        assert server.rows(f"SELECT count(*) FROM {table} {where}", course=course["id"]) == [(0,)]
+    for name in ("course_days", "course_weeks"):
+        assert server.rows(f"SELECT count(*) FROM {name} {where}", course=course["id"]) == [(0,)]
 
 
 def test_an_audit_entry_says_that_the_time_zone_changed(tmp_path: Path):

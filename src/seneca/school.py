@@ -10,14 +10,16 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import force_setattr
+from msgspec.structs import asdict, force_setattr
 
 from seneca import audit
 from seneca.auth.authorisation import Actor, authorise
 from seneca.common import scores
+from seneca.common.study_days import to_zone
 from seneca.common.text_types import Line
 from seneca.database import Transaction
 from seneca.errors import FieldError, InvalidInput
+from seneca.sessions import time_zone
 
 MAX_PERIODS: Final = 200
 
@@ -99,10 +101,41 @@ class SchoolSettingsChange(Struct, frozen=True, forbid_unknown_fields=True, rena
             InvalidInput: the pass mark would be above the full mark.
 
         """
-        values = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+        values = {name: value for name in settings.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
         changed = msgspec.structs.replace(settings, **values)
         check_marks(changed.pass_mark, changed.full_mark, "passMark" if "pass_mark" in values else "fullMark")
         return changed
+
+
+TimeZone = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        description="The time zone in which a study day is a calendar day: an IANA name. It can be changed while there are no sessions.",
+    ),
+]
+
+
+class Settings(SchoolSettings, frozen=True, rename="camel"):
+    """The school's settings, and the time zone of the database."""
+
+    time_zone: TimeZone = "UTC"
+
+
+class SettingsChange(SchoolSettingsChange, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A change of the school's settings, and of the time zone of the database."""
+
+    time_zone: TimeZone | UnsetType = UNSET
+
+    def find_errors(self) -> Iterator[FieldError]:
+        """Check the days off and the time zone, skipping what is UNSET."""
+        yield from super().find_errors()
+        if isinstance(self.time_zone, str):
+            try:
+                to_zone(self.time_zone)
+            except ValueError as error:
+                yield FieldError("timeZone", str(error))
 
 
 def _repeated_weekdays(weekdays: Sequence[Weekday | UnsetType] | UnsetType) -> Iterator[FieldError]:
@@ -157,6 +190,15 @@ def get(tx: Transaction) -> SchoolSettings:
     return stored(tx) or SchoolSettings()
 
 
+def get_all(tx: Transaction) -> Settings:
+    """Read the settings and the time zone."""
+    return _with_time_zone(tx, get(tx))
+
+
+def _with_time_zone(tx: Transaction, settings: SchoolSettings) -> Settings:
+    return Settings(**asdict(settings), time_zone=time_zone.get(tx).key)
+
+
 def stored(tx: Transaction) -> SchoolSettings | None:
     """Read the settings; None if nobody has changed one."""
     row = tx.fetch_one(STORED)
@@ -169,8 +211,8 @@ def lock(tx: Transaction) -> SchoolSettings:
     return get(tx)
 
 
-def change(tx: Transaction, actor: Actor, settings_change: SchoolSettingsChange, now: int) -> SchoolSettings:
-    """Change the settings.
+def change(tx: Transaction, actor: Actor, settings_change: SettingsChange, now: int) -> Settings:
+    """Change the settings. A change of the time zone needs a transaction that blocks all other writes.
 
     Args:
         tx: the transaction.
@@ -181,6 +223,7 @@ def change(tx: Transaction, actor: Actor, settings_change: SchoolSettingsChange,
     Raises:
         Unauthenticated, Forbidden: the actor is no longer a signed-in administrator.
         InvalidInput: the change is empty, or a pass mark would be above a full mark.
+        TimeZoneInUse: there are sessions, and the time zone is another.
 
     """
     authorise(tx, actor, "admin")
@@ -188,9 +231,12 @@ def change(tx: Transaction, actor: Actor, settings_change: SchoolSettingsChange,
         raise InvalidInput.field("", "at least one setting is required")
     settings = settings_change.apply_to(lock(tx))
     put(tx, settings)
-    details = change_details(settings_change, settings)
+    if settings_change.time_zone is not UNSET:
+        time_zone.change_while_unused(tx, settings_change.time_zone)
+    changed = _with_time_zone(tx, settings)
+    details = change_details(settings_change, changed)
     audit.record(tx, actor.id, "settings.changed", audit.WHOLE_DATABASE, now, entry="", **details)
-    return settings
+    return changed
 
 
 def put(tx: Transaction, settings: SchoolSettings) -> None:

@@ -1,20 +1,27 @@
 """Breakdowns of statistics over HTTP."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import FieldInfo
 
 from seneca import accounts
 from seneca.accounts import Learner
 from seneca.database import Transaction
 from seneca.errors import AccountNotFound, CourseNotFound
 from seneca.http import examples
-from seneca.http.app_state import Request, app_state
+from seneca.http.app_state import Request, now_ms
 from seneca.http.auth import current_learner
+from seneca.http.content_negotiation import choose_media_type
 from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
-from seneca.http.responses import Response, json_response
+from seneca.http.responses import AsgiResponse, json_response
+from seneca.http.table_files import Cell
+from seneca.http.tables import JSON, MEDIA_TYPES, Table, table_response, to_cell
 from seneca.stats import days
-from seneca.stats.days import Days, PeriodRequest
+from seneca.stats.days import Days, DayStatistics, PeriodRequest
 
 TAG: Final = "Breakdowns"
 DATE: Final = {"type": "string", "format": "date"}
@@ -26,6 +33,22 @@ DAY_PARAMS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string", "enum": ["day", "week"], "default": "day"},
     },
 }
+ZonedDay = tuple[DayStatistics, str]
+
+
+def _table(fields: Sequence[FieldInfo]) -> Table[ZonedDay]:
+    """The table of days: some members of each, and the time zone."""
+
+    def rows(entry: ZonedDay) -> Iterator[Sequence[Cell]]:
+        day, time_zone = entry
+        yield [*(to_cell(getattr(day, field.name)) for field in fields), time_zone]
+
+    return Table("days", [*(field.encode_name for field in fields), "timeZone"], rows)
+
+
+FIELDS: Final = msgspec.structs.fields(DayStatistics)
+COURSE_DAYS_TABLE: Final = _table(FIELDS)
+LEARNER_DAYS_TABLE: Final = _table([field for field in FIELDS if field.name != "learners"])
 COURSE_DAYS_RESPONSE = ResponseSpec(200, "The days.", Days, examples.COURSE_DAYS)
 LEARNER_DAYS_RESPONSE = ResponseSpec(200, "The days.", Days, examples.LEARNER_DAYS)
 
@@ -43,14 +66,14 @@ def period_request(request: Request) -> PeriodRequest:
     requires="admin",
     query=list(DAY_PARAMS),
     query_docs=DAY_PARAMS,
+    table=COURSE_DAYS_TABLE,
     responses=[COURSE_DAYS_RESPONSE],
     errors=[CourseNotFound],
 )
-async def course_days(request: Request) -> Response:
+async def course_days(request: Request) -> AsgiResponse:
     """Get a course's statistics by study day, over all learners."""
-    course_id = path_uuid(request, "courseId")
-    now = app_state(request).clock()
-    return json_response(await scan(request, days.of_course, course_id, period_request(request), now))
+    course_id, period = path_uuid(request, "courseId"), period_request(request)
+    return await _respond(request, lambda tx: days.of_course(tx, course_id, period, now_ms()))
 
 
 @endpoint(
@@ -60,9 +83,10 @@ async def course_days(request: Request) -> Response:
     requires="user",
     query=list(DAY_PARAMS),
     query_docs=DAY_PARAMS,
+    table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
 )
-async def own_days(request: Request) -> Response:
+async def own_days(request: Request) -> AsgiResponse:
     """Get the caller's statistics by study day, over all courses."""
     return await _days_of(request, current_learner(request), None)
 
@@ -74,10 +98,11 @@ async def own_days(request: Request) -> Response:
     requires="user",
     query=list(DAY_PARAMS),
     query_docs=DAY_PARAMS,
+    table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[CourseNotFound],
 )
-async def own_course_days(request: Request) -> Response:
+async def own_course_days(request: Request) -> AsgiResponse:
     """Get the caller's statistics of a course by study day."""
     return await _days_of(request, current_learner(request), path_uuid(request, "courseId"))
 
@@ -89,10 +114,11 @@ async def own_course_days(request: Request) -> Response:
     requires="admin",
     query=list(DAY_PARAMS),
     query_docs=DAY_PARAMS,
+    table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[AccountNotFound],
 )
-async def account_days(request: Request) -> Response:
+async def account_days(request: Request) -> AsgiResponse:
     """Get one account's statistics by study day, over all courses."""
     return await _days_of(request, path_uuid(request, "userId"), None)
 
@@ -104,22 +130,35 @@ async def account_days(request: Request) -> Response:
     requires="admin",
     query=list(DAY_PARAMS),
     query_docs=DAY_PARAMS,
+    table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[AccountNotFound, CourseNotFound],
 )
-async def account_course_days(request: Request) -> Response:
+async def account_course_days(request: Request) -> AsgiResponse:
     """Get one account's statistics of a course by study day."""
     return await _days_of(request, path_uuid(request, "userId"), path_uuid(request, "courseId"))
 
 
-async def _days_of(request: Request, learner: Learner | str, course_id: str | None) -> Response:
+async def _days_of(request: Request, learner: Learner | str, course_id: str | None) -> AsgiResponse:
     """Respond with the days of a learner, or of the account with an id."""
+    period = period_request(request)
 
     def read(tx: Transaction) -> Days:
         of = accounts.learner(tx, learner) if isinstance(learner, str) else learner
-        return days.of_learner(tx, of, course_id, period_request(request), app_state(request).clock())
+        return days.of_learner(tx, of, course_id, period, now_ms())
 
-    return json_response(await scan(request, read))
+    return await _respond(request, read)
+
+
+async def _respond(request: Request, read: Callable[[Transaction], Days]) -> AsgiResponse:
+    media_type = choose_media_type(request, MEDIA_TYPES)
+    if media_type == JSON:
+        return json_response(await scan(request, read))
+    return await table_response(request, media_type, lambda tx: _with_time_zone(read(tx)))
+
+
+def _with_time_zone(result: Days) -> Iterator[ZonedDay]:
+    return ((day, result.time_zone) for day in result.days)
 
 
 ROUTES = [course_days, own_days, own_course_days, account_days, account_course_days]

@@ -1,26 +1,30 @@
 """The settings of the school and of courses over HTTP."""
 
+import asyncio
+
+from msgspec import UNSET
+
 from seneca import school
 from seneca.courses import marks
 from seneca.courses.marks import CourseSettings, CourseSettingsChange
-from seneca.errors import CourseNotFound
+from seneca.errors import CourseNotFound, TimeZoneInUse
 from seneca.http import examples
 from seneca.http.app_state import Request, app_state, now_ms
-from seneca.http.auth import write_as_caller
+from seneca.http.auth import current_caller, write_as_caller
 from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.requests import path_text
 from seneca.http.responses import Response, json_response
-from seneca.school import SchoolSettings, SchoolSettingsChange
+from seneca.school import Settings, SettingsChange
 
 TAG = "Settings"
-SCHOOL_RESPONSE = ResponseSpec(200, "The settings.", SchoolSettings, examples.SCHOOL_SETTINGS)
+SCHOOL_RESPONSE = ResponseSpec(200, "The settings.", Settings, examples.SCHOOL_SETTINGS)
 COURSE_RESPONSE = ResponseSpec(200, "The settings.", CourseSettings, examples.COURSE_SETTINGS)
 
 
 @endpoint("GET", "/settings", tag=TAG, requires="admin", responses=[SCHOOL_RESPONSE])
 async def get(request: Request) -> Response:
     """Get the school's settings."""
-    return json_response(await app_state(request).database.read(school.get))
+    return json_response(await app_state(request).database.read_snapshot(school.get_all))
 
 
 @endpoint(
@@ -30,13 +34,21 @@ async def get(request: Request) -> Response:
     requires="admin",
     example=examples.SCHOOL_SETTINGS_CHANGE,
     responses=[SCHOOL_RESPONSE],
+    errors=[TimeZoneInUse],
 )
-async def change(request: Request, data: SchoolSettingsChange) -> Response:
+async def change(request: Request, data: SettingsChange) -> Response:
     """Change the school's settings.
 
     Members that are left out keep their values; `daysOff` is replaced as a whole. The change is recorded in the audit log.
     """
-    return json_response(await write_as_caller(request, school.change, data, now_ms()))
+    if data.time_zone is UNSET:
+        return json_response(await write_as_caller(request, school.change, data, now_ms()))
+    return json_response(await asyncio.to_thread(_change_alone, request, data))
+
+
+def _change_alone(request: Request, data: SettingsChange) -> Settings:
+    with app_state(request).database.write_transaction() as tx:
+        return school.change(tx, current_caller(request), data, now_ms())
 
 
 @endpoint(

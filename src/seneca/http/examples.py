@@ -130,6 +130,7 @@ SCHOOL_SETTINGS = {
     "quietAfterDays": 7,
     "daysOff": {"weekdays": [6, 7], "dates": [{"from": "2025-12-20", "to": "2026-01-04"}]},
     "weeklyGoalDays": 3,
+    "timeZone": "Europe/London",
 }
 SCHOOL_SETTINGS_CHANGE = {"schoolName": "St Seneca's", "weeklyGoalDays": 3}
 COURSE_SETTINGS = {"passMark": 60, "fullMark": None, "inForce": {"passMark": 60, "fullMark": 100}}

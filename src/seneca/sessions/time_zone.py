@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from seneca.common.study_days import to_zone
 from seneca.database import PendingResult, Transaction
-from seneca.errors import CommandError
+from seneca.errors import CommandError, TimeZoneInUse
 
 TIME_ZONE: Final = "SELECT value FROM properties WHERE name = 'time-zone'"
 
@@ -49,3 +49,20 @@ INSERT INTO properties (name, value) VALUES ('time-zone', :name) ON CONFLICT (na
 def change(tx: Transaction, name: str) -> None:
     """Change the time zone, while no other transaction writes. ``verification.rebuild`` then assigns the sessions to their days."""
     tx.execute(PUT_TIME_ZONE, name=name)
+
+
+ANY_SESSION: Final = "SELECT 1 FROM sessions LIMIT 1"
+
+
+def change_while_unused(tx: Transaction, name: str) -> None:
+    """Change the time zone if there are no sessions, while no other transaction writes.
+
+    Raises:
+        TimeZoneInUse: there are sessions, and the time zone is another.
+
+    """
+    if name == get(tx).key:
+        return
+    if tx.fetch_one(ANY_SESSION):
+        raise TimeZoneInUse("There are sessions. To change the time zone, run seneca stats rebuild --time-zone.")
+    change(tx, name)
