@@ -23,6 +23,7 @@ UNSAYABLE = {
     "must be at most 400 weeks before to": "JSON Schema cannot compare parameters",
     "must not be before sessionStart": "JSON Schema cannot compare members",
     "must not be after sessionEnd": "JSON Schema cannot compare members",
+    "must be the name of a time zone, such as Europe/London": "they are a list",
     "must be an email address": "the format says less than RFC 5321: lengths of labels, quoting",
 }
 

@@ -109,6 +109,7 @@ SPANNING = {
     "seneca.sessions.queries.OF_ANYONE": "an administrator reads a session by its id alone",
     "seneca.sessions.queries.TWO_WITH_ID": "an administrator reads or corrects a session by its id alone",
     "seneca.sessions.lists.SESSION_WITH_ID": "an administrator looks for a session by its id",
+    "seneca.sessions.time_zone.ANY_SESSION": "the time zone is fixed while anybody has a session",
     "seneca.sessions.timeouts.CANDIDATES": "a worker looks for forgotten sessions of anybody",
     "seneca.database.migrations.COUNT_SESSIONS": "a migration says how much it migrates",
     "seneca.auth.sign_ins.END_ALL_SIGN_INS": "once, after a backup was restored",

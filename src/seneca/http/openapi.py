@@ -150,7 +150,7 @@ def _with_recorded_at(part: dict[str, Any]) -> dict[str, Any]:
 def _refine_schemas(components: dict[str, Any]) -> None:
     """Correct the schemas where the Python types are too general: stored JSON is inserted unparsed, and exact numbers are Decimal."""
     components["Course"]["properties"]["topicsAndModules"] = components["NewCourse"]["properties"]["topicsAndModules"]
-    for name in ("AccountChange", "SchoolSettingsChange", "CourseSettingsChange"):
+    for name in ("AccountChange", "SettingsChange", "CourseSettingsChange"):
         components[name]["minProperties"] = 1
     course_members = ("courseTitle", "qualification", "topicsAndModules")
     components["CourseChange"]["anyOf"] = [{"required": [name]} for name in course_members]
