@@ -185,6 +185,7 @@ ROWS = [
     Row("GET", "/stats/courses/{courseId}/sessions/{sessionId}", 401, 200, 404, 200),
     Row("GET", "/stats/user", 401, 200, 200, 403),
     Row("GET", "/stats/user/days", 401, 200, 200, 403),
+    Row("GET", "/stats/user/weeks", 401, 200, 200, 403),
     Row("GET", "/stats/user/courses/{courseId}/days", 401, 200, 200, 403),
     Row("GET", "/stats/user/sessions", 401, 200, 200, 403),
     Row("GET", "/stats/user/courses/{courseId}", 401, 200, 200, 403),

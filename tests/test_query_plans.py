@@ -38,6 +38,7 @@ SCANS = {
     "seneca.auth.sign_ins.REVOCATIONS": "once, when a backup takes a database's place",
     "seneca.accounts.PAGE": "with q an administrator searches the names of all accounts",
     "seneca.school.COUNT_CONTRADICTIONS": "an administrator changes the school's marks, which courses may contradict",
+    "seneca.sessions.time_zone.ANY_SESSION": "reads the first row, if there is one",
     "seneca.privacy.erased_accounts.ALL": "a start, and a restore, compare all erased accounts with the file of their ids",
     "seneca.auth.sign_ins.END_ALL_SIGN_INS": "after a restore everybody is signed out",
 }

@@ -17,11 +17,12 @@ from seneca.http.content_negotiation import choose_media_type
 from seneca.http.endpoint import ResponseSpec, endpoint
 from seneca.http.limits.long_reads import scan
 from seneca.http.requests import path_uuid
-from seneca.http.responses import AsgiResponse, json_response
+from seneca.http.responses import AsgiResponse, Response, json_response
 from seneca.http.table_files import Cell
 from seneca.http.tables import JSON, MEDIA_TYPES, Table, table_response, to_cell
-from seneca.stats import days
+from seneca.stats import days, weeks
 from seneca.stats.days import Days, DayStatistics, PeriodRequest
+from seneca.stats.weeks import Weeks
 
 TAG: Final = "Breakdowns"
 DATE: Final = {"type": "string", "format": "date"}
@@ -50,6 +51,7 @@ FIELDS: Final = msgspec.structs.fields(DayStatistics)
 COURSE_DAYS_TABLE: Final = _table(FIELDS)
 LEARNER_DAYS_TABLE: Final = _table([field for field in FIELDS if field.name != "learners"])
 COURSE_DAYS_RESPONSE = ResponseSpec(200, "The days.", Days, examples.COURSE_DAYS)
+WEEKS_RESPONSE = ResponseSpec(200, "The weeks.", Weeks, examples.WEEKS)
 LEARNER_DAYS_RESPONSE = ResponseSpec(200, "The days.", Days, examples.LEARNER_DAYS)
 
 
@@ -139,6 +141,16 @@ async def account_course_days(request: Request) -> AsgiResponse:
     return await _days_of(request, path_uuid(request, "userId"), path_uuid(request, "courseId"))
 
 
+@endpoint("GET", "/stats/user/weeks", tag=TAG, requires="user", responses=[WEEKS_RESPONSE])
+async def own_weeks(request: Request) -> Response:
+    """Get the caller's weeks: the days with study in each, and how many in a row reached the goal.
+
+    Lists the weeks of the last year, since the first one with study. A day counts from one result or one minute on. A week that consists of days
+    off breaks no row.
+    """
+    return json_response(await scan(request, weeks.of_learner, current_learner(request), now_ms()))
+
+
 async def _days_of(request: Request, learner: Learner | str, course_id: str | None) -> AsgiResponse:
     """Respond with the days of a learner, or of the account with an id."""
     period = period_request(request)
@@ -161,4 +173,4 @@ def _with_time_zone(result: Days) -> Iterator[ZonedDay]:
     return ((day, result.time_zone) for day in result.days)
 
 
-ROUTES = [course_days, own_days, own_course_days, account_days, account_course_days]
+ROUTES = [course_days, own_days, own_course_days, account_days, account_course_days, own_weeks]

@@ -122,6 +122,13 @@ _DAY = {
     "averageScore": 82.5,
 }
 LEARNER_DAYS = {"timeZone": "Europe/London", "days": [_DAY]}
+WEEKS = {
+    "timeZone": "Europe/London",
+    "goal": 3,
+    "current": 6,
+    "longest": 11,
+    "weeks": [{"week": "2025-02-24", "days": 4, "isMet": True}],
+}
 COURSE_DAYS = {"timeZone": "Europe/London", "days": [_DAY | {"learners": 2}]}
 SCHOOL_SETTINGS = {
     "schoolName": "St Seneca's",
