@@ -24,6 +24,7 @@ UNSAYABLE = {
     "must not be before sessionStart": "JSON Schema cannot compare members",
     "must not be after sessionEnd": "JSON Schema cannot compare members",
     "must be the name of a time zone, such as Europe/London": "they are a list",
+    "must be a whole number, not a number": "JSON Schema counts 4.0 among the whole numbers",
     "must be an email address": "the format says less than RFC 5321: lengths of labels, quoting",
 }
 

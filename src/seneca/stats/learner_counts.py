@@ -12,33 +12,44 @@ from seneca.database import Transaction
 from seneca.sessions.rows import SessionRow
 from seneca.stats.tables import COURSE_DAYS, COURSE_WEEKS, DAYS, WEEKS, TotalsTable
 
-TABLES: Final = (COURSE_WEEKS, WEEKS, COURSE_DAYS, DAYS)
-"""In the order of the columns of ``STUDIED``."""
-
 OF_LEARNER: Final = "SELECT 1 FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id"
-IN_WEEK: Final = f"{OF_LEARNER} AND study_day BETWEEN :monday AND :monday + 6"
-DAYS_OF_WEEK: Final = ", ".join(f":monday + {day}" for day in range(DAYS_PER_WEEK))
-STUDIED: Final = f"""
-SELECT EXISTS ({IN_WEEK}) AND EXISTS ({OF_LEARNER} AND study_day IN ({DAYS_OF_WEEK}) AND course_id = :course_id),
-    EXISTS ({IN_WEEK}),
-    EXISTS ({OF_LEARNER} AND study_day = :study_day AND course_id = :course_id),
-    EXISTS ({OF_LEARNER} AND study_day = :study_day)
-"""
-"""Each is a few searches in an index, however many sessions the learner has."""
+DAYS_OF_WEEK: Final = ", ".join(f":study_week + {day}" for day in range(DAYS_PER_WEEK))
+SESSIONS_WITH_KEY: Final[Mapping[TotalsTable, str]] = {
+    COURSE_WEEKS: f"{OF_LEARNER} AND study_day IN ({DAYS_OF_WEEK}) AND course_id = :course_id",
+    WEEKS: f"{OF_LEARNER} AND study_day BETWEEN :study_week AND :study_week + {DAYS_PER_WEEK - 1}",
+    COURSE_DAYS: f"{OF_LEARNER} AND study_day = :study_day AND course_id = :course_id",
+    DAYS: f"{OF_LEARNER} AND study_day = :study_day",
+}
+"""The learner's sessions with the key of each table: a few searches in an index, however many sessions the learner has."""
+TABLES: Final = tuple(SESSIONS_WITH_KEY)
 
 
-def tables_with_new_learner(tx: Transaction, session: SessionRow) -> set[str]:
-    """Find the names of the tables in whose row of a session its learner does not count yet. The session is not stored yet."""
-    row = tx.fetch_one(
-        STUDIED,
-        bucket=session.bucket,
-        learner_id=session.learner_id,
-        course_id=session.course_id,
-        study_day=session.study_day,
-        monday=session.study_week,
-    )
-    assert row is not None
-    return {table.name for table, has_studied in zip(TABLES, row, strict=True) if not has_studied}
+def _add_new(table: TotalsTable) -> str:
+    """Make the addition of a session without results that is not stored yet, and of its learner if they have no other with the key."""
+    key = ", ".join(f":{column}" for column in table.key_columns)
+    sums = ["1" if column == "sessions" else "0" for column in table.sum_columns]
+    exists = f"EXISTS ({SESSIONS_WITH_KEY[table]})"
+    learners, condition = (f"CASE WHEN {exists} THEN 0 ELSE 1 END", "true") if sums else ("1", f"NOT {exists}")
+    return f"""
+INSERT INTO {table.name} ({", ".join(table.columns)})
+SELECT {", ".join((key, *sums, learners))} WHERE {condition}
+{table.on_conflict}"""
+
+
+ADD_NEW: Final = tuple(_add_new(table) for table in TABLES)
+
+
+def add_new(tx: Transaction, session: SessionRow) -> None:
+    """Add a session without results that is about to be stored to the tables of days and weeks."""
+    for statement in ADD_NEW:
+        tx.execute_later(
+            statement,
+            bucket=session.bucket,
+            learner_id=session.learner_id,
+            course_id=session.course_id,
+            study_day=session.study_day,
+            study_week=session.study_week,
+        )
 
 
 SESSIONS_BY_DAY: Final = """

@@ -152,12 +152,9 @@ def apply(tx: Transaction, before: SessionRow, after: SessionRow, new_names: int
 
 def add_new(tx: Transaction, session: SessionRow) -> None:
     """Add a session without results that is about to be stored. The caller has locked the learner's account."""
-    with_new_learner = learner_counts.tables_with_new_learner(tx, session)
-    for table in TOTALS_TABLES:
-        is_new = table.name in with_new_learner
-        if table.sums or is_new:
-            rest = (int(is_new),) if table.counts_learners else (0, 0)
-            tx.insert_values_later(table.add, [(*table.key_of(session), *table.values_of(session), *rest)])
+    for table in (LEARNER_TOTALS, COURSE_TOTALS):
+        tx.insert_values_later(table.add, [(*table.key_of(session), *table.values_of(session), 0, 0)])
+    learner_counts.add_new(tx, session)
 
 
 NAMES_IN_COURSE_OF_SESSION = """
