@@ -13,10 +13,11 @@ from seneca.sessions.rows import SessionRow
 from seneca.stats.tables import COURSE_DAYS, COURSE_WEEKS, DAYS, WEEKS, TotalsTable
 
 OF_LEARNER: Final = "SELECT 1 FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id"
-DAYS_OF_WEEK: Final = ", ".join(f":study_week + {day}" for day in range(DAYS_PER_WEEK))
+MONDAY: Final = "CAST(:study_week AS BIGINT)"
+DAYS_OF_WEEK: Final = ", ".join(f"{MONDAY} + {day}" for day in range(DAYS_PER_WEEK))
 SESSIONS_WITH_KEY: Final[Mapping[TotalsTable, str]] = {
     COURSE_WEEKS: f"{OF_LEARNER} AND study_day IN ({DAYS_OF_WEEK}) AND course_id = :course_id",
-    WEEKS: f"{OF_LEARNER} AND study_day BETWEEN :study_week AND :study_week + {DAYS_PER_WEEK - 1}",
+    WEEKS: f"{OF_LEARNER} AND study_day BETWEEN {MONDAY} AND {MONDAY} + {DAYS_PER_WEEK - 1}",
     COURSE_DAYS: f"{OF_LEARNER} AND study_day = :study_day AND course_id = :course_id",
     DAYS: f"{OF_LEARNER} AND study_day = :study_day",
 }
