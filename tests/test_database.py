@@ -54,6 +54,7 @@ def test_is_made_with_its_directory_and_for_its_owner_only(tmp_path: Path):
         ("bucket-hash", "crc32"),
         ("buckets", str(migrations.BUCKETS)),
         ("idle-minutes", "5"),
+        ("time-zone", "UTC"),
     ]
     assert rows(path, "SELECT number FROM migrations") == [(m[0],) for m in migrations.known("sqlite")]
 
@@ -89,7 +90,7 @@ def test_several_processes_create_it_at_once(tmp_path: Path, _: int):
         _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (0, b"")
     assert rows(path, "SELECT count(*) FROM migrations") == [(len(migrations.known("sqlite")),)]
-    assert rows(path, "SELECT count(*) FROM properties") == [(4,)]
+    assert rows(path, "SELECT count(*) FROM properties") == [(5,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 

@@ -129,7 +129,8 @@ def test_a_changed_total_is_named_and_corrected(copy: Path, table: str, column: 
 @pytest.mark.parametrize("table", TABLES)
 def test_rows_that_are_missing_are_named_and_put_right(copy: Path, table: str):
     before = everything(copy, KEPT)
-    assert engine().change(copy, f"DELETE FROM {table}") >= 2
+    courses = 1 if table in ("days", "weeks") else 2  # the learners may be of one bucket
+    assert engine().change(copy, f"DELETE FROM {table}") >= courses
     found = differences(copy)
     assert {d.table for d in found} == {table}
     assert {d.stored for d in found} == {0}

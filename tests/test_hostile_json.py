@@ -6,6 +6,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from seneca.common.json_decoding import convert, decode
 from seneca.courses import NewCourse
 from seneca.errors import ApiError, InvalidInput, MalformedJson
 from seneca.exchange.records import read
+from seneca.exchange.session_lines import Target
 from seneca.sessions.requests import UpdateSession
 from seneca.sessions.results import parse_results
 from tests.helpers.hostile_json import ID, by_chance, placed, shapes
@@ -63,7 +65,7 @@ def test_the_error_of_a_hostile_import_line_is_short():
     line = b'\xef\xbb\xbf{"' + b"k" * 2_000_000 + "😀".encode() + b'":[' + b"1," * 1_000_000 + b"NaN]}"
     for raw in (line, line[3:], b"[" + b"{}," * 1_300_000 + b"NaN]"):
         with pytest.raises(ApiError) as caught:
-            read(raw, 1, 64, 300_000)
+            read(raw, 1, Target(64, 300_000, ZoneInfo("UTC")))
         assert len(caught.value.detail) < 1000
 
 

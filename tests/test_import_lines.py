@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from seneca.common.json_decoding import decoder
 from seneca.errors import FieldError, InvalidInput
 from seneca.exchange.records import read
-from seneca.exchange.session_lines import SessionLine
+from seneca.exchange.session_lines import SessionLine, Target
 
 pytestmark = pytest.mark.no_database
 
@@ -62,7 +63,7 @@ def test_a_session_is_refused_for_exactly_the_errors_of_its_line(members: dict[s
     expected = list(decoder(SessionLine).decode(raw).find_errors())
     found: list[FieldError] = []
     try:
-        read(raw, 1, 64, 300_000)
+        read(raw, 1, Target(64, 300_000, ZoneInfo("UTC")))
     except InvalidInput as error:
         found = list(error.errors)
     assert sorted(map(str, found)) == sorted(map(str, expected))

@@ -257,6 +257,8 @@ def test_lists_declare_their_tables(client: httpx.Client):
     assert set(LISTS) == {
         *("/users", "/course", "/audit"),
         *("/stats/sessions/{id}", "/stats/user/sessions", "/stats/users/{userId}/sessions"),
+        *("/stats/courses/{courseId}/days", "/stats/user/days", "/stats/user/courses/{courseId}/days"),
+        *("/stats/users/{userId}/days", "/stats/users/{userId}/courses/{courseId}/days"),
     }
     document = client.get("/openapi.json").json()
     for path, declared in LISTS.items():

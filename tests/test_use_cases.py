@@ -35,7 +35,7 @@ from seneca.errors import (
     Unauthenticated,
 )
 from seneca.privacy import data_export, erasure
-from seneca.school import SchoolSettingsChange
+from seneca.school import SettingsChange
 from seneca.settings import Settings
 from tests.helpers.engines import engine
 
@@ -107,7 +107,7 @@ def test_the_command_line_may_do_everything_and_is_audited(database: Database):
     change = CourseChange(qualification="A-level")
     changed = run(database, course_commands.change, COMMAND_LINE, course.id, change, if_match=None, now=now())
     assert changed.qualification == "A-level"
-    settings = run(database, school.change, COMMAND_LINE, SchoolSettingsChange(pass_mark=40.5), now())
+    settings = run(database, school.change, COMMAND_LINE, SettingsChange(pass_mark=40.5), now())
     assert settings.pass_mark == 40.5
     own = run(database, marks.change, COMMAND_LINE, "Mathematics", CourseSettingsChange(full_mark=80.0), now())
     assert (own.in_force.pass_mark, own.in_force.full_mark) == (40.5, 80)
@@ -143,7 +143,7 @@ def test_an_administrator_who_has_signed_out_does_nothing(database: Database):
         (registration.register, (Registration("eve", "eve@example.org", PASSWORD), HASH, now())),
         (course_commands.create, (MATHEMATICS, now())),
         (course_commands.delete, ("Mathematics", now())),
-        (school.change, (SchoolSettingsChange(pass_mark=1), now())),
+        (school.change, (SettingsChange(pass_mark=1), now())),
         (marks.change, ("Mathematics", CourseSettingsChange(pass_mark=1), now())),
         (erasure.erase_another, (rae, now())),
         (data_export.record, (rae, now())),
