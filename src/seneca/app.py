@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import structlog
 from litestar import Litestar
@@ -37,7 +38,7 @@ from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.server import sockets
 from seneca.sessions import timeouts
 from seneca.sessions.learner_quotas import Amount, LearnerQuotas
-from seneca.settings import STARTED, Settings
+from seneca.settings import STARTED, WRITER, Settings
 
 log = structlog.get_logger()
 
@@ -67,7 +68,8 @@ def from_environment() -> ASGIApp:
     worker_settings = settings.read()
     flush_log = logs.configure(worker_settings.log_format)
     try:
-        return create_app(worker_settings, float(os.environ[STARTED]), flush_log)
+        writer = Path(os.environ[WRITER]) if WRITER in os.environ else None
+        return create_app(worker_settings, float(os.environ[STARTED]), flush_log, writer)
     except (CommandError, ServiceUnavailable) as error:
         log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason is enough
     except Exception:
@@ -75,13 +77,16 @@ def from_environment() -> ASGIApp:
     raise SystemExit(1)
 
 
-def create_app(settings: Settings, started: float, flush_log: Callable[[], None] = lambda: None) -> ASGIApp:
+def create_app(
+    settings: Settings, started: float, flush_log: Callable[[], None] = lambda: None, writer: Path | None = None
+) -> ASGIApp:
     """Create an application.
 
     Args:
         settings: the settings.
         started: when the server started, as ``time.monotonic()``.
         flush_log: writes buffered log lines.
+        writer: the socket of the process that writes for all workers; None: there is none.
 
     Raises:
         CommandError: the database or the signing key cannot be used.
@@ -90,7 +95,9 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
 
     """
     routes = make_routes([*ROUTES, *docs_endpoints(ROUTES)])
-    database = open_database(settings.database, settings.database_connections, idle_minutes=settings.idle_minutes)
+    database = open_database(
+        settings.database, settings.database_connections, idle_minutes=settings.idle_minutes, writer=writer
+    )
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()
     state = AppState(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
-from seneca.database.capabilities import Backups, Cluster, Files
+from seneca.database.capabilities import Backups, Cluster, Files, SharedWriter
 from seneca.database.properties import DEFAULT_IDLE_MINUTES
 from seneca.errors import ConfigurationError
 
@@ -151,6 +151,10 @@ class Database(Protocol):
         """The capability to distribute the tables."""
 
     @property
+    def shared_writer(self) -> SharedWriter | None:
+        """The capability to write for all workers in one process."""
+
+    @property
     def name(self) -> str:
         """The location to show to people: a file path, or a URL without user and password."""
 
@@ -222,7 +226,20 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored."""
+        """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored.
+
+        In a server ``f`` may run in another process: it is a function of a module, and its type hints say what its arguments and
+        its result are; their changes are not seen here.
+        """
+
+    async def write_bulk(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As ``write``, for a write of many rows: other writes do not wait for several of these."""
 
     def read_transaction(self) -> AbstractContextManager[Transaction]:
         """A snapshot for commands: ``with database.read_transaction() as tx``."""
@@ -252,6 +269,7 @@ def open_database(
     migrate: bool = True,
     idle_minutes: int = DEFAULT_IDLE_MINUTES,
     announce: Callable[[str], None] = lambda _: None,
+    writer: Path | None = None,
 ) -> Database:
     """Open a database; create or migrate it if necessary.
 
@@ -262,6 +280,7 @@ def open_database(
         migrate: apply missing migrations; otherwise read only what every schema version has.
         idle_minutes: the idle time of study sessions in a new database.
         announce: called before each migration of an existing database with what is about to happen.
+        writer: of SQLite, the socket of the process that writes for all workers of a server.
 
     Raises:
         ConfigurationError: the URL's form is not valid.
@@ -280,4 +299,4 @@ def open_database(
     from seneca.database.sqlite.engine import Sqlite
 
     path = Path(rest.removeprefix("/"))
-    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce)
+    return Sqlite(path, create=create, migrate=migrate, idle_minutes=idle_minutes, announce=announce, writer=writer)
