@@ -20,6 +20,9 @@ from seneca.errors import ApiError
 
 Function = Callable[..., Any]
 
+PACKAGE: Final = "seneca"
+"""Functions of other packages are not called."""
+
 
 class Call(Struct, frozen=True, array_like=True):
     """A call ``function(tx, …)``: the values of its positional arguments, then those of the keywords."""
@@ -106,7 +109,7 @@ def _from_failure(failure: Failure) -> Exception:
 def _find(name: str) -> Function:
     """The function of this name, of a module that is loaded."""
     module, _, function = name.partition(":")
-    f = getattr(sys.modules[module], function, None) if module.startswith(f"{__package__.partition('.')[0]}.") else None
+    f = getattr(sys.modules[module], function, None) if module.partition(".")[0] == PACKAGE else None
     if not isfunction(f) or _hints(f).get("tx") is not Transaction:
         raise LookupError(f"{name} is not a function that takes a transaction")
     return f
