@@ -228,17 +228,10 @@ class Database(Protocol):
     ) -> T:
         """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored.
 
-        In a server ``f`` may run in another process: it is a function of a module, and its type hints say what its arguments and
-        its result are; their changes are not seen here.
+        A server may run ``f`` in another process: it is a function of a module, with type hints.
         """
 
-    async def write_bulk(
-        self,
-        f: Callable[Concatenate[Transaction, P], T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def write_bulk(self, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``write``, for a write of many rows: other writes do not wait for several of these."""
 
     def read_transaction(self) -> AbstractContextManager[Transaction]:

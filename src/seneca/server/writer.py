@@ -86,7 +86,10 @@ class Supervisor:
             log.error("writer process died, starting another", status=self._process.exitcode)
             if time.monotonic() - started < RETRY_SECONDS and self._stopping.wait(RETRY_SECONDS):
                 return
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except OSError as error:  # no memory or no process left
+                log.error("writer not started, retrying", reason=error.strerror)  # noqa: TRY400 the reason is enough
 
     def stop(self) -> None:
         """End the writer, once it has written what workers sent. Called when all workers have ended."""
@@ -110,6 +113,7 @@ def run_writer(settings: Settings, listener: socket.socket, parent: Connection, 
         assert database.shared_writer is not None
         database.shared_writer.run(listener, parent)
         database.close()
+        shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)  # in case the main process was killed
     except (CommandError, ServiceUnavailable) as error:
         log.error("writer cannot start", reason=error.detail)  # noqa: TRY400 the reason is enough
         raise SystemExit(1) from None

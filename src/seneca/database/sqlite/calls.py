@@ -124,7 +124,7 @@ def _hints(f: Function) -> dict[str, Any]:
 def _arguments_decoder(
     f: Function, positional: int, keywords: tuple[str, ...]
 ) -> msgspec.json.Decoder[tuple[Any, ...]]:
-    """The decoder of the values of a call with so many positional arguments besides the transaction, and these keywords."""
+    """The decoder of the values of a call, by the number of positional arguments besides the transaction and by the keywords."""
     hints = _hints(f)
     names = f.__code__.co_varnames[1 : 1 + positional]
     types = tuple(hints[name] for name in (*names, *keywords))
