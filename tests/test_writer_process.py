@@ -1,5 +1,7 @@
 """The process that writes for all workers on SQLite: its messages, and that its death costs nothing that was acknowledged."""
 
+import ast
+import importlib
 import os
 import random
 import signal
@@ -13,9 +15,10 @@ from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import apsw
+import msgspec
 import pytest
 
 from seneca import accounts
@@ -43,6 +46,7 @@ from tests.helpers.load import Load, alice_of, answers, children, stage, wait_fo
 
 pytestmark = pytest.mark.sqlite  # about its writer
 
+ROOT = Path(__file__).parent.parent
 FAULTS = int(os.environ.get("FAULTS", "4"))
 WRITES = 100  # acknowledged for each kill
 
@@ -128,6 +132,54 @@ def test_arguments_must_be_of_the_declared_types():
         calls.decode_call(calls.encode_call(accounts.role, (3,), {}))
     with pytest.raises(TypeError):
         calls.encode_call(accounts.role, (object(),), {})
+
+
+COMMANDS_ONLY = {"record_all", "run.record", "run.delete_batch", "f"}
+"""Writes of commands, which run in the command's own process; and the parameters of functions that pass a write on."""
+
+
+def writes() -> Iterator[tuple[str, Any]]:
+    """Every function that the source passes to ``Database.write``: its name there, and itself."""
+    calls_with_writes = {"write": 0, "write_bulk": 0, "write_as_caller": 1, "write_in_slot": 1}
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if name not in calls_with_writes or (name == "write" and "database.write" not in ast.unparse(node.func)):
+                continue
+            written = ast.unparse(node.args[calls_with_writes[name]])
+            module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+            found: Any = importlib.import_module(module)
+            for part in written.split("."):
+                found = getattr(found, part, None)
+            yield written, found
+
+
+def unsendable(kind: Any) -> list[Any]:
+    """The types in a type that have no JSON form."""
+    if isinstance(kind, msgspec.inspect.CustomType):
+        return [] if kind.cls is ApiError else [kind.cls]
+    children = msgspec.structs.asdict(kind).values() if isinstance(kind, msgspec.Struct) else kind
+    return [
+        bad
+        for child in children
+        if isinstance(child, msgspec.inspect.Type | msgspec.inspect.Field | tuple)
+        for bad in unsendable(child)
+    ]
+
+
+@pytest.mark.no_database
+def test_every_write_of_a_server_can_be_sent_to_the_writer():
+    found = list(writes())
+    assert {name for name, f in found if f is None} <= COMMANDS_ONLY
+    functions = {f"{f.__module__}:{f.__qualname__}": f for _, f in found if f is not None}
+    assert len(functions) > 20
+    for name, f in functions.items():
+        hints = get_type_hints(f, include_extras=True)
+        assert hints.pop("tx") is Transaction, name
+        assert [bad for kind in hints.values() for bad in unsendable(msgspec.inspect.type_info(kind))] == [], name
 
 
 # -- the process, on a thread of this one ------------------------------------------------------
