@@ -5,9 +5,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
 from litestar import Litestar
@@ -55,6 +57,10 @@ ROUTES: list[Endpoint] = [
 ]
 
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep the interpreter's lock while the event loop waits for it: decoding a batch takes several milliseconds."""
+
+
 class Application(Litestar):
     """Litestar without its plugins for pydantic and attrs, which take 0.2 s to import and are not used."""
 
@@ -65,6 +71,7 @@ class Application(Litestar):
 
 def from_environment() -> ASGIApp:
     """The application of a worker process, with settings from the environment."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     worker_settings = settings.read()
     flush_log = logs.configure(worker_settings.log_format)
     try:
