@@ -22,6 +22,7 @@ from tests.helpers.accounts import Person, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca, seneca_process
 from tests.helpers.engines import free_port
+from tests.helpers.load import workers
 from tests.helpers.server import Server, running
 
 pytestmark = pytest.mark.sqlite  # about the file
@@ -288,22 +289,15 @@ def test_a_server_starts_and_replaces_a_worker_while_somebody_writes(tmp_path: P
         with running(tmp_path) as server:
             assert time.monotonic() - began < AT_ONCE
             assert httpx.get(f"{server.url}/auth/me", headers={"Authorization": f"Bearer {alice.token}"}).is_success
-            (worker,) = workers_of(server)
+            (worker,) = workers(server)
             os.kill(worker, signal.SIGKILL)
             began = time.monotonic()
             while not answers(server):
                 assert time.monotonic() - began < AT_ONCE
                 time.sleep(0.05)
-            assert workers_of(server) != [worker]
+            assert workers(server) != [worker]
     finally:
         connection.close()
-
-
-def workers_of(server: Server) -> list[int]:
-    """The processes that answer."""
-    tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
-    children = [child for task in tasks for child in (task / "children").read_text().split()]
-    return [int(child) for child in children if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def answers(server: Server) -> bool:

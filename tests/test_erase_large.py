@@ -19,10 +19,10 @@ from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
 from tests.helpers.erasure import KEPT_OF_THE_ERASED, check_totals, noted, tables_with
 from tests.helpers.exchange import ALICE_ID, COURSE_ID, course, session, user, write
+from tests.helpers.load import children
 from tests.helpers.server import Server, running
 from tests.helpers.wire import module
 from tests.test_backup import back_up, put_back
-from tests.test_database import workers_of
 
 SESSIONS = 6000
 VOIDED = {
@@ -81,13 +81,13 @@ def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled:
             with contextlib.suppress(httpx.TransportError):
                 tara.delete(f"/users/{ALICE_ID}")
 
-        workers = workers_of(server)
+        processes = children(server)
         erasing = threading.Thread(target=give_up)
         erasing.start()
         while left(server)[0] == 0:
             assert erasing.is_alive(), "it was over before it could be broken off"
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
+        for process in processes:
+            os.kill(process, signal.SIGKILL)
         server.stop(signal.SIGKILL)
         erasing.join()
     check_totals(server)

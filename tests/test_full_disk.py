@@ -22,7 +22,7 @@ from tests.helpers.accounts import Person, make_course
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca_process
 from tests.helpers.exchange import Shell, course, module, session, user, write
-from tests.helpers.load import Load, kill, stage, wait_for, workers
+from tests.helpers.load import Load, children, kill, stage, wait_for
 from tests.helpers.server import PASSWORD, Server, start_server
 
 pytestmark = pytest.mark.sqlite  # the other engine's disk is its server's
@@ -95,7 +95,7 @@ class Limited:
 
 
 def limit(server: Server, most_bytes: int) -> None:
-    for pid in [server.process.pid, *workers(server)]:
+    for pid in [server.process.pid, *children(server)]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 

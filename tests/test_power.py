@@ -26,7 +26,7 @@ from seneca.common.ids import bucket_of
 from seneca.common.json_decoding import decode
 from seneca.courses import NewCourse, Topic
 from seneca.database import Transaction, open_database
-from seneca.database.sqlite import engine, writer
+from seneca.database.sqlite import engine, local_writer, writer
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
 from seneca.errors import CommandError
 from seneca.sessions import commands
@@ -224,9 +224,9 @@ def test_a_disk_that_lies_about_syncs_is_caught(room: Path):
 def test_a_writer_that_answers_before_the_commit_is_caught(room: Path, monkeypatch: pytest.MonkeyPatch):
     run_in_savepoint = writer.run_in_savepoint
 
-    def hasty(tx: SqliteTransaction, request: writer.PendingWrite) -> None:
+    def hasty(tx: SqliteTransaction, request: local_writer.LocalWrite) -> None:
         run_in_savepoint(tx, request)
-        writer.resolve_futures([request])
+        local_writer.resolve_futures([request])
 
     monkeypatch.setattr(writer, "run_in_savepoint", hasty)
     assert lost(list(cuts(run(room, writes=40), room, 100, Disk()))) > 0

@@ -18,7 +18,7 @@ from seneca.server.processes import STOP_SECONDS
 from tests.helpers.accounts import Person, sign_in
 from tests.helpers.commands import seneca
 from tests.helpers.engines import free_port
-from tests.helpers.load import Load, alice_of, answers, stage, wait_for, wait_for_end, workers
+from tests.helpers.load import Load, alice_of, answers, children, stage, wait_for, wait_for_end, workers
 from tests.helpers.server import Server, is_healthy, launch_server, running, start_server
 from tests.helpers.wire import clients_of_workers
 
@@ -118,7 +118,7 @@ def test_a_worker_that_died_is_replaced(tmp_path: Path):
 
 def test_workers_whose_server_was_killed_leave(tmp_path: Path):
     with stage(tmp_path, "--workers", "2") as (server, _, _):
-        found = workers(server)
+        found = children(server)
         server.process.kill()
         server.process.wait()
         wait_for_end(found)  # one may still answer after the other has gone

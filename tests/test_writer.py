@@ -11,7 +11,7 @@ import pytest
 
 from seneca.database import UniqueViolation, open_database
 from seneca.database.sqlite.engine import Sqlite, SqliteTransaction
-from seneca.database.sqlite.writer import MAX_QUEUED
+from seneca.database.sqlite.writer import MAX_QUEUED, MAX_WRITES_PER_COMMIT
 from seneca.errors import CourseNotFound, ServiceUnavailable
 
 pytestmark = pytest.mark.sqlite  # about the file
@@ -170,6 +170,66 @@ def test_a_refused_request_takes_nothing_of_the_others_with_it(database: Sqlite)
     assert kinds(outcomes) == ["a", CourseNotFound, "c", UniqueViolation, ZeroDivisionError, apsw.SQLError, "e"]
     assert stored(database) == ["a", "c", "e"]
     assert len(seen) == 2
+
+
+# -- bulk writes -------------------------------------------------------------------------------
+
+
+def test_short_writes_and_bulk_writes_take_turns(database: Sqlite):
+    """The longest groups: each short write waits for one bulk write at most, and no bulk write for all short ones."""
+    groups: list[list[str]] = [[]]
+
+    def noted(name: str) -> Work:
+        def work(_: SqliteTransaction) -> None:
+            groups[-1].append(name)
+
+        return work
+
+    def hook() -> bool:
+        groups.append([])
+        return False
+
+    async def run() -> None:
+        await database.write(lambda tx: tx.connection.set_commit_hook(hook))
+        hold = Hold()
+        held = await hold.begin(database)
+        bulk = [asyncio.create_task(database.write_bulk(wrote(noted(f"B{n}")))) for n in range(3)]
+        short = [
+            asyncio.create_task(database.write(wrote(noted(f"s{n:03}")))) for n in range(2 * MAX_WRITES_PER_COMMIT)
+        ]
+        await asyncio.sleep(0)
+        hold.let_go.set()
+        await asyncio.gather(held, *bulk, *short)
+
+    asyncio.run(run())
+    names = [f"s{n:03}" for n in range(2 * MAX_WRITES_PER_COMMIT)]
+    first, second = names[:MAX_WRITES_PER_COMMIT], names[MAX_WRITES_PER_COMMIT:]
+    assert [group for group in groups if group] == [["B0"], first, ["B1"], second, ["B2"]]
+
+
+def wrote(work: Work) -> Work:
+    """The same, with a change, so that there is something to commit."""
+
+    def changing(tx: SqliteTransaction) -> None:
+        tx.execute("UPDATE properties SET value = value")
+        work(tx)
+
+    return changing
+
+
+def test_a_bulk_write_that_fails_stores_nothing_and_harms_nobody(database: Sqlite):
+    async def run() -> list[Any]:
+        hold = Hold()
+        held = await hold.begin(database)
+        bulk = [asyncio.create_task(database.write_bulk(then(put(name), CourseNotFound()))) for name in "ab"]
+        short = [asyncio.create_task(database.write(put("c")))]
+        await asyncio.sleep(0)
+        hold.let_go.set()
+        await held
+        return await asyncio.gather(*bulk, *short, return_exceptions=True)
+
+    assert kinds(asyncio.run(run())) == [CourseNotFound, CourseNotFound, "c"]
+    assert stored(database) == ["c"]
 
 
 # -- faults ------------------------------------------------------------------------------------

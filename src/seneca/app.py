@@ -5,8 +5,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
 
 import structlog
 from litestar import Litestar
@@ -50,7 +53,7 @@ from seneca.privacy.erasure_worker import ErasureWorker
 from seneca.server import sockets
 from seneca.sessions import timeouts
 from seneca.sessions.learner_quotas import Amount, LearnerQuotas
-from seneca.settings import STARTED, Settings
+from seneca.settings import STARTED, WRITER, Settings
 
 log = structlog.get_logger()
 
@@ -69,6 +72,10 @@ ROUTES: list[Endpoint] = [
 ]
 
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may keep the interpreter's lock while the event loop waits for it: decoding a batch takes several milliseconds."""
+
+
 class Application(Litestar):
     """Litestar without its plugins for pydantic and attrs, which take 0.2 s to import and are not used."""
 
@@ -79,10 +86,12 @@ class Application(Litestar):
 
 def from_environment() -> ASGIApp:
     """The application of a worker process, with settings from the environment."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     worker_settings = settings.read()
     flush_log = logs.configure(worker_settings.log_format)
     try:
-        return create_app(worker_settings, float(os.environ[STARTED]), flush_log)
+        writer = Path(os.environ[WRITER]) if WRITER in os.environ else None
+        return create_app(worker_settings, float(os.environ[STARTED]), flush_log, writer)
     except (CommandError, ServiceUnavailable) as error:
         log.error("worker cannot start", reason=error.detail)  # noqa: TRY400 the reason is enough
     except Exception:
@@ -90,13 +99,16 @@ def from_environment() -> ASGIApp:
     raise SystemExit(1)
 
 
-def create_app(settings: Settings, started: float, flush_log: Callable[[], None] = lambda: None) -> ASGIApp:
+def create_app(
+    settings: Settings, started: float, flush_log: Callable[[], None] = lambda: None, writer: Path | None = None
+) -> ASGIApp:
     """Create an application.
 
     Args:
         settings: the settings.
         started: when the server started, as ``time.monotonic()``.
         flush_log: writes buffered log lines.
+        writer: the socket of the process that writes for all workers; None: there is none.
 
     Raises:
         CommandError: the database or the signing key cannot be used.
@@ -109,6 +121,7 @@ def create_app(settings: Settings, started: float, flush_log: Callable[[], None]
         settings.database,
         settings.database_connections,
         initial=InitialProperties(settings.idle_minutes, settings.initial_time_zone),
+        writer=writer,
     )
     token_verifier = TokenVerifier(database, load_signing_keys(settings), database.buckets)
     token_verifier.load_revocations()

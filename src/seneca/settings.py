@@ -19,6 +19,8 @@ ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(
 Network = IPv4Network | IPv6Network
 STARTED: Final = "_SENECA_STARTED"
 """The environment variable that tells a worker, also a restarted one, its server's start time by ``time.monotonic()``."""
+WRITER: Final = "_SENECA_WRITER"
+"""The environment variable with the socket of the process that writes for all workers, if there is one."""
 MAX_DEFAULT_WORKERS: Final = 4
 """The limit without SENECA_WORKERS: each takes memory, and twelve of PostgreSQL's 100 connections (docs/scaling.md)."""
 

@@ -1,5 +1,6 @@
 """Learners who write without end, while servers are stopped, killed, and started again."""
 
+import json
 import os
 import random
 import signal
@@ -22,10 +23,21 @@ from tests.helpers.server import Server, running
 from tests.helpers.wire import statistics
 
 
-def workers(server: Server) -> list[int]:
-    """The process ids of a server's workers."""
+def children(server: Server) -> list[int]:
+    """The process ids of a server's workers, and of its writer."""
     threads = Path(f"/proc/{server.process.pid}/task").iterdir()
     return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+
+
+def writer(server: Server) -> int | None:
+    """The process id of the server's writer; None on an engine without one."""
+    found = [json.loads(line)["pid"] for line in server.log_lines() if '"writer started"' in line]
+    return found[-1] if found else None
+
+
+def workers(server: Server) -> list[int]:
+    """The process ids of a server's workers."""
+    return [pid for pid in children(server) if pid != writer(server)]
 
 
 def wait_for(what, seconds: float = 60) -> None:
@@ -249,7 +261,7 @@ def check_session(learner: Person, session: Stored) -> None:
 def kill(server: Server) -> None:
     """End every process of a server at once, as a loss of power would."""
     os.kill(server.process.pid, signal.SIGSTOP)  # or it would start new workers
-    found = workers(server)
+    found = children(server)
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     server.process.kill()

@@ -16,7 +16,7 @@ from seneca.http.endpoint import MEBIBYTE, ResponseSpec, endpoint
 from seneca.http.problem_details import ProblemDetails, to_problem
 from seneca.http.responses import Response, json_response
 from seneca.sessions import batch, batch_requests
-from seneca.sessions.batch import BatchItem, ItemOutcome
+from seneca.sessions.batch import BatchItem, ItemError, ItemOutcome
 from seneca.sessions.batch_requests import SentBatch, SessionBatch, to_items
 
 MAX_BATCH_BYTES = 4 * MEBIBYTE
@@ -62,15 +62,15 @@ async def record(request: Request, data: bytes) -> Response:
         check_still_signed_in(request)
         sent, items = await asyncio.to_thread(_decode, data, now, state.settings.max_late_days)
         good = [item for item in items if isinstance(item, BatchItem)]
-        outcomes: list[ItemOutcome | ApiError] = []
+        outcomes: list[ItemOutcome | ItemError] = []
         if good:
             size = sum(item.bytes for item in good)
             async with state.quotas.charge(learner, size, now, writes=len(good)):
                 check_still_signed_in(request)
-                outcomes = await state.database.write(batch.record, learner, good, now)
+                outcomes = await state.database.write_bulk(batch.record, learner, good, now)
         in_order = iter(outcomes)
         results = [
-            _to_result(sent_item.session_id, item if isinstance(item, ApiError) else next(in_order))
+            _to_result(sent_item.session_id, ItemError(item) if isinstance(item, ApiError) else next(in_order))
             for sent_item, item in zip(sent.items, items, strict=True)
         ]
     return json_response(BatchResponse(results))
@@ -82,9 +82,10 @@ def _decode(raw: bytes, now: int, max_late_days: int) -> tuple[SentBatch, list[B
     return sent, to_items(sent, now, max_late_days)
 
 
-def _to_result(session_id: str | None, outcome: ItemOutcome | ApiError) -> BatchResult:
-    if isinstance(outcome, ApiError):
-        return BatchResult(session_id, outcome.status, problem=msgspec.convert(to_problem(outcome), ProblemDetails))
+def _to_result(session_id: str | None, outcome: ItemOutcome | ItemError) -> BatchResult:
+    if isinstance(outcome, ItemError):
+        problem = msgspec.convert(to_problem(outcome.error), ProblemDetails)
+        return BatchResult(session_id, outcome.error.status, problem=problem)
     return BatchResult(session_id, outcome.status, session_points=scores.to_points(outcome.points))
 
 

@@ -11,7 +11,7 @@ from seneca.database import Transaction
 from seneca.errors import Forbidden, Unauthenticated
 
 
-class CommandLine(Struct, frozen=True):
+class CommandLine(Struct, frozen=True, tag=True):
     """The person who runs a command on the server's machine, and may do everything. In the audit log they have no id."""
 
     id: None = None

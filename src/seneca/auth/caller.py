@@ -9,7 +9,7 @@ from seneca.accounts import Role
 ACCESS_TOKEN_TTL_SECONDS: Final = 3600  # clients of the reference service do not refresh
 
 
-class Caller(Struct, frozen=True):
+class Caller(Struct, frozen=True, tag=True):
     """The authenticated client of a request, from a verified token."""
 
     id: str

@@ -6,6 +6,7 @@ They are only stored and shown: no statistic depends on them yet.
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import force_setattr
 
 from seneca import audit, school
 from seneca.auth.authorisation import Actor, authorise
@@ -23,6 +24,10 @@ class Marks(Struct, frozen=True, rename="camel"):
     pass_mark: PassMark
     full_mark: FullMark
 
+    def __post_init__(self) -> None:
+        """Make whole marks whole numbers, also after they were sent from the writer process."""
+        _make_whole(self)
+
 
 class CourseSettings(Struct, frozen=True, rename="camel"):
     """A course's settings, and the marks that apply to it."""
@@ -30,6 +35,10 @@ class CourseSettings(Struct, frozen=True, rename="camel"):
     pass_mark: Annotated[PassMark | None, OWN_MARK]
     full_mark: Annotated[FullMark | None, OWN_MARK]
     in_force: Marks
+
+    def __post_init__(self) -> None:
+        """Make whole marks whole numbers, as ``Marks`` does."""
+        _make_whole(self)
 
 
 class CourseSettingsChange(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -115,6 +124,11 @@ def _combine(pass_mark: Mark | None, full_mark: Mark | None, school_settings: Sc
         school_settings.full_mark if full_mark is None else full_mark,
     )
     return CourseSettings(pass_mark, full_mark, in_force)
+
+
+def _make_whole(marks: Marks | CourseSettings) -> None:
+    force_setattr(marks, "pass_mark", _rounded(marks.pass_mark))
+    force_setattr(marks, "full_mark", _rounded(marks.full_mark))
 
 
 def _rounded(mark: Mark | None) -> Mark | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from seneca.database.cache import Cache
-from seneca.database.capabilities import Backups, Cluster, Files
+from seneca.database.capabilities import Backups, Cluster, Files, SharedWriter
 from seneca.database.properties import DEFAULT_PROPERTIES, InitialProperties
 from seneca.errors import ConfigurationError
 
@@ -154,6 +154,10 @@ class Database(Protocol):
         """The capability to distribute the tables."""
 
     @property
+    def shared_writer(self) -> SharedWriter | None:
+        """The capability to write for all workers in one process."""
+
+    @property
     def name(self) -> str:
         """The location to show to people: a file path, or a URL without user and password."""
 
@@ -200,22 +204,10 @@ class Database(Protocol):
     ) -> T:
         """As ``read``, for several queries, which see one consistent snapshot."""
 
-    async def poll(
-        self,
-        f: Callable[Concatenate[Transaction, P], T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def poll(self, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``read_snapshot``, for the one check that every request depends on: no other request delays it."""
 
-    async def scan(
-        self,
-        f: Callable[Concatenate[Transaction, P], T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def scan(self, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``read_snapshot``, for queries that may touch many rows: they never delay other requests."""
 
     async def write(
@@ -225,7 +217,13 @@ class Database(Protocol):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored."""
+        """Run ``f(tx, …)`` and commit. Returns once the changes are durable; if it raises, nothing was stored.
+
+        A server may run ``f`` in another process: it is a function of a module, with type hints.
+        """
+
+    async def write_bulk(self, f: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``write``, for a write of many rows: other writes do not wait for several of these."""
 
     def read_transaction(self) -> AbstractContextManager[Transaction]:
         """A snapshot for commands: ``with database.read_transaction() as tx``."""
@@ -256,6 +254,7 @@ def open_database(
     initial: InitialProperties = DEFAULT_PROPERTIES,
     announce: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda *_: None,
+    writer: Path | None = None,
 ) -> Database:
     """Open a database; create or migrate it if necessary.
 
@@ -267,6 +266,7 @@ def open_database(
         initial: the properties of a new database.
         announce: called before each migration of an existing database with what is about to happen.
         progress: called after each step of a migration's backfill.
+        writer: of SQLite, the socket of the process that writes for all workers of a server.
 
     Raises:
         ConfigurationError: the URL's form is not valid.
@@ -293,4 +293,6 @@ def open_database(
     from seneca.database.sqlite.engine import Sqlite
 
     path = Path(rest.removeprefix("/"))
-    return Sqlite(path, create=create, migrate=migrate, initial=initial, announce=announce, progress=progress)
+    return Sqlite(
+        path, create=create, migrate=migrate, initial=initial, announce=announce, progress=progress, writer=writer
+    )

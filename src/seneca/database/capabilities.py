@@ -1,7 +1,9 @@
 """What only some engines can do. Each is an attribute of ``Database``, which is None if the engine cannot do it."""
 
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -64,6 +66,19 @@ class Files(Protocol):
 
     async def empty_log(self) -> None:
         """Empty the log, which holds old pages. Raises ServiceUnavailable if a reader still needs them."""
+
+
+class SharedWriter(Protocol):
+    """A process that writes for all workers of a server. An engine without this capability has writers that do not block each other."""
+
+    def run(self, listener: socket, parent: Connection) -> None:
+        """Write what workers send, until the parent has ended and every worker has disconnected.
+
+        Args:
+            listener: the socket to which workers connect.
+            parent: its other end closes when the parent ends; nothing is sent through it.
+
+        """
 
 
 class Cluster(Protocol):

@@ -149,7 +149,7 @@ async def finish(database: Database, account_id: str) -> None:
     failures = 0
     while True:
         try:
-            if await database.write(delete_batch, account_id):
+            if await database.write_bulk(delete_batch, account_id):
                 return
             failures = 0
         except ServiceUnavailable as error:

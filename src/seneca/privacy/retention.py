@@ -85,7 +85,7 @@ async def prune(
     while learners := await database.scan(next_learners, learner, before):
         for learner in learners:
             learner_count = deleted.learners + 1
-            while batch := await database.write(run.delete_batch, learner, deleted.sessions, learner_count):
+            while batch := await database.write_bulk(run.delete_batch, learner, deleted.sessions, learner_count):
                 deleted = OldSessions(deleted.sessions + batch, learner_count)
                 progress(deleted.sessions)
     buckets = await database.read(lambda tx: tx.buckets)

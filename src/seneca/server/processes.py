@@ -6,7 +6,7 @@ import resource
 import socket
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from importlib import metadata
 
 import msgspec
@@ -25,6 +25,7 @@ from seneca.database.properties import InitialProperties
 from seneca.errors import CommandError
 from seneca.privacy import erasure_log
 from seneca.server.signals import block_sigterm, unblock_sigterm
+from seneca.server.writer import shared_writer
 from seneca.sessions import time_zone
 from seneca.settings import STARTED, Settings
 
@@ -64,6 +65,7 @@ def serve(settings: Settings) -> None:
         erasure_log.complete(database, settings.data / erasure_log.FILE)
     finally:
         database.close()
+    has_single_writer = database.shared_writer is not None
     log.info(
         "starting",
         product="Seneca",
@@ -80,7 +82,7 @@ def serve(settings: Settings) -> None:
     # A new worker unblocks it once it listens.
     os.register_at_fork(before=block_sigterm, after_in_parent=unblock_sigterm)
     os.environ.update(settings.variables() | {STARTED: str(time.monotonic())})
-    with closing(reservation):
+    with closing(reservation), shared_writer(settings) if has_single_writer else nullcontext():
         _run_server(settings, connections)
 
 

@@ -82,12 +82,15 @@ def active_ms(started_at: int, ended_at: int | None, intervals: Intervals, idle_
 
     """
     end = last_event(started_at, intervals) if ended_at is None else ended_at
-    active = 0
-    counted_until = started_at  # everything before is counted, or before the session
-    for first, last in ((started_at, started_at), *intervals):
-        stop = min(last + idle_ms, end)
-        active += max(0, stop - max(first, counted_until))
-        counted_until = max(counted_until, stop)
+    counted_until = max(
+        started_at, min(started_at + idle_ms, end)
+    )  # everything before is counted, or before the session
+    active = counted_until - started_at
+    for first, last in intervals:
+        start, stop = max(first, counted_until), min(last + idle_ms, end)
+        if stop > start:
+            active += stop - start
+            counted_until = stop
     return active
 
 

@@ -75,11 +75,17 @@ class BatchItem(Struct, frozen=True):
         return sum(result.row.bytes for result in self.results)
 
 
-class ItemOutcome(Struct, frozen=True):
+class ItemOutcome(Struct, frozen=True, tag=True):
     """What became of a recorded item: 201 for a new session, 200 for a known one; and its points in thousandths."""
 
     status: Literal[200, 201]
     points: int
+
+
+class ItemError(Struct, frozen=True, tag=True):
+    """What is wrong with an item that was not recorded."""
+
+    error: ApiError
 
 
 LOCK_SESSIONS = f"""
@@ -90,7 +96,7 @@ ORDER BY id
 COURSE_IDS = "SELECT id FROM courses WHERE id IN (:values)"
 
 
-def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[ItemOutcome | ApiError]:
+def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: int) -> list[ItemOutcome | ItemError]:
     """Record sessions, in order; returns what became of each, or what is wrong with it.
 
     Args:
@@ -104,7 +110,7 @@ def record(tx: Transaction, learner: Learner, items: Sequence[BatchItem], now: i
 
     """
     batch = Batch(tx, learner, items, now)
-    outcomes: list[ItemOutcome | ApiError] = []
+    outcomes: list[ItemOutcome | ItemError] = []
     for chunk in batch.chunks(items):
         outcomes += batch.apply(chunk)
     batch.save_totals()
@@ -182,15 +188,15 @@ class Batch:
             chunk.append(item)
         yield chunk
 
-    def apply(self, items: Sequence[BatchItem]) -> list[ItemOutcome | ApiError]:
+    def apply(self, items: Sequence[BatchItem]) -> list[ItemOutcome | ItemError]:
         """Apply some items in order, and store the changed sessions and results."""
         states = self._read_states(items)
-        outcomes: list[ItemOutcome | ApiError] = []
+        outcomes: list[ItemOutcome | ItemError] = []
         for item in items:
             try:
                 outcomes.append(self._apply(states, item))
             except ITEM_ERRORS as error:
-                outcomes.append(error)
+                outcomes.append(ItemError(error))
         self._save(list(states.values()))
         return outcomes
 

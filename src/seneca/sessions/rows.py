@@ -96,7 +96,8 @@ class ResultRow(Struct, frozen=True, gc=False, array_like=True):
     @property
     def bytes(self) -> int:
         """The size that counts towards the limit of a session: the bytes of the name and the parts."""
-        return _size(self.module_name) + _size(self.adaptive) + _size(self.quiz) + _size(self.wrong_answers)
+        text = f"{self.module_name}{self.adaptive or ''}{self.quiz or ''}{self.wrong_answers or ''}"
+        return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
     def as_first(self, position: int, recorded_at: int) -> "ResultRow":
         """Make the row of a module that has no results yet.
@@ -183,12 +184,6 @@ def _rank(text: str) -> tuple[bool, Any, str]:
     """The order of parts that were recorded at the same time: a completed one is greater, then a higher score, then the text."""
     part = _ranked_part_decoder.decode(text)
     return part.is_completed, part.score, text
-
-
-def _size(text: str | None) -> int:
-    if text is None:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())  # both calls are O(1) for ASCII text, the usual case
 
 
 RECORD_COLUMNS: Final = (

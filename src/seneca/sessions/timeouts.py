@@ -103,7 +103,7 @@ async def end_all_forgotten(database: Database, before: int) -> int:
             of_bucket = list(group)
             for start in range(0, len(of_bucket), MAX_SESSIONS_PER_WRITE):
                 chunk = of_bucket[start : start + MAX_SESSIONS_PER_WRITE]
-                ended += await database.write(end_forgotten, chunk, before)
+                ended += await database.write_bulk(end_forgotten, chunk, before)
     return ended
 
 

@@ -88,7 +88,7 @@ class Postgres:
         self._url = url
         self._adapters = adapters()
         self.applied = self.pending = 0
-        self.backups = self.files = None
+        self.backups = self.files = self.shared_writer = None
         self.cluster = CitusCluster(lambda: self._connect(COMMAND_OPTIONS))
         self.is_new = False
         migrator = Migrator("postgres", self.warnings, initial, announce, progress)
@@ -200,6 +200,8 @@ class Postgres:
     ) -> T:
         """Run a write on a thread and commit it."""
         return await self._writers.run(self._runner.write, lambda tx: f(tx, *args, **kwargs))
+
+    write_bulk = write  # writes do not wait for each other
 
     # -- for commands -------------------------------------------------------------------------
 

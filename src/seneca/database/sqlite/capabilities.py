@@ -6,14 +6,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
 from seneca.database import Database, Progress, Transaction
 from seneca.database.cache import Cache
-from seneca.database.sqlite import backup, vacuum
+from seneca.database.sqlite import backup, vacuum, writer_process
 from seneca.database.sqlite.locks import immediate
 from seneca.database.sqlite.transaction import SqliteTransaction, translate_error
 from seneca.errors import CommandError
@@ -84,6 +86,22 @@ class SqliteBackups:
                     backup.replace(target, source.connection, carry_over_locked, progress)
             finally:
                 restored.close()
+
+
+class SqliteSharedWriter:
+    """The writer of all workers of a server.
+
+    Args:
+        transaction: opens a connection.
+
+    """
+
+    def __init__(self, transaction: Callable[[], SqliteTransaction]) -> None:
+        self._transaction = transaction
+
+    def run(self, listener: socket, parent: Connection) -> None:
+        """Write what workers send."""
+        writer_process.run(self._transaction, listener, parent)
 
 
 class SqliteFiles:

@@ -1,7 +1,8 @@
 """The SQLite engine, on apsw: a write-ahead log, and every commit is synced to disk.
 
-Reads by key run on the event loop's own thread (a few microseconds each). Writes go to a single writer thread, which commits
-all waiting ones together (``writer``). Reads that may touch many rows run on threads with their own connections.
+Reads by key run on the event loop's own thread (a few microseconds each). Writes go to a single writer, which commits all waiting
+ones together (``writer``): a process that all workers of a server share, or a thread of this process. Reads that may touch many rows
+run on threads with their own connections.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from seneca.database.migrations import Announce, Migrator
 from seneca.database.properties import DEFAULT_PROPERTIES, InitialProperties, Properties, read_properties
 from seneca.database.single_statement import SingleStatement
 from seneca.database.sqlite import backup, schema
-from seneca.database.sqlite.capabilities import SqliteBackups, SqliteFiles, translated_errors
+from seneca.database.sqlite.capabilities import SqliteBackups, SqliteFiles, SqliteSharedWriter, translated_errors
+from seneca.database.sqlite.local_writer import LocalWriter
 from seneca.database.sqlite.locks import (
     BUSY_SECONDS,
     MAX_START_SECONDS,
@@ -29,9 +31,9 @@ from seneca.database.sqlite.locks import (
     wait_for_locks,
     write_ahead,
 )
+from seneca.database.sqlite.remote_writer import RemoteWriter
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.database.sqlite.version import check_version, linked_version
-from seneca.database.sqlite.writer import Writer
 from seneca.errors import CommandError, reason
 
 P = ParamSpec("P")
@@ -60,6 +62,7 @@ class Sqlite:
         initial: InitialProperties = DEFAULT_PROPERTIES,
         announce: Announce = lambda _: None,
         progress: Progress = lambda *_: None,
+        writer: Path | None = None,
     ) -> None:
         check_version(linked_version())
         self.path = path
@@ -81,8 +84,10 @@ class Sqlite:
         self.backups = SqliteBackups(self)
         self.files = SqliteFiles(self.transaction)
         self.cluster = None
+        self.shared_writer = SqliteSharedWriter(self.transaction)
         self._reader: SqliteTransaction | None = None
-        self._writer: Writer | None = None
+        self._writer_socket = writer
+        self._writer: LocalWriter | RemoteWriter | None = None
         self._local = threading.local()
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="seneca-scan")
 
@@ -191,10 +196,23 @@ class Sqlite:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run a write on the writer thread; returns once it is on disk."""
+        """Run a short write; returns once it is on disk."""
+        return cast("T", await self._get_writer().write(f, args, kwargs, is_bulk=False))
+
+    async def write_bulk(
+        self,
+        f: Callable[Concatenate[Transaction, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a write of many rows; returns once it is on disk."""
+        return cast("T", await self._get_writer().write(f, args, kwargs, is_bulk=True))
+
+    def _get_writer(self) -> "LocalWriter | RemoteWriter":
         if self._writer is None:
-            self._writer = Writer(self.transaction)
-        return await self._writer.submit(f, *args, **kwargs)
+            self._writer = RemoteWriter(self._writer_socket) if self._writer_socket else LocalWriter(self.transaction)
+        return self._writer
 
     @staticmethod
     def _snapshot(

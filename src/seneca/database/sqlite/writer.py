@@ -1,16 +1,15 @@
-"""SQLite's single writer: a thread that commits all queued writes with one sync (group commit).
+"""SQLite's single writer: it commits all waiting writes with one sync (group commit).
 
 Each write has its own savepoint, so that a failed one does not affect the others. No caller gets a result before COMMIT has
-returned. The thread survives every error: of a write, of the disk, and of its own connection, which it then replaces.
+returned. The writer survives every error: of a write, of the disk, and of its own connection, which it then replaces.
+
+Where the writes come from is a ``WriteSource``: a queue of this process (``local_writer``) or sockets of workers (``writer_process``).
 """
 
-import asyncio
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import apsw
 
@@ -18,25 +17,41 @@ from seneca.database import Transaction
 from seneca.database.sqlite.transaction import MAX_WRITE_WAIT_SECONDS, SqliteTransaction, translate_error
 from seneca.errors import ServiceUnavailable
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-MAX_QUEUED = 4096
-MAX_WRITES_PER_COMMIT = 128
+MAX_QUEUED: Final = 4096  # of one process
+MAX_WRITES_PER_COMMIT: Final = 128
 
 
 class PendingWrite:
-    """A queued write: the function to run, and the future for its result."""
+    """A waiting write.
 
-    __slots__ = ("error", "future", "loop", "queued_at", "result", "work")
+    Args:
+        work: the function to run.
+        is_bulk: whether it changes many rows: it is then committed alone.
 
-    def __init__(self, work: Callable[[Transaction], Any]) -> None:
+    """
+
+    __slots__ = ("error", "is_bulk", "queued_at", "result", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any], *, is_bulk: bool) -> None:
         self.work = work
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.is_bulk = is_bulk
         self.queued_at = time.monotonic()
         self.result: Any = None
         self.error: Exception | None = None
+
+
+class WriteSource(Protocol):
+    """Where writes come from, and where their results go."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more writes will come."""
+
+    def receive(self, *, wait: bool) -> Iterable[PendingWrite]:
+        """The writes that have arrived. With ``wait``, waits until there may be one, or the source has ended."""
+
+    def resolve(self, writes: Sequence[Any]) -> None:
+        """Deliver the results and errors of writes that came from here."""
 
 
 class TransactionLost(Exception):
@@ -44,104 +59,94 @@ class TransactionLost(Exception):
 
 
 class Writer:
-    """The writer thread and its queue.
+    """Commits the writes of a source, on the thread that calls ``run``.
+
+    Short writes that wait are committed together, a bulk write alone; while both wait they take turns. So a short write waits for at
+    most one bulk write, and none of them waits without end.
 
     Args:
-        connect: opens a connection for the thread; called again when the old one has become unusable.
+        connect: opens a connection; called again when the old one has become unusable.
+        source: where the writes come from.
 
     """
 
-    def __init__(self, connect: Callable[[], SqliteTransaction]) -> None:
+    def __init__(self, connect: Callable[[], SqliteTransaction], source: WriteSource) -> None:
         self._connect = connect
+        self._source = source
         self._tx: SqliteTransaction | None = None
-        self._queue: SimpleQueue[PendingWrite | None] = SimpleQueue()
-        self._stop_lock = threading.Lock()  # so that no write is queued after the stop marker
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="seneca-writer")
-        self._thread.start()
+        self._short: deque[PendingWrite] = deque()
+        self._bulk: deque[PendingWrite] = deque()
+        self._is_bulks_turn = False
 
-    def submit(
-        self,
-        f: Callable[Concatenate[Transaction, P], T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> "asyncio.Future[T]":
-        """Queue ``f(tx, …)``; the future gets its result once that is on disk.
-
-        Raises:
-            ServiceUnavailable: the queue is full, or the server is stopping.
-
-        """
-        write = PendingWrite(lambda tx: f(tx, *args, **kwargs))
-        with self._stop_lock:
-            if self._stopping or self._queue.qsize() >= MAX_QUEUED:
-                raise ServiceUnavailable("Too many writes are waiting. Retry later.")
-            self._queue.put(write)
-        return write.future
-
-    def stop(self) -> None:
-        """Commit the queued writes, then end the thread."""
-        with self._stop_lock:
-            self._stopping = True
-            self._queue.put(None)
-        self._thread.join()
+    def run(self) -> None:
+        """Commit writes until the source has ended."""
+        while group := self._next_group():
+            self._commit(group)
         if self._tx is not None:
             self._tx.connection.close()
 
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            self._commit(self._gather([first]))
+    def _next_group(self) -> list[PendingWrite]:
+        """The writes of the next transaction; none if the source has ended."""
+        self._receive(wait=False)
+        while not (self._short or self._bulk):
+            if self._source.has_ended:
+                return []
+            self._receive(wait=True)
+        if self._bulk and (self._is_bulks_turn or not self._short):
+            self._is_bulks_turn = False
+            return [self._bulk.popleft()]
+        self._is_bulks_turn = True
+        group: list[PendingWrite] = []
+        self._add_short(group)
+        return group
 
-    def _gather(self, batch: list[PendingWrite]) -> list[PendingWrite]:
-        """Add the writes that are queued by now."""
-        while len(batch) < MAX_WRITES_PER_COMMIT:
-            try:
-                write = self._queue.get_nowait()
-            except Empty:
-                break
-            if write is None:
-                self._queue.put(None)  # stop, but only after this batch
-                break
-            batch.append(write)
-        return batch
+    def _receive(self, *, wait: bool) -> None:
+        for write in self._source.receive(wait=wait):
+            (self._bulk if write.is_bulk else self._short).append(write)
 
-    def _commit(self, batch: list[PendingWrite]) -> None:
-        """Run a batch in one transaction; if that is lost, run each write in a separate one."""
+    def _add_short(self, group: list[PendingWrite]) -> None:
+        while self._short and len(group) < MAX_WRITES_PER_COMMIT:
+            group.append(self._short.popleft())
+
+    def _commit(self, group: list[PendingWrite]) -> None:
+        """Run a group in one transaction; if that is lost, run each write in a separate one."""
         try:
-            batch = self._begin(batch)
+            group = self._begin(group)
             tx = self._transaction()
-            for write in batch:
+            for write in group:
                 run_in_savepoint(tx, write)
-            if batch:
+            if group:
                 tx.connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - no error may end the only writer
             self._roll_back()
-            if len(batch) > 1:
-                for write in batch:
+            if len(group) > 1:
+                for write in group:
                     self._commit([write])
                 return
-            for write in batch:
+            for write in group:
                 write.error = write.error or to_client_error(error)
-        resolve_futures(batch)
+        self._source.resolve(group)
 
-    def _begin(self, batch: list[PendingWrite]) -> list[PendingWrite]:
-        """Take the write lock. In the meantime new writes join the batch, and those that have waited too long fail."""
-        while batch:
+    def _begin(self, group: list[PendingWrite]) -> list[PendingWrite]:
+        """Take the write lock. In the meantime new writes join the group, and those that have waited too long fail."""
+        while group:
             try:
                 self._transaction().connection.execute("BEGIN IMMEDIATE")
             except (apsw.Error, ServiceUnavailable) as error:
                 oldest = time.monotonic() - MAX_WRITE_WAIT_SECONDS
                 is_busy = isinstance(error, apsw.BusyError)
-                for write in batch:
+                for write in group:
                     write.error = None if is_busy and write.queued_at > oldest else to_client_error(error)
-                resolve_futures([r for r in batch if r.error is not None])
+                self._source.resolve([write for write in group if write.error is not None])
                 if not is_busy:
                     self._roll_back()
-                batch = self._gather([r for r in batch if r.error is None])
+                group = [write for write in group if write.error is None]
+                self._receive(wait=False)
+                if group and not group[0].is_bulk:
+                    self._add_short(group)
             else:
                 break
-        return batch
+        return group
 
     def _transaction(self) -> SqliteTransaction:
         if self._tx is None:
@@ -181,27 +186,9 @@ def run_in_savepoint(tx: SqliteTransaction, write: PendingWrite) -> None:
 
 
 def to_client_error(error: BaseException) -> Exception:
-    """The error that a write's future gets."""
+    """The error that a write's caller gets."""
     if isinstance(error, apsw.Error):
         return translate_error(error)
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"A write raised {type(error).__name__}, which a future cannot hold: {error}")
-
-
-def resolve_futures(writes: list[PendingWrite]) -> None:
-    """Set the results of writes in their event loops, waking each loop once."""
-    for loop in {write.loop for write in writes}:
-        outcomes = [(r.future, r.result, r.error) for r in writes if r.loop is loop]
-        with suppress(RuntimeError):  # the loop is closed, so nobody is waiting
-            loop.call_soon_threadsafe(_resolve, outcomes)
-
-
-def _resolve(outcomes: list[tuple["asyncio.Future[Any]", Any, Exception | None]]) -> None:
-    for future, result, error in outcomes:
-        if future.done():  # the client has disconnected
-            continue
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
