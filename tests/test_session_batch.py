@@ -92,6 +92,21 @@ def test_the_same_session_twice_is_merged(alice: Person, course):
     assert stored["isEnd"]
 
 
+def test_a_newer_result_with_the_same_sum_and_size_is_stored(alice: Person, course):
+    """Nothing else of the session changes with it: not its points, nor its size, nor its active time."""
+    session_id, times = str(uuid4()), {"sessionStart": iso(ago(minutes=30))}
+    older, between, newest = (iso(ago(minutes=minutes)) for minutes in (26, 24, 22))
+    for stats, at in (
+        (module("Integers", 31, 39), older),
+        (module("Fractions", 1, 1), newest),
+        (module("Integers", 32, 38), between),
+    ):
+        answer = send(alice, item(course, stats | {"recordedAt": at}, sessionId=session_id, **times))
+        assert results(answer)[0]["status"] in (200, 201)
+    stored = {each["moduleName"]: each for each in session(alice, session_id)["modulesStats"]}
+    assert [stored["Integers"][part]["score"] for part in ("adaptive", "quiz")] == [32, 38]
+
+
 def test_continues_a_session_that_was_started_online(alice: Person, course):
     session_id = alice.start(course)
     alice.update(session_id, module("A", quiz=1))

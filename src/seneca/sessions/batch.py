@@ -256,7 +256,8 @@ class Batch:
 
     def _save(self, states: Sequence[SessionState]) -> None:
         """Store new and changed sessions and results, and add them to the change of the totals."""
-        changed = [state for state in states if state.row != state.stored]
+        # Results can change while every sum of theirs stays the same, and so the row.
+        changed = [state for state in states if state.changed or state.row != state.stored]
         new = [astuple(state.row) for state in changed if state.stored is None]
         self._tx.insert_values_later(INSERT_SESSION, new)
         updated = [astuple(state.row) for state in changed if state.stored is not None]
