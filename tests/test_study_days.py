@@ -375,6 +375,20 @@ def test_an_administrator_changes_the_time_zone_while_there_are_no_sessions(tmp_
         ]
 
 
+def test_a_corrected_end_moves_no_session_although_the_rules_of_the_zone_have_changed(
+    server: Server, tara: Person, alice: Person, course
+):
+    """A release of the time zone data changes past rules; here, another zone stands for it."""
+    start = (datetime.now(UTC) - timedelta(days=2)).replace(hour=10)
+    [session_id] = record(alice, course, start.isoformat())
+    engine().change(server.data, "UPDATE properties SET value = 'Pacific/Kiritimati' WHERE name = 'time-zone'")
+    end = {"sessionEnd": (start + timedelta(minutes=30)).isoformat()}
+    assert tara.patch(f"/session/{session_id}", end).status_code == 200
+    engine().change(server.data, "UPDATE properties SET value = 'UTC' WHERE name = 'time-zone'")
+    done = seneca("stats", "verify", "--data", server.data)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_a_start_and_a_change_of_the_time_zone_at_once_agree_on_the_day(tmp_path: Path):
     """Whichever comes first: the session's day is that of the time zone that is in force afterwards."""
     with running(tmp_path, "--workers", "2") as server, httpx.Client(base_url=server.url, timeout=60) as client:
