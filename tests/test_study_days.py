@@ -407,7 +407,9 @@ def test_a_start_and_a_change_of_the_time_zone_at_once_agree_on_the_day(tmp_path
         assert outcomes <= {200, 409}
 
 
-@pytest.mark.parametrize("name", ["Europe/Londn", "../etc/passwd", "Europe", "/etc/localtime", " "])
+@pytest.mark.parametrize(
+    "name", ["Europe/Londn", "../etc/passwd", "Europe", "/etc/localtime", "localtime", "right/UTC", " "]
+)
 def test_a_time_zone_that_does_not_exist_is_refused(tmp_path: Path, name: str):
     done = seneca("migrate", "--data", tmp_path, env=os.environ | {"SENECA_TIME_ZONE": name})
     assert (done.returncode, "SENECA_TIME_ZONE" in done.stderr) == (1, True)
