@@ -3,25 +3,35 @@
 import itertools
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import apsw
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seneca.common.ids import bucket_of
 from seneca.common.study_days import EARLIEST_DAY, LATEST_DAY, day_of, from_date, start_of, to_date, week_of
 from seneca.common.times import DAY_MS
+from seneca.database.cache import Cache
+from seneca.database.properties import Properties
+from seneca.database.sqlite.transaction import SqliteTransaction
+from seneca.stats import learner_counts
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
+from tests.helpers.exchange import ALICE_ID, COURSE_ID, session, stored, user
+from tests.helpers.exchange import course as course_line
 from tests.helpers.server import Server, running
 from tests.test_tables import CSV, MEDIA_TYPES, table
 
@@ -471,3 +481,43 @@ def test_an_audit_entry_says_that_the_time_zone_changed(tmp_path: Path):
     assert seneca("stats", "rebuild", "--time-zone", "Europe/London", "--data", tmp_path).returncode == 0
     rows = engine().rows(tmp_path, "SELECT facts FROM audit WHERE act = 'figures.rebuilt'")
     assert [json.loads(facts) for (facts,) in rows] == [{"timeZone": "Europe/London"}]
+
+
+def test_a_session_more_costs_the_same_however_many_the_learner_has_in_the_week(tmp_path: Path):
+    """Otherwise a learner with very many could keep the database busy with batches of one session."""
+    seconds = []
+    for number in (50, 30_000):
+        data = tmp_path / str(number)
+        data.mkdir()
+        start = datetime(2026, 3, 2, 10, tzinfo=UTC)
+        starts = [(start + timedelta(days=n % 7)).isoformat() for n in range(number)]
+        sessions = [session(sessionStart=at, sessionEnd=at, modulesStats=[]) for at in starts]
+        with stored(data) as store:
+            store.load(course_line(), user(), *sessions)
+            with store.database.read_transaction() as tx:
+                change = {(bucket_of(ALICE_ID, tx.buckets), ALICE_ID, COURSE_ID, from_date("2026-03-04")): -1}
+                durations = []
+                for _ in range(9):
+                    began = time.perf_counter()
+                    assert list(learner_counts.differences(tx, change, is_stored=False)) == []
+                    durations.append(time.perf_counter() - began)
+                seconds.append(min(durations))
+    assert seconds[1] < 4 * seconds[0]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 16)), max_size=8),
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 16)), min_size=1, max_size=6),
+)
+def test_both_ways_of_counting_learners_agree(before: list[tuple[str, str, int]], added: list[tuple[str, str, int]]):
+    """Looking up each key, and reading all sessions of the weeks; before and after the change, in both directions."""
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.execute("CREATE TABLE sessions (bucket, learner_id, course_id, study_day)")
+        connection.executemany("INSERT INTO sessions VALUES (0, ?, ?, ?)", [*before, *added])
+        tx = SqliteTransaction(connection, Properties(), Cache())
+        for sign, is_stored in ((1, True), (-1, False)):
+            changes = {(0, *key): sign * number for key, number in Counter(added).items()}
+            padding = {(0, "c", "x", 1000 + number): 0 for number in range(learner_counts.MAX_LOOKUPS)}
+            few = learner_counts.differences(tx, changes, is_stored=is_stored)
+            many = learner_counts.differences(tx, changes | padding, is_stored=is_stored)
+            assert sorted((t.name, *rest) for t, *rest in few) == sorted((t.name, *rest) for t, *rest in many)
