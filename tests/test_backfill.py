@@ -284,6 +284,16 @@ def test_a_backup_of_a_half_filled_database_is_completed_when_it_is_restored(
 
 
 @pytest.mark.sqlite
+def test_the_days_of_an_older_backup_are_those_of_the_database_that_it_replaces(old: Path, tmp_path: Path):
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    assert seneca("backup", backup, "--data", old).returncode == 0
+    environment = os.environ | {"SENECA_TIME_ZONE": "Asia/Kolkata"}
+    assert seneca("restore", backup, "--data", restored, env=environment).returncode == 0
+    assert engine().rows(restored, "SELECT value FROM properties WHERE name = 'time-zone'") == [("Asia/Kolkata",)]
+    assert seneca("stats", "verify", "--data", restored).returncode == 0
+
+
+@pytest.mark.sqlite
 def test_rows_with_new_numbers_are_neither_skipped_nor_filled_twice(old: Path):
     delete = "DELETE FROM sessions WHERE rowid % 3 = 0"  # as an erasure, so that the numbers have gaps
     engine().change(old, delete)

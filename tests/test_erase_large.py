@@ -1,18 +1,23 @@
 """An account with more sessions than one transaction removes: others write at the same time, and a crash only delays it."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from seneca.database import open_database
+from seneca.auth.authorisation import COMMAND_LINE
+from seneca.database import Transaction, open_database
 from seneca.privacy import erasure
-from seneca.sessions import deletion
+from seneca.sessions import corrections, deletion
+from seneca.sessions.corrections import SessionCorrection
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
@@ -23,8 +28,10 @@ from tests.helpers.load import children
 from tests.helpers.server import Server, running
 from tests.helpers.wire import module
 from tests.test_backup import back_up, put_back
+from tests.test_postgres_locks import wait_until_waiting
 
 SESSIONS = 6000
+EARLIER = {"session_start": "2026-03-01T12:00:00.000Z", "session_end": "2026-03-01T12:30:00.000Z"}
 VOIDED = {
     "kind": "voided-session",
     "id": "0190a000-0000-7000-8000-000000000009",
@@ -71,6 +78,45 @@ def test_others_write_during_an_erasure_and_nothing_is_left_after_it(filled: Pat
         assert tables_with(server, ALICE_ID) <= KEPT_OF_THE_ERASED
         assert tara.get(f"/stats/courses/{COURSE_ID}").json()["moduleAmount"]["totalModulesStudied"] == 0
         check_totals(server)
+
+
+@pytest.mark.postgres  # SQLite has one writer
+@pytest.mark.parametrize("act", ["correct", "void"])
+def test_a_correction_during_an_erasure_counts_learners_rightly(tmp_path: Path, act: str):
+    """The batch that is being deleted, and the session that is being corrected, are of the same day."""
+    last, other = str(uuid4()), str(uuid4())
+    lines = [course(), course(id=other, courseTitle="Other"), user(), *(session() for _ in range(1000))]
+    later = {"sessionStart": "2026-03-02T10:00:00.000Z", "sessionEnd": "2026-03-02T10:30:00.000Z"}
+    same_day = {"sessionStart": "2026-03-01T11:00:00.000Z", "sessionEnd": "2026-03-01T11:30:00.000Z"}
+    lines.append(session(id=last, courseId=other, **(later if act == "correct" else same_day)))
+    assert seneca("import", write(tmp_path / "in.jsonl", *lines), "--data", tmp_path).returncode == 0
+    url = engine().url(tmp_path)
+    with contextlib.closing(open_database(url, 2)) as database, ThreadPoolExecutor(2) as threads:
+        now = 1_790_000_000_000
+        asyncio.run(database.write(erasure.erase, None, ALICE_ID, now))
+        is_deleted, may_commit = threading.Event(), threading.Event()
+
+        def delete(tx: Transaction) -> None:
+            erasure.delete_batch(tx, ALICE_ID)
+            tx.fetch_one("SELECT 1")
+            is_deleted.set()
+            may_commit.wait(30)
+
+        def change(tx: Transaction) -> None:
+            if act == "void":
+                corrections.void(tx, COMMAND_LINE, last, ALICE_ID, now)
+            else:
+                corrections.correct(tx, COMMAND_LINE, last, ALICE_ID, SessionCorrection(**EARLIER), now=now)
+
+        first = threads.submit(lambda: asyncio.run(database.write(delete)))
+        assert is_deleted.wait(30)
+        second = threads.submit(lambda: asyncio.run(database.write(change)))
+        wait_until_waiting(url, 1)
+        may_commit.set()
+        first.result(30)
+        second.result(30)
+    done = seneca("stats", "verify", "--data", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_a_server_that_is_killed_on_the_way_goes_on_when_it_starts_again(filled: Path):

@@ -84,6 +84,17 @@ def test_marks_of_a_course_are_compared_if_the_line_has_them(tmp_path: Path):
         assert (line["passMark"], line["fullMark"], line["qualification"]) == (13, 15, "A level")
 
 
+def test_nothing_of_a_course_with_bad_marks_is_stored_when_bad_lines_are_skipped(tmp_path: Path):
+    with stored(tmp_path) as store:
+        bad = course(id=CHARLIE_ID, courseTitle="Physics", passMark=150)
+        report = store.load(course(), bad, user(), skip_bad=True)
+        assert (report.courses.stored, report.bad) == (1, 1)
+        assert [line["courseTitle"] for line in store.export() if line["kind"] == "course"] == ["Mathematics"]
+        report = store.load(course(qualification="A level", passMark=150), user(), skip_bad=True, update=True)
+        assert (report.courses.updated, report.bad) == (0, 1)
+        assert store.export()[0]["qualification"] == "GCSE"
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

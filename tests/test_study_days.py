@@ -3,25 +3,35 @@
 import itertools
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
+import apsw
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seneca.common.ids import bucket_of
 from seneca.common.study_days import EARLIEST_DAY, LATEST_DAY, day_of, from_date, start_of, to_date, week_of
 from seneca.common.times import DAY_MS
+from seneca.database.cache import Cache
+from seneca.database.properties import Properties
+from seneca.database.sqlite.transaction import SqliteTransaction
+from seneca.stats import learner_counts
 from tests.helpers.accounts import Person, make_course, sign_up
 from tests.helpers.assertions import refused
 from tests.helpers.commands import seneca
 from tests.helpers.engines import engine
+from tests.helpers.exchange import ALICE_ID, COURSE_ID, session, stored, user
+from tests.helpers.exchange import course as course_line
 from tests.helpers.server import Server, running
 from tests.test_tables import CSV, MEDIA_TYPES, table
 
@@ -375,6 +385,20 @@ def test_an_administrator_changes_the_time_zone_while_there_are_no_sessions(tmp_
         ]
 
 
+def test_a_corrected_end_moves_no_session_although_the_rules_of_the_zone_have_changed(
+    server: Server, tara: Person, alice: Person, course
+):
+    """A release of the time zone data changes past rules; here, another zone stands for it."""
+    start = (datetime.now(UTC) - timedelta(days=2)).replace(hour=10)
+    [session_id] = record(alice, course, start.isoformat())
+    engine().change(server.data, "UPDATE properties SET value = 'Pacific/Kiritimati' WHERE name = 'time-zone'")
+    end = {"sessionEnd": (start + timedelta(minutes=30)).isoformat()}
+    assert tara.patch(f"/session/{session_id}", end).status_code == 200
+    engine().change(server.data, "UPDATE properties SET value = 'UTC' WHERE name = 'time-zone'")
+    done = seneca("stats", "verify", "--data", server.data)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_a_start_and_a_change_of_the_time_zone_at_once_agree_on_the_day(tmp_path: Path):
     """Whichever comes first: the session's day is that of the time zone that is in force afterwards."""
     with running(tmp_path, "--workers", "2") as server, httpx.Client(base_url=server.url, timeout=60) as client:
@@ -393,7 +417,9 @@ def test_a_start_and_a_change_of_the_time_zone_at_once_agree_on_the_day(tmp_path
         assert outcomes <= {200, 409}
 
 
-@pytest.mark.parametrize("name", ["Europe/Londn", "../etc/passwd", "Europe", "/etc/localtime", " "])
+@pytest.mark.parametrize(
+    "name", ["Europe/Londn", "../etc/passwd", "Europe", "/etc/localtime", "localtime", "right/UTC", " "]
+)
 def test_a_time_zone_that_does_not_exist_is_refused(tmp_path: Path, name: str):
     done = seneca("migrate", "--data", tmp_path, env=os.environ | {"SENECA_TIME_ZONE": name})
     assert (done.returncode, "SENECA_TIME_ZONE" in done.stderr) == (1, True)
@@ -455,3 +481,43 @@ def test_an_audit_entry_says_that_the_time_zone_changed(tmp_path: Path):
     assert seneca("stats", "rebuild", "--time-zone", "Europe/London", "--data", tmp_path).returncode == 0
     rows = engine().rows(tmp_path, "SELECT facts FROM audit WHERE act = 'figures.rebuilt'")
     assert [json.loads(facts) for (facts,) in rows] == [{"timeZone": "Europe/London"}]
+
+
+def test_a_session_more_costs_the_same_however_many_the_learner_has_in_the_week(tmp_path: Path):
+    """Otherwise a learner with very many could keep the database busy with batches of one session."""
+    seconds = []
+    for number in (50, 30_000):
+        data = tmp_path / str(number)
+        data.mkdir()
+        start = datetime(2026, 3, 2, 10, tzinfo=UTC)
+        starts = [(start + timedelta(days=n % 7)).isoformat() for n in range(number)]
+        sessions = [session(sessionStart=at, sessionEnd=at, modulesStats=[]) for at in starts]
+        with stored(data) as store:
+            store.load(course_line(), user(), *sessions)
+            with store.database.read_transaction() as tx:
+                change = {(bucket_of(ALICE_ID, tx.buckets), ALICE_ID, COURSE_ID, from_date("2026-03-04")): -1}
+                durations = []
+                for _ in range(9):
+                    began = time.perf_counter()
+                    assert list(learner_counts.differences(tx, change, is_stored=False)) == []
+                    durations.append(time.perf_counter() - began)
+                seconds.append(min(durations))
+    assert seconds[1] < 4 * seconds[0]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 16)), max_size=8),
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 16)), min_size=1, max_size=6),
+)
+def test_both_ways_of_counting_learners_agree(before: list[tuple[str, str, int]], added: list[tuple[str, str, int]]):
+    """Looking up each key, and reading all sessions of the weeks; before and after the change, in both directions."""
+    with closing(apsw.Connection(":memory:")) as connection:
+        connection.execute("CREATE TABLE sessions (bucket, learner_id, course_id, study_day)")
+        connection.executemany("INSERT INTO sessions VALUES (0, ?, ?, ?)", [*before, *added])
+        tx = SqliteTransaction(connection, Properties(), Cache())
+        for sign, is_stored in ((1, True), (-1, False)):
+            changes = {(0, *key): sign * number for key, number in Counter(added).items()}
+            padding = {(0, "c", "x", 1000 + number): 0 for number in range(learner_counts.MAX_LOOKUPS)}
+            few = learner_counts.differences(tx, changes, is_stored=is_stored)
+            many = learner_counts.differences(tx, changes | padding, is_stored=is_stored)
+            assert sorted((t.name, *rest) for t, *rest in few) == sorted((t.name, *rest) for t, *rest in many)

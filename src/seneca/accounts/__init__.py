@@ -165,6 +165,8 @@ def role(tx: Transaction, id: str) -> Role | None:
 
 ACCOUNT = "SELECT id, username, email, role, created_at FROM accounts WHERE id = :id AND erased_at IS NULL"
 """An account that is being erased no longer exists for anybody."""
+LOCK = "SELECT id FROM accounts WHERE id = :id"
+"""For those who change sessions that are stored already: an account that is being erased has some, too."""
 
 
 def account_of(row: Row) -> Account:

@@ -23,9 +23,12 @@ def to_zone(name: str) -> ZoneInfo:
 
     """
     try:
-        return ZoneInfo(name)
+        zone = ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        raise ValueError("must be the name of a time zone, such as Europe/London") from None
+        zone = None
+    if zone is None or not name[0].isupper():  # localtime, posixrules, posix/… and right/… differ between machines
+        raise ValueError("must be the name of a time zone, such as Europe/London")
+    return zone
 
 
 def day_of(time: int, zone: ZoneInfo) -> int:

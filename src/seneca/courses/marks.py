@@ -95,10 +95,18 @@ def put(
         pass_mark = _rounded(settings_change.pass_mark)
     if settings_change.full_mark is not UNSET:
         full_mark = _rounded(settings_change.full_mark)
-    settings = _combine(pass_mark, full_mark, school_settings)
     field = "passMark" if settings_change.pass_mark is not UNSET else "fullMark"
-    school.check_marks(settings.in_force.pass_mark, settings.in_force.full_mark, field)
+    settings = check(pass_mark, full_mark, school_settings, field)
     tx.execute(UPDATE, id=course_id, pass_mark=_thousandths(pass_mark), full_mark=_thousandths(full_mark))
+    return settings
+
+
+def check(
+    pass_mark: Mark | None, full_mark: Mark | None, school_settings: SchoolSettings, field: str
+) -> CourseSettings:
+    """Make the settings of a course. Raises InvalidInput, for this field, if the pass mark would be above the full mark."""
+    settings = _combine(_rounded(pass_mark), _rounded(full_mark), school_settings)
+    school.check_marks(settings.in_force.pass_mark, settings.in_force.full_mark, field)
     return settings
 
 

@@ -16,6 +16,7 @@ from seneca.database import Transaction
 from seneca.errors import InvalidInput, TitleTaken
 from seneca.exchange.records import CourseRecord
 from seneca.exchange.report import Outcome
+from seneca.school import Mark
 
 SESSION_IDS = "SELECT id FROM sessions WHERE bucket = :bucket AND id IN (:values)"
 
@@ -59,6 +60,7 @@ def store_course(
     if row is None:
         if course.id in session_ids:
             raise InvalidInput.field("id", "is in use by a session")
+        _check_marks(tx, course, None, None)
         _insert_course(tx, course, now)
         _store_marks(tx, course)
         return "stored"
@@ -79,6 +81,7 @@ def store_course(
         raise difference_error(member)
     if tx.fetch_one(TITLE_IN_USE, title=new.course_title, id=course.id):
         raise InvalidInput.field("courseTitle", "is in use by another course")
+    _check_marks(tx, course, pass_mark, full_mark)
     tx.execute_later(
         REPLACE_COURSE,
         id=course.id,
@@ -95,6 +98,14 @@ def store_course(
 
 def _has_marks(course: CourseRecord) -> bool:
     return course.pass_mark is not None or course.full_mark is not None
+
+
+def _check_marks(tx: Transaction, course: CourseRecord, pass_mark: Mark | None, full_mark: Mark | None) -> None:
+    """Check the marks, with those that are stored, before the course is written: of a bad line nothing is stored."""
+    if _has_marks(course):
+        pass_mark = pass_mark if course.pass_mark is None else course.pass_mark
+        full_mark = full_mark if course.full_mark is None else course.full_mark
+        marks.check(pass_mark, full_mark, school.get(tx), "fullMark" if course.pass_mark is None else "passMark")
 
 
 def _store_marks(tx: Transaction, course: CourseRecord) -> None:

@@ -131,6 +131,7 @@ def delete_batch(tx: Transaction, account_id: str) -> bool:
 
     """
     learner = Learner(account_id, bucket_of(account_id, tx.buckets))
+    tx.select_for_update(accounts.LOCK, id=account_id)  # as all who change the number of a learner's sessions
     if deletion.delete_batch(tx, learner, LATEST_MS + 1):
         return False
     if tx.select_for_delete(BEING_ERASED, id=account_id).fetchone() is not None:

@@ -104,7 +104,7 @@ class RetentionRun(Struct, frozen=True):
 
     def delete_batch(self, tx: Transaction, learner: Learner, sessions: int, learners: int) -> int:
         """Delete one batch of a learner's sessions, and record the progress; returns the batch's size, 0 if none is left."""
-        tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # as all who change the number of a learner's sessions
+        tx.select_for_update(accounts.LOCK, id=learner.id)  # as all who change the number of a learner's sessions
         batch = deletion.delete_batch(tx, learner, self.before)
         if batch:
             self.record(tx, OldSessions(sessions + batch, learners))

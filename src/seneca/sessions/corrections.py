@@ -51,7 +51,7 @@ def correct(
     """
     authorise(tx, actor, "admin")
     learner = _learner(tx, id, user_id)
-    tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # the session may move to another day
+    tx.select_for_update(accounts.LOCK, id=learner.id)  # the session may move to another day
     zone = time_zone.send_get(tx)
     state = storage.lock(tx, learner, id)
     before = state.row
@@ -105,7 +105,7 @@ def void(tx: Transaction, actor: Actor, id: str, user_id: str | None, now: int) 
     """
     authorise(tx, actor, "admin")
     learner = _learner(tx, id, user_id)
-    tx.select_for_update(accounts.ACCOUNT, id=learner.id)  # to which the id will refer; first, as an erasure does
+    tx.select_for_update(accounts.LOCK, id=learner.id)  # to which the id will refer; first, as an erasure does
     session = storage.lock(tx, learner, id).row
     deletion.delete(tx, learner, [session])
     voided.add(tx, learner, id, now)

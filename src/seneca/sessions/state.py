@@ -161,7 +161,11 @@ class SessionState:
             zone: the database's time zone.
 
         """
-        changes: dict[str, Any] = {"started_at": started_at, "study_day": day_of(started_at, zone)}
+        changes: dict[str, Any] = {}
+        if (
+            started_at != self.row.started_at
+        ):  # otherwise it stays on its day, even if the rules of the zone have changed since
+            changes = {"started_at": started_at, "study_day": day_of(started_at, zone)}
         if ended_at is None:
             changes |= {"ended_at": None, "ended_by": None, "idle_since": now}
         elif ended_at is not UNSET:

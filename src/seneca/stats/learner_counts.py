@@ -3,7 +3,7 @@
 A transaction that adds, moves or deletes a session has locked the learner's account, so that no other transaction changes what is looked up here.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -53,6 +53,11 @@ def add_new(tx: Transaction, session: SessionRow) -> None:
         )
 
 
+MAX_LOOKUPS: Final = 16
+"""Of the changes of a transaction, above which all sessions of the learners in those weeks are read at once."""
+COUNTS: Final[Mapping[TotalsTable, str]] = {
+    table: f"SELECT count(*) FROM ({sessions} LIMIT :limit) found" for table, sessions in SESSIONS_WITH_KEY.items()
+}
 SESSIONS_BY_DAY: Final = """
 SELECT learner_id, course_id, study_day, count(*) FROM sessions
 WHERE bucket = :bucket AND learner_id IN (:values) AND study_day BETWEEN :first AND :last
@@ -77,6 +82,9 @@ def differences(
         Tables, the keys of their rows, and the differences.
 
     """
+    if len(changes) <= MAX_LOOKUPS:
+        yield from _look_up(tx, changes, is_stored=is_stored)
+        return
     by_bucket: defaultdict[int, dict[LearnerDay, int]] = defaultdict(dict)
     for key, change in changes.items():
         if change:
@@ -92,6 +100,37 @@ def differences(
         )
         stored = {(bucket, *row[:3]): row[3] for row in rows}
         yield from _compare(stored, of_bucket, is_stored=is_stored)
+
+
+def _look_up(
+    tx: Transaction, changes: Mapping[LearnerDay, int], *, is_stored: bool
+) -> Iterator[tuple[TotalsTable, tuple[object, ...], int]]:
+    """Look up each key that changes. One session more than the change is enough to know whether others have the key."""
+    by_key: Counter[tuple[TotalsTable, str, tuple[object, ...]]] = Counter()
+    for learner_day, change in changes.items():
+        for table, key in _keys(learner_day):
+            by_key[table, learner_day[1], key] += change
+    found = [
+        (
+            table,
+            key,
+            change,
+            tx.send(
+                COUNTS[table],
+                learner_id=learner_id,
+                limit=abs(change) + 1,
+                **dict(zip(table.key_columns, key, strict=True)),
+            ),
+        )
+        for (table, learner_id, key), change in by_key.items()
+        if change
+    ]
+    for table, key, change, result in found:
+        row = result.fetchone()
+        assert row is not None
+        had, has = (row[0] - change, row[0]) if is_stored else (row[0], row[0] + change)
+        if (had > 0) != (has > 0):
+            yield table, key, 1 if has > 0 else -1
 
 
 def _compare(

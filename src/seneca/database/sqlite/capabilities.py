@@ -15,6 +15,8 @@ import apsw
 
 from seneca.database import Database, Progress, Transaction
 from seneca.database.cache import Cache
+from seneca.database.migrations.study_days import TIME_ZONE
+from seneca.database.properties import InitialProperties
 from seneca.database.sqlite import backup, vacuum, writer_process
 from seneca.database.sqlite.locks import immediate
 from seneca.database.sqlite.transaction import SqliteTransaction, translate_error
@@ -72,7 +74,9 @@ class SqliteBackups:
         ):
             backup.check(part, path)
             backup.match_page_size(part, target)
-            restored = type(database)(part, progress=progress)
+            with database.read_transaction() as tx:
+                (time_zone,) = tx.fetch_all(TIME_ZONE)[0]  # for a backup from before databases had one
+            restored = type(database)(part, initial=InitialProperties(time_zone=time_zone), progress=progress)
             try:
                 restored.check_schema(path)
                 verify(restored)
