@@ -122,8 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: Annotated[
         str,
         Meta(
-            description="Time zone of the school, such as Europe/London, in which a study day is a calendar day; empty: UTC. Fixed when the "
-            "database is created: a server with another one does not start."
+            description="Time zone of the school, such as Europe/London, in which a study day is a calendar day. It is stored when the "
+            "database is created or first gets study days; empty: UTC. A server with another one than is stored does not start."
         ),
     ] = ""
     cors_origins: Annotated[
