@@ -1,4 +1,4 @@
-"""Properties of a database that are fixed when it is created."""
+"""Properties of a database: those that it gets first, and those that are fixed from then on."""
 
 from typing import Final, Protocol
 

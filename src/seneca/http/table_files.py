@@ -28,10 +28,16 @@ class TableFile(Protocol):
     extension: ClassVar[str]
 
     def write_row(self, cells: Sequence[Cell]) -> None:
-        """Add a row; the first one has the names of the columns."""
+        """Add a row; the first one has the names of the columns.
+
+        Raises:
+            OSError: the disk is full.
+            TooManyRows: the format allows no more.
+
+        """
 
     def finish(self) -> "SpooledTemporaryFile[bytes]":
-        """Complete the file; its position is its end."""
+        """Complete the file; its position is its end. Raises OSError: the disk is full."""
 
     def discard(self) -> None:
         """Delete everything."""
@@ -56,7 +62,7 @@ class CsvFile:
         self._writer.writerow([_csv_cell(cell) for cell in cells])
 
     def finish(self) -> "SpooledTemporaryFile[bytes]":
-        """Complete the file."""
+        """Complete the file. Raises OSError: the disk is full."""
         self._text.detach()  # writes what is buffered
         return self._file
 

@@ -102,7 +102,10 @@ class Supervisor:
 
 
 def run_writer(settings: Settings, listener: socket.socket, parent: Connection, parents_end: Connection) -> None:
-    """Write for all workers, in the writer's process, until the main process and all workers have ended."""
+    """Write for all workers, in the writer's process, until the main process and all workers have ended.
+
+    It exits with status 1 if the database cannot be used.
+    """
     parents_end.close()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # workers may still write when these come to all
         signal.signal(number, signal.SIG_IGN)

@@ -82,9 +82,8 @@ def active_ms(started_at: int, ended_at: int | None, intervals: Intervals, idle_
 
     """
     end = last_event(started_at, intervals) if ended_at is None else ended_at
-    counted_until = max(
-        started_at, min(started_at + idle_ms, end)
-    )  # everything before is counted, or before the session
+    # Everything before this time is counted, or before the session.
+    counted_until = max(started_at, min(started_at + idle_ms, end))
     active = counted_until - started_at
     for first, last in intervals:
         start, stop = max(first, counted_until), min(last + idle_ms, end)

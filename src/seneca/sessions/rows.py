@@ -186,14 +186,8 @@ def _rank(text: str) -> tuple[bool, Any, str]:
     return part.is_completed, part.score, text
 
 
-RECORD_COLUMNS: Final = (
-    "activity",
-    "active_milliseconds",
-    "results",
-    "scores",
-    "points",
-    "bytes",
-)  # none of them has an index
+RECORD_COLUMNS: Final = ("activity", "active_milliseconds", "results", "scores", "points", "bytes")
+"""None of them has an index."""
 END_COLUMNS: Final = ("ended_at", "ended_by", "idle_since", *RECORD_COLUMNS)
 CHANGEABLE_COLUMNS: Final = ("started_at", "study_day", *END_COLUMNS)
 KEPT_COLUMNS: Final = ("module_name", "position")  # of a result that is updated

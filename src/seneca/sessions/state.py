@@ -162,9 +162,8 @@ class SessionState:
 
         """
         changes: dict[str, Any] = {}
-        if (
-            started_at != self.row.started_at
-        ):  # otherwise it stays on its day, even if the rules of the zone have changed since
+        # With the same start it stays on its day, even if the rules of the time zone have changed since.
+        if started_at != self.row.started_at:
             changes = {"started_at": started_at, "study_day": day_of(started_at, zone)}
         if ended_at is None:
             changes |= {"ended_at": None, "ended_by": None, "idle_since": now}

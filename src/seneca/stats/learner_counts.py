@@ -1,6 +1,6 @@
 """The numbers of distinct learners by day and by week: a learner counts from the first session with a key to the last.
 
-A transaction that adds, moves or deletes a session has locked the learner's account, so that no other transaction changes what is looked up here.
+A transaction that adds, moves or deletes a session has locked the learner's account: no other one changes what is looked up here.
 """
 
 from collections import Counter, defaultdict
@@ -13,11 +13,11 @@ from seneca.sessions.rows import SessionRow
 from seneca.stats.tables import COURSE_DAYS, COURSE_WEEKS, DAYS, WEEKS, TotalsTable
 
 OF_LEARNER: Final = "SELECT 1 FROM sessions WHERE bucket = :bucket AND learner_id = :learner_id"
-MONDAY: Final = "CAST(:study_week AS BIGINT)"
-DAYS_OF_WEEK: Final = ", ".join(f"{MONDAY} + {day}" for day in range(DAYS_PER_WEEK))
+STUDY_WEEK: Final = "CAST(:study_week AS BIGINT)"
+DAYS_OF_WEEK: Final = ", ".join(f"{STUDY_WEEK} + {day}" for day in range(DAYS_PER_WEEK))
 SESSIONS_WITH_KEY: Final[Mapping[TotalsTable, str]] = {
     COURSE_WEEKS: f"{OF_LEARNER} AND study_day IN ({DAYS_OF_WEEK}) AND course_id = :course_id",
-    WEEKS: f"{OF_LEARNER} AND study_day BETWEEN {MONDAY} AND {MONDAY} + {DAYS_PER_WEEK - 1}",
+    WEEKS: f"{OF_LEARNER} AND study_day BETWEEN {STUDY_WEEK} AND {STUDY_WEEK} + {DAYS_PER_WEEK - 1}",
     COURSE_DAYS: f"{OF_LEARNER} AND study_day = :study_day AND course_id = :course_id",
     DAYS: f"{OF_LEARNER} AND study_day = :study_day",
 }
@@ -26,7 +26,7 @@ TABLES: Final = tuple(SESSIONS_WITH_KEY)
 
 
 def _add_new(table: TotalsTable) -> str:
-    """Make the addition of a session without results that is not stored yet, and of its learner if they have no other with the key."""
+    """Make the statement that adds a session without results that is not stored yet, and its learner if they have no other with the key."""
     key = ", ".join(f":{column}" for column in table.key_columns)
     sums = ["1" if column == "sessions" else "0" for column in table.sum_columns]
     exists = f"EXISTS ({SESSIONS_WITH_KEY[table]})"
@@ -54,7 +54,7 @@ def add_new(tx: Transaction, session: SessionRow) -> None:
 
 
 MAX_LOOKUPS: Final = 16
-"""Of the changes of a transaction, above which all sessions of the learners in those weeks are read at once."""
+"""If a transaction changes more days of learners than this, all their sessions of those weeks are read at once."""
 COUNTS: Final[Mapping[TotalsTable, str]] = {
     table: f"SELECT count(*) FROM ({sessions} LIMIT :limit) found" for table, sessions in SESSIONS_WITH_KEY.items()
 }
@@ -105,12 +105,12 @@ def differences(
 def _look_up(
     tx: Transaction, changes: Mapping[LearnerDay, int], *, is_stored: bool
 ) -> Iterator[tuple[TotalsTable, tuple[object, ...], int]]:
-    """Look up each key that changes. One session more than the change is enough to know whether others have the key."""
+    """Look up each key that changes. It is enough to find one session more than the change: then others have the key."""
     by_key: Counter[tuple[TotalsTable, str, tuple[object, ...]]] = Counter()
     for learner_day, change in changes.items():
         for table, key in _keys(learner_day):
             by_key[table, learner_day[1], key] += change
-    found = [
+    lookups = [
         (
             table,
             key,
@@ -125,7 +125,7 @@ def _look_up(
         for (table, learner_id, key), change in by_key.items()
         if change
     ]
-    for table, key, change, result in found:
+    for table, key, change, result in lookups:
         row = result.fetchone()
         assert row is not None
         had, has = (row[0] - change, row[0]) if is_stored else (row[0], row[0] + change)

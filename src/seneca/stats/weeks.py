@@ -70,7 +70,7 @@ def of_learner(tx: Transaction, learner: Learner, now: int) -> Weeks:
 
 
 def _runs(days: Counter[int], goal: int, this_week: int, is_off: Callable[[int], bool]) -> Iterator[int]:
-    """The number of weeks in a row that reached the goal, as of each week that did or did not. Weeks off that did not are left out."""
+    """For each week, how many in a row have reached the goal by then. A week off, or the current one, that has not leaves the number as it is."""
     run = 0
     for week in range(min(days, default=this_week + 1), this_week + 1, DAYS_PER_WEEK):
         if days[week] >= goal:

@@ -28,14 +28,14 @@ class Backfill(Struct, frozen=True):
     key: tuple[str, ...]
     """The columns of its key after the bucket, at least one. Rows that are equal in them are filled together."""
     fill: Callable[[Transaction, Range], None]
-    """Fills a range of a few thousand rows, in the caller's transaction, in which the transaction's properties (``buckets``, ``idle_ms``) are not set.
+    """Fills a range of a few thousand rows, in the caller's transaction. It must not read the transaction's ``buckets`` and ``idle_ms``: they are not set.
 
     On PostgreSQL the range is of one bucket. All that the function writes must be of that bucket, or a cluster could not do it.
     """
     has_rowid: bool = False
     """Whether SQLite stores the table by row number and not by key: then the ranges follow that order.
 
-    All rows are filled again if the last row of a range was deleted by hand, so filling a row twice must not change it.
+    If the last row of a range was deleted by hand, all rows are filled again: so filling a row twice must give the same as once.
     """
 
 

@@ -51,7 +51,7 @@ WEEK: Final = "study_day - ((study_day - 4) % 7 + 7) % 7"
 
 
 def _add_to_days(table: str, key: str) -> str:
-    """Make the addition of learners' sessions to a table of days."""
+    """Make the statement that adds learners' sessions to a table of days."""
     return f"""
 INSERT INTO {table} ({key}, {", ".join(SUM_COLUMNS)})
 SELECT {key}, {SUMS} FROM sessions WHERE {{range}} GROUP BY {key}
@@ -60,7 +60,7 @@ ON CONFLICT ({key}) DO UPDATE SET {", ".join(f"{column} = {table}.{column} + exc
 
 
 def _add_to_weeks(table: str, key: str) -> str:
-    """Make the addition of learners to a table of weeks."""
+    """Make the statement that adds learners to a table of weeks."""
     expressions = key.replace("study_week", WEEK)
     return f"""
 INSERT INTO {table} ({key}, learners)
