@@ -43,7 +43,8 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl+C. Accepted requests are answered before the server stops.
 
     Raises:
-        CommandError: the port is in use, the database or the signing key cannot be used, or the database has another key.
+        CommandError: the port is in use, the database or the signing key cannot be used, or the database has another key or
+            time zone.
 
     """
     host, port, reservation = reserve_port(settings.host, settings.port)

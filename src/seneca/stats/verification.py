@@ -252,14 +252,13 @@ WHERE bucket = :bucket AND learner_id = :learner_id AND id = :id
 
 
 def rebuild(tx: Transaction, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Recompute all totals from the recorded rows, table by table."""
+    """Recompute all totals, active times and study days from the recorded rows, table by table."""
     progress("results")
     for mismatch in list(mismatched_scores(tx)):
         tx.execute(SET_RESULT.format(column=mismatch.column), expected=mismatch.expected, **mismatch.key)
     progress("sessions")
-    for bucket in range(
-        tx.buckets
-    ):  # after a change of the time zone all sessions may differ: those of a bucket fit into memory
+    # After a change of the time zone all sessions may differ; those of one bucket fit into memory.
+    for bucket in range(tx.buckets):
         mismatches_of_bucket = list(mismatched_sessions_of_bucket(tx, bucket))
         with tx.pipeline():
             for mismatch in mismatches_of_bucket:

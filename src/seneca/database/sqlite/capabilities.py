@@ -1,6 +1,6 @@
-"""What SQLite can do and other engines cannot: back up and restore, remove deleted data from its files.
+"""What only SQLite does: back up and restore, remove deleted data from its files, write for all workers in one process.
 
-``backup`` and ``vacuum`` have the steps.
+``backup``, ``vacuum`` and ``writer_process`` have the steps.
 """
 
 import asyncio
