@@ -42,6 +42,7 @@ from seneca.sessions import batch
 from seneca.sessions.batch import BatchItem, ItemError, ItemOutcome
 from seneca.sessions.rows import RecordedResult, ResultRow
 from tests.helpers.assertions import refused
+from tests.helpers.commands import seneca
 from tests.helpers.load import Load, alice_of, answers, children, stage, wait_for, wait_for_end, workers, writer
 
 pytestmark = pytest.mark.sqlite  # about its writer
@@ -392,3 +393,13 @@ def test_the_writer_ends_when_the_main_process_is_killed(tmp_path: Path):
         server.process.kill()
         server.process.wait()
         wait_for_end([pid])
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_a_clear_error(tmp_path: Path):
+    temporary = tmp_path / ("x" * 60) / ("y" * 60)
+    temporary.mkdir(parents=True)
+    done = seneca("serve", "--port", "0", "--data", tmp_path / "data", env=os.environ | {"TMPDIR": str(temporary)})
+    assert done.returncode == 1
+    assert "AF_UNIX path too long" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert list(temporary.iterdir()) == []

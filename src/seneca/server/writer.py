@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import mkdtemp
@@ -23,7 +23,7 @@ import structlog
 import seneca.app  # noqa: F401 - it loads every function that workers call
 from seneca import logs
 from seneca.database import open_database
-from seneca.errors import CommandError, ServiceUnavailable
+from seneca.errors import CommandError, ServiceUnavailable, reason
 from seneca.settings import WRITER, Settings
 
 RETRY_SECONDS: Final = 0.5  # after a writer that ended sooner than this
@@ -35,21 +35,28 @@ log = structlog.get_logger()
 
 @contextmanager
 def shared_writer(settings: Settings) -> Iterator[None]:
-    """Run a writer during the block; workers that start in the block find its socket in the environment."""
-    directory = Path(mkdtemp(prefix="seneca-"))  # only this user may enter it; the path of a socket must be short
-    try:
-        with socket.socket(socket.AF_UNIX) as listener:
-            path = directory / "writer"
-            listener.bind(str(path))
-            listener.listen(BACKLOG)
-            os.environ[WRITER] = str(path)
-            supervisor = Supervisor(settings, listener)
-            try:
-                yield
-            finally:
-                supervisor.stop()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    """Run a writer during the block; workers that start in the block find its socket in the environment.
+
+    Raises:
+        CommandError: the socket cannot be created in the directory for temporary files.
+
+    """
+    with ExitStack() as stack:
+        try:
+            directory = Path(mkdtemp(prefix="seneca-"))  # only this user may enter it
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(directory / "writer"))
+        except OSError as error:
+            text = f"The writer's socket cannot be created among the temporary files: {reason(error)}."
+            raise CommandError(
+                f"{text} Set TMPDIR to another directory, with a path of at most 80 characters."
+            ) from error
+        listener.listen(BACKLOG)
+        os.environ[WRITER] = str(directory / "writer")
+        supervisor = Supervisor(settings, listener)
+        stack.callback(supervisor.stop)
+        yield
 
 
 class Supervisor:
