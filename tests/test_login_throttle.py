@@ -328,7 +328,8 @@ def test_attempts_of_an_address_over_its_limit_are_slowed_and_then_refused(place
     began = time.monotonic()
     found = statuses(places.server, [(unique("nobody"), WRONG) for _ in range(60)])
     seconds = time.monotonic() - began
-    assert seconds >= login_throttle.MAX_SLOW_QUEUE_MS / 1000 - 1
+    most = login_throttle.MAX_SLOW_QUEUE_MS / 1000
+    assert most - 1 <= seconds <= most + 4
     assert found[401] <= MAX_SLOWED
     assert found.keys() == {401, 429}
 

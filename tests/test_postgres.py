@@ -261,7 +261,7 @@ def test_a_server_that_is_down_is_answered_503_and_its_return_is_noticed(cluster
             assert client.get("/health").status_code == 200
         back = time.monotonic()
         while (answer := alice.put("/session/endSession", {"sessionId": session_id})).status_code == 503:
-            assert time.monotonic() - back < 60
+            assert time.monotonic() - back < 5
             time.sleep(0.05)
         assert answer.status_code == 200
         assert '"unhandled exception"' not in server.log.read_text()

@@ -1,7 +1,6 @@
 """Locks on PostgreSQL: reads never wait for writes, and shell commands and a server's writes do not fail each other."""
 
 import asyncio
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,13 +30,13 @@ from tests.helpers.wire import module
 pytestmark = pytest.mark.postgres  # SQLite has one writer, and its readers take no locks
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-PROMPT = 1.0  # seconds
+PROMPT = 1.0  # seconds; this machine has other work to do
 
 
-def check_prompt(answers: list[tuple[int, float]], status: int) -> None:
-    """All have this status, and nine of ten came at once: one that waits for a lock waits every time."""
+def check_prompt(answers: list[tuple[int, float]], status: int, seconds: float = PROMPT) -> None:
+    """All have this status, and all came at once."""
     assert {answer[0] for answer in answers} == {status}
-    assert statistics.quantiles((answer[1] for answer in answers), n=10)[-1] < PROMPT
+    assert max(answer[1] for answer in answers) <= seconds
 
 
 @contextmanager
@@ -152,7 +151,8 @@ def starting(server: Server, client: httpx.Client) -> Iterator[list[tuple[int, f
 
 
 def check_nobody_waited_for_another(answers: list[tuple[int, float]], url: str) -> None:
-    check_prompt(answers, 201)
+    assert len(answers) > 100
+    check_prompt(answers, 201, 2 * PROMPT)
     with psycopg.connect(url) as connection:
         assert connection.execute(DEADLOCKS).fetchone() == (0,)
 

@@ -1,7 +1,6 @@
 """Forgotten sessions are ended at their last event."""
 
 import asyncio
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,7 +20,7 @@ from tests.test_session_batch import item, results, send
 from tests.test_session_times import ago, iso, session
 
 HOUR_MS = 3_600_000
-PROMPT = 2.0  # seconds, of nine in ten writes: a busy machine may be late with one
+PROMPT = 2.0  # seconds; this machine has other work to do
 
 
 def end_forgotten(server: Server, hours: float) -> int:
@@ -127,7 +126,7 @@ def test_thousands_are_ended_once_while_others_write_without_delay(server: Serve
             alice.update(going_on, module("A", quiz=len(seconds)))
             seconds.append(time.monotonic() - began)
     assert sum(ending.result() for ending in endings) >= 2000
-    assert statistics.quantiles(seconds, n=10)[-1] < PROMPT
+    assert max(seconds) < PROMPT
     ended = [each["endedBy"] for each in alice.get("/stats/user/sessions?limit=1000&isEnd=true").json()]
     assert ended == ["timeout"] * 1000
     assert [each["id"] for each in alice.get("/stats/user/sessions?isEnd=false").json()] == [going_on]
