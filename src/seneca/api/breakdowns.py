@@ -1,6 +1,7 @@
 """Breakdowns of statistics over HTTP."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -55,19 +56,18 @@ WEEKS_RESPONSE = ResponseSpec(200, "The weeks.", Weeks, examples.WEEKS)
 LEARNER_DAYS_RESPONSE = ResponseSpec(200, "The days.", Days, examples.LEARNER_DAYS)
 
 
+days_endpoint: Final = partial(endpoint, "GET", tag=TAG, query=list(DAY_PARAMS), query_docs=DAY_PARAMS)
+
+
 def period_request(request: Request) -> PeriodRequest:
     """The period that a request asks for."""
     params = request.query_params
     return PeriodRequest(params.get("from"), params.get("to"), params.get("by", "day"))
 
 
-@endpoint(
-    "GET",
+@days_endpoint(
     "/stats/courses/{courseId}/days",
-    tag=TAG,
     requires="admin",
-    query=list(DAY_PARAMS),
-    query_docs=DAY_PARAMS,
     table=COURSE_DAYS_TABLE,
     responses=[COURSE_DAYS_RESPONSE],
     errors=[CourseNotFound],
@@ -78,13 +78,9 @@ async def course_days(request: Request) -> AsgiResponse:
     return await _respond(request, lambda tx: days.of_course(tx, course_id, period, now_ms()))
 
 
-@endpoint(
-    "GET",
+@days_endpoint(
     "/stats/user/days",
-    tag=TAG,
     requires="user",
-    query=list(DAY_PARAMS),
-    query_docs=DAY_PARAMS,
     table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
 )
@@ -93,13 +89,9 @@ async def own_days(request: Request) -> AsgiResponse:
     return await _days_of(request, current_learner(request), None)
 
 
-@endpoint(
-    "GET",
+@days_endpoint(
     "/stats/user/courses/{courseId}/days",
-    tag=TAG,
     requires="user",
-    query=list(DAY_PARAMS),
-    query_docs=DAY_PARAMS,
     table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[CourseNotFound],
@@ -109,13 +101,9 @@ async def own_course_days(request: Request) -> AsgiResponse:
     return await _days_of(request, current_learner(request), path_uuid(request, "courseId"))
 
 
-@endpoint(
-    "GET",
+@days_endpoint(
     "/stats/users/{userId}/days",
-    tag=TAG,
     requires="admin",
-    query=list(DAY_PARAMS),
-    query_docs=DAY_PARAMS,
     table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[AccountNotFound],
@@ -125,13 +113,9 @@ async def account_days(request: Request) -> AsgiResponse:
     return await _days_of(request, path_uuid(request, "userId"), None)
 
 
-@endpoint(
-    "GET",
+@days_endpoint(
     "/stats/users/{userId}/courses/{courseId}/days",
-    tag=TAG,
     requires="admin",
-    query=list(DAY_PARAMS),
-    query_docs=DAY_PARAMS,
     table=LEARNER_DAYS_TABLE,
     responses=[LEARNER_DAYS_RESPONSE],
     errors=[AccountNotFound, CourseNotFound],
